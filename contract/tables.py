@@ -1,0 +1,10 @@
+"""Delta tables, folders under `<data>/lake/`."""
+
+EVENTS = "events"
+POSTS_WITH_COUNTS = "posts_with_counts"
+ENGAGEMENT_BY_MINUTE = "engagement_by_minute"
+TRENDING_POSTS = "trending_posts"
+
+# Working tables of the trending job; nothing outside depends on them.
+POST_FACTS = "post_facts"
+FIRST_HOUR_ENGAGEMENT = "first_hour_engagement"

@@ -1,0 +1,49 @@
+"""Every Kafka topic: key, partitions, retention. `runtime.topics` creates and checks them."""
+
+from dataclasses import dataclass, field
+
+DAY_MS = 24 * 60 * 60 * 1000
+FOREVER = "-1"
+
+POSTS_WITH_COUNTS = "posts_with_counts"
+TRENDING_POSTS = "trending_posts"
+RISING_POSTS = "rising_posts"
+DEAD_LETTERS = "dead_letters"
+
+_FACT = {"cleanup.policy": "delete", "retention.ms": str(365 * DAY_MS), "retention.bytes": FOREVER}
+# A tombstone outlives any reader that was away for less than a week.
+_COMPACTED = {
+    "cleanup.policy": "compact",
+    "delete.retention.ms": str(7 * DAY_MS),
+    "min.cleanable.dirty.ratio": "0.1",
+    "segment.ms": str(DAY_MS // 24),
+}
+_DEAD = {"cleanup.policy": "delete", "retention.ms": str(365 * DAY_MS)}
+
+
+@dataclass(frozen=True)
+class Topic:
+    """A topic as it must be; `config` uses Kafka's own names."""
+
+    name: str
+    key: str
+    partitions: int  # production
+    embedded_partitions: int
+    config: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def settings(self) -> dict[str, str]:
+        """All topic settings; broker time is the trusted clock on every topic."""
+        return {**self.config, "message.timestamp.type": "LogAppendTime"}
+
+
+TOPICS: tuple[Topic, ...] = (
+    Topic("posts", "user_id", 32, 4, _FACT),
+    Topic("likes", "post_id", 128, 4, _FACT),
+    Topic("comments", "post_id", 128, 4, _FACT),
+    Topic(POSTS_WITH_COUNTS, "post_id", 128, 4, _COMPACTED),
+    Topic(TRENDING_POSTS, "past_hour", 1, 1, _COMPACTED),
+    Topic(RISING_POSTS, "first_hour", 1, 1, _COMPACTED),
+    Topic(DEAD_LETTERS, "the original key", 32, 4, _DEAD),
+)
+TOPIC_BY_NAME = {topic.name: topic for topic in TOPICS}
