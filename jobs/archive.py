@@ -1,0 +1,88 @@
+"""Keeps every record in the lake, sends what is no fact to dead letters, and projects the counts into the lake.
+
+    PYSPARK_PYTHON=.venv/bin/python .venv/bin/spark-submit --master "${MSM_SPARK_MASTER:-local[*]}" \
+        --properties-file conf/spark.conf jobs/archive.py
+"""
+
+from collections.abc import Callable, Sequence
+
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+from pyspark.sql.streaming.query import StreamingQuery
+from pyspark.sql.types import StructType
+
+from conf.settings import Settings
+from contract import tables
+from contract.facts import FACT_TOPICS
+from contract.spark import POST_WITH_COUNTS_ROW
+from contract.topics import POSTS_WITH_COUNTS
+from jobs.harness import main, query_id, read_topics
+from jobs.sinks.dead_letters import DeadLetterSink
+from jobs.sinks.lake import COMPACT_EVERY, append_once, compact, ensure_table, table_path
+from jobs.sinks.projection import latest_of_each_post, merge_posts
+from jobs.transforms.dead_letters import dead_letters
+from jobs.transforms.facts import facts
+
+NAME = "archive"
+EVERY = "10 seconds"
+EVENTS = StructType.fromDDL(
+    "topic string, partition int, offset long, arrived_at timestamp, key binary, value binary, arrived_date date"
+)
+Batch = Callable[[DataFrame, int], None]
+
+
+def start(spark: SparkSession, settings: Settings) -> Sequence[StreamingQuery]:
+    """Two queries: the archive with its dead letters, and the projection of the counts."""
+    events = read_topics(spark, settings, *FACT_TOPICS)
+    counts = read_topics(spark, settings, POSTS_WITH_COUNTS)
+    return [
+        _run(events, "events", keep_events(spark, settings), settings),
+        _run(counts, "posts_with_counts_lake", project_posts(spark, settings), settings),
+    ]
+
+
+def _run(records: DataFrame, name: str, batch: Batch, settings: Settings) -> StreamingQuery:
+    return (
+        records.writeStream.foreachBatch(batch)
+        .queryName(name)
+        .option("checkpointLocation", str(settings.checkpoint_dir / name))
+        .trigger(processingTime=EVERY)
+        .start()
+    )
+
+
+def keep_events(spark: SparkSession, settings: Settings) -> Batch:
+    """Each batch: dead letters to Kafka, then all records to the lake, exactly once."""
+    path = ensure_table(spark, table_path(settings, tables.EVENTS), EVENTS, ["arrived_date"])
+    sink = DeadLetterSink(settings)
+
+    def keep(records: DataFrame, batch_id: int) -> None:
+        judged = records.transform(facts).persist()
+        try:
+            sink.send(judged.transform(dead_letters))
+            events = judged.withColumn("arrived_date", F.to_date("arrived_at")).select(EVENTS.fieldNames())
+            append_once(events, path, f"events-{query_id(records)}", batch_id)
+        finally:
+            judged.unpersist()
+        if batch_id % COMPACT_EVERY == COMPACT_EVERY - 1:
+            compact(records.sparkSession, path, "arrived_date >= current_date() - interval 1 day")
+
+    return keep
+
+
+def project_posts(spark: SparkSession, settings: Settings) -> Batch:
+    """Each batch: one row a post merged into the table."""
+    path = ensure_table(spark, table_path(settings, tables.POSTS_WITH_COUNTS), POST_WITH_COUNTS_ROW)
+
+    def project(records: DataFrame, batch_id: int) -> None:
+        session = records.sparkSession
+        posts = records.transform(latest_of_each_post)
+        merge_posts(session, posts, path, f"posts-{query_id(records)}", batch_id)
+        if batch_id % COMPACT_EVERY == COMPACT_EVERY - 1:
+            compact(session, path)
+
+    return project
+
+
+if __name__ == "__main__":
+    main(NAME, start)

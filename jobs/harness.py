@@ -1,0 +1,106 @@
+"""What every job needs around its frames: a session, topics to read, a way to stop, numbers to watch."""
+
+import json
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Sequence
+from datetime import datetime, timezone
+from pathlib import Path
+
+import structlog
+from prometheus_client import start_http_server
+from pyspark.errors import StreamingQueryException
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql.streaming.query import StreamingQuery
+
+from conf.settings import Settings, load_settings
+from jobs.progress import READY, ProgressListener
+
+log = structlog.get_logger()
+Queries = Callable[[SparkSession, Settings], Sequence[StreamingQuery]]
+
+
+def now() -> datetime:
+    """The clock of the jobs; what is pure gets it as an argument."""
+    return datetime.now(timezone.utc)
+
+
+def spark_session(name: str, settings: Settings) -> SparkSession:
+    """The session of a job; `conf/spark.conf` holds what spark-submit needs before it."""
+    spark = SparkSession.builder.appName(name).getOrCreate()
+    spark.conf.set("spark.sql.shuffle.partitions", settings.shuffle_partitions)
+    return spark
+
+
+def read_topics(spark: SparkSession, settings: Settings, *topics: str) -> DataFrame:
+    """Every record of the topics from the earliest on, in one scan; lost offsets stop the job."""
+    return (
+        spark.readStream.format("kafka")
+        .option("kafka.bootstrap.servers", settings.bootstrap)
+        .option("subscribe", ",".join(topics))
+        .option("startingOffsets", "earliest")
+        .option("maxOffsetsPerTrigger", settings.max_facts_a_batch)
+        .option("failOnDataLoss", "true")
+        .load()
+    )
+
+
+def query_id(batch: DataFrame) -> str:
+    """The id of the query that runs this batch: it is born with the checkpoint and stays."""
+    return str(batch.sparkSession.sparkContext.getLocalProperty("sql.streaming.queryId"))
+
+
+def main(name: str, queries: Queries) -> None:
+    """Run a job until it is told to stop: SIGTERM, Ctrl-C, or the file `<data>/run/NAME.stop`.
+
+    It stops between two batches. Exits with 1 where a query fails, after one line that says why.
+    """
+    settings = load_settings()
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    spark = spark_session(name, settings)
+    spark.streams.addListener(ProgressListener())
+    state_file = _announce(name, settings.run_dir)
+    try:
+        running = queries(spark, settings)
+        READY.watch([query.name for query in running])
+        _wait(running, stop, settings.run_dir / f"{name}.stop")
+        _stop_between_batches(running)
+    except StreamingQueryException as error:
+        log.error("query failed", job=name, reason=str(error).splitlines()[0])
+        sys.exit(1)
+    finally:
+        state_file.unlink(missing_ok=True)
+        spark.stop()
+
+
+def _announce(name: str, run_dir: Path) -> Path:
+    """Say where this job is: its pid, and the port Prometheus finds it on."""
+    server, _ = start_http_server(0, addr="127.0.0.1")
+    run_dir.mkdir(parents=True, exist_ok=True)
+    (run_dir / f"{name}.stop").unlink(missing_ok=True)
+    state_file = run_dir / f"{name}.json"
+    fresh = state_file.with_suffix(".new")
+    fresh.write_text(json.dumps({"pid": os.getpid(), "metrics_port": server.server_port}))
+    return fresh.rename(state_file)
+
+
+def _wait(queries: Sequence[StreamingQuery], stop: threading.Event, stop_file: Path) -> None:
+    while not stop.wait(0.2) and not stop_file.exists():
+        for query in queries:
+            if not query.isActive:
+                query.awaitTermination()
+                raise SystemExit(f"query {query.name} ended by itself")
+
+
+def _stop_between_batches(queries: Sequence[StreamingQuery]) -> None:
+    pause = threading.Event()
+    for query in queries:
+        waited = 0
+        while query.isActive and query.status["isTriggerActive"] and waited < 100:
+            waited += 1
+            pause.wait(0.1)
+        query.stop()

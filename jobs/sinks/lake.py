@@ -1,0 +1,56 @@
+"""Delta tables: made once, appended to exactly once, kept small by their own writer."""
+
+from collections.abc import Sequence
+
+from delta.tables import DeltaTable
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql.types import StructType
+
+from conf.settings import Settings
+
+_PROPERTIES = {
+    "delta.enableDeletionVectors": "false",  # readers without Spark
+    "delta.logRetentionDuration": "interval 1 days",
+    "delta.deletedFileRetentionDuration": "interval 1 hours",
+    "delta.checkpointInterval": "20",
+}
+COMPACT_EVERY = 60
+"""Batches between two compactions of a table."""
+
+
+def table_path(settings: Settings, name: str) -> str:
+    """Folder of a table, as Spark names it."""
+    return str(settings.lake_dir.absolute() / name)
+
+
+def ensure_table(spark: SparkSession, path: str, schema: StructType, partitioned_by: Sequence[str] = ()) -> str:
+    """Make the table where there is none; the path, for chaining."""
+    builder = DeltaTable.createIfNotExists(spark).location(path).addColumns(schema)
+    for name, value in _PROPERTIES.items():
+        builder = builder.property(name, value)
+    if partitioned_by:
+        builder = builder.partitionedBy(*partitioned_by)
+    builder.execute()
+    return path
+
+
+def append_once(rows: DataFrame, path: str, writer: str, batch_id: int) -> None:
+    """Append a batch; a batch that is run again after a fault appends nothing.
+
+    `writer` names the query: a new checkpoint must come with a new name, else its batches are skipped.
+    """
+    (
+        rows.write.format("delta")
+        .mode("append")
+        .option("txnAppId", writer)
+        .option("txnVersion", batch_id)
+        .save(path)
+    )
+
+
+def compact(spark: SparkSession, path: str, where: str | None = None) -> None:
+    """Join small files, and remove the ones that no version needs; between batches, by the only writer."""
+    table = DeltaTable.forPath(spark, path)
+    optimize = table.optimize()
+    (optimize.where(where) if where else optimize).executeCompaction()
+    table.vacuum()

@@ -1,0 +1,67 @@
+"""The counts topic as a Delta table: one row a living post."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from delta.tables import DeltaTable
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+
+from contract.results import PostWithCounts
+from contract.spark import POST_WITH_COUNTS_JSON, POST_WITH_COUNTS_ROW
+
+_COLUMNS = list(PostWithCounts.model_fields)
+
+
+def latest_of_each_post(records: DataFrame) -> DataFrame:
+    """Records of the compacted topic to one row a post, the last offset of a key; `deleted` for a tombstone.
+
+    A record that is neither a tombstone nor a counted post is left out: nobody but the counts job writes there.
+    """
+    counted = F.from_json(F.col("value").cast("string"), POST_WITH_COUNTS_JSON)
+    rows = records.where(F.col("key").isNotNull()).select(
+        F.col("key").cast("string").alias("key"),
+        F.col("value").isNull().alias("deleted"),
+        F.struct("partition", "offset").alias("position"),
+        counted.alias("post"),
+    )
+    is_counted_post = (F.col("post.post_id") == F.col("key")) & F.col("post.version").isNotNull()
+    last = F.max_by(F.struct("deleted", "post"), "position").alias("last")
+    return (
+        rows.where(F.col("deleted") | is_counted_post)
+        .groupBy("key")
+        .agg(last)
+        .select("key", "last.deleted", *(_typed(name) for name in _COLUMNS))
+    )
+
+
+def _typed(name: str):  # type: ignore[no-untyped-def]
+    return F.col(f"last.post.{name}").cast(POST_WITH_COUNTS_ROW[name].dataType).alias(name)
+
+
+def merge_posts(spark: SparkSession, posts: DataFrame, path: str, writer: str, batch_id: int) -> None:
+    """Upsert and delete one batch of posts; a batch that is run again after a fault changes nothing."""
+    values = {name: f"new.{name}" for name in _COLUMNS}
+    with _fenced(spark, writer, batch_id):
+        (
+            DeltaTable.forPath(spark, path)
+            .alias("old")
+            .merge(posts.alias("new"), "old.post_id = new.key")
+            .whenMatchedDelete("new.deleted")
+            .whenMatchedUpdate("new.version > old.version", values)
+            .whenNotMatchedInsert("NOT new.deleted", values)
+            .execute()
+        )
+
+
+@contextmanager
+def _fenced(spark: SparkSession, writer: str, batch_id: int) -> Iterator[None]:
+    """MERGE takes its fence from the session, not from options."""
+    fence = {"txnAppId": writer, "txnVersion": str(batch_id)}
+    for name, value in fence.items():
+        spark.conf.set(f"spark.databricks.delta.write.{name}", value)
+    try:
+        yield
+    finally:
+        for name in fence:
+            spark.conf.unset(f"spark.databricks.delta.write.{name}")

@@ -1,0 +1,143 @@
+"""From facts to counts that are exact: what stands, how it changed, what it sums to.
+
+Every aggregate here is a maximum, a minimum or a sum of differences of such: the order of arrival and
+redeliveries cannot matter, and the state of a (post, user) pair has a fixed size however it flaps.
+"""
+
+from pyspark.sql import Column, DataFrame
+from pyspark.sql import functions as F
+
+PAIR = ("post_id", "kind", "member")
+
+
+def acts(facts: DataFrame) -> DataFrame:
+    """One row a fact: who (`member`) turned what (`kind`: post, like, comment) of a post on or off."""
+    is_comment = F.col("topic") == "comments"
+    turns_on = F.col("event_type").isin("post_created", "post_liked", "comment_added")
+    return facts.select(
+        "post_id",
+        F.substring("topic", 1, 1).alias("kind"),
+        # Member = author makes a stranger's deletion harmless by itself.
+        F.when(is_comment, F.concat_ws("/", "comment_id", "user_id")).otherwise(F.col("user_id")).alias("member"),
+        "occurred_at",
+        "event_id",
+        turns_on.alias("turns_on"),
+        F.when(F.col("topic") == "posts", F.struct("image_url", "caption")).alias("body"),
+        F.struct("partition", "offset").alias("position"),
+    )
+
+
+def standing(acts: DataFrame, *keys: str) -> DataFrame:
+    """What stands of each pair: the latest like fact rules; a deletion is final; the first creation is the one.
+
+    `records` counts the pair's records, redeliveries included: it only grows.
+    """
+    is_like = F.col("kind") == "l"
+    is_final = ~is_like & ~F.col("turns_on")
+    creation = F.when(~is_like & F.col("turns_on"), F.struct("occurred_at", "event_id", "body"))
+    return acts.groupBy(*keys, *PAIR).agg(
+        F.count("*").alias("records"),
+        F.max(F.struct(is_final.alias("final"), "occurred_at", "event_id", "turns_on")).alias("latest"),
+        F.min(creation).alias("creation"),
+        F.max("occurred_at").alias("touched_at"),
+        F.max("position").alias("position"),
+    )
+
+
+def moves(standing: DataFrame, *keys: str) -> DataFrame:
+    """What stands of each pair `now` and what stood `before`, as it was emitted the last time.
+
+    An aggregate over the updates of an aggregate: `records` orders them, the last two are kept.
+    """
+    state = F.struct("records", "latest", "creation", "touched_at", "position")
+    last_two = F.max_by(state, F.col("records"), 2)
+    return (
+        standing.groupBy(*keys, *PAIR)
+        .agg(last_two.alias("last_two"))
+        .select(
+            *keys,
+            *PAIR,
+            F.element_at("last_two", 1).alias("now"),
+            F.try_element_at("last_two", F.lit(2)).alias("before"),
+        )
+    )
+
+
+def stands(state: str) -> Column:
+    """Whether the pair stands in `now` or `before`; false where there is no such state."""
+    return F.coalesce(F.col(f"{state}.latest.turns_on"), F.lit(False))
+
+
+def changes(moves: DataFrame) -> DataFrame:
+    """Signed changes of one pair, for its post; a post's own row carries the post, order first."""
+    change = stands("now").cast("long") - stands("before").cast("long")
+    created = F.col("now.creation")
+    is_post = F.col("kind") == "p"
+    is_own = (F.col("kind") == "l") | created.isNotNull()
+    post = F.struct(
+        created["occurred_at"].alias("created_at"),
+        created["event_id"].alias("event_id"),
+        stands("now").alias("alive"),  # of two rows of one creation the deleted one is the least
+        F.col("member").alias("user_id"),
+        created["body"]["image_url"].alias("image_url"),
+        created["body"]["caption"].alias("caption"),
+    )
+    return moves.select(
+        "post_id",
+        "kind",
+        F.when(F.col("kind") == "l", change).alias("likes"),
+        F.when(F.col("kind") == "c", change).alias("comments"),
+        F.when(is_post & created.isNotNull(), post).alias("post"),
+        F.when(~is_post & is_own, F.col("now.touched_at")).alias("touched_at"),
+        (F.col("now.records") - F.coalesce(F.col("before.records"), F.lit(0))).alias("records"),
+        F.col("now.position").alias("position"),
+    )
+
+
+def totals(changes: DataFrame) -> DataFrame:
+    """Absolute counts of each post. `version` counts its records, so it grows the same way in any batches."""
+    def seen(kind: str) -> Column:
+        return F.max(F.when(F.col("kind") == kind, F.col("position")))
+
+    return changes.groupBy("post_id").agg(
+        F.coalesce(F.sum("likes"), F.lit(0)).alias("likes"),
+        F.coalesce(F.sum("comments"), F.lit(0)).alias("comments"),
+        F.min("post").alias("post"),
+        F.max("touched_at").alias("touched_at"),
+        F.sum("records").alias("version"),
+        seen("p").alias("posts"),
+        seen("l").alias("likes_seen"),
+        seen("c").alias("comments_seen"),
+    )
+
+
+def posts_with_counts(totals: DataFrame) -> DataFrame:
+    """The known posts, `alive` or deleted, with the fields of the contract and what was `seen` of each topic."""
+    post = F.col("post")
+    return totals.where(post.isNotNull()).select(
+        "post_id",
+        post["user_id"].alias("user_id"),
+        post["image_url"].alias("image_url"),
+        post["caption"].alias("caption"),
+        post["created_at"].alias("created_at"),
+        "likes",
+        "comments",
+        F.greatest(post["created_at"], "touched_at").alias("updated_at"),
+        "version",
+        post["alive"].alias("alive"),
+        F.struct(
+            _pair("posts").alias("posts"), _pair("likes_seen").alias("likes"), _pair("comments_seen").alias("comments")
+        ).alias("seen"),
+    )
+
+
+def _pair(position: str) -> Column:
+    struct = F.col(position)
+    return F.when(struct.isNotNull(), F.array(struct["partition"].cast("long"), struct["offset"]))
+
+
+def count(facts: DataFrame) -> DataFrame:
+    """All of it: stream, backfill and audit call this and nothing else."""
+    return facts.transform(acts).transform(standing).transform(moves).transform(changes).transform(totals).transform(
+        posts_with_counts
+    )

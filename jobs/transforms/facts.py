@@ -1,0 +1,142 @@
+"""From Kafka records to facts: parse once, judge, say why not."""
+
+from collections.abc import Callable
+
+from pyspark.sql import Column, DataFrame
+from pyspark.sql import functions as F
+
+from contract.facts import (
+    CAPTION_MAX,
+    FACT_BY_TYPE,
+    FUTURE_TOLERANCE_SECONDS,
+    IDENTIFIER,
+    IMAGE_URL_MAX,
+    TEXT_MAX,
+    TIMESTAMP,
+)
+from contract.spark import FACT_FIELDS
+
+_JSON = {
+    "allowSingleQuotes": "false",
+    "allowNonNumericNumbers": "false",
+    "columnNameOfCorruptRecord": "_malformed",
+}
+_TEXT_FIELDS = ", ".join(f"{name} string" for name in FACT_FIELDS)
+_TYPED_FIELDS = ", ".join(f"{name} variant" for name in FACT_FIELDS)
+# A flat object and nothing behind it; anything else is looked at twice.
+_ONE_FLAT_OBJECT = r"^[^\]}]*\}[ \t\r\n]*\z"
+# from_json turns numbers, booleans, objects and arrays into text: such text is looked at twice.
+_MAYBE_NO_STRING = r"^(-?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]+)?\z|true\z|false\z|[{\[\"])"
+_LENGTHS = {"image_url": (0, IMAGE_URL_MAX), "caption": (0, CAPTION_MAX), "text": (1, TEXT_MAX)}
+
+
+def facts(records: DataFrame) -> DataFrame:
+    """Kafka records (topic, partition, offset, timestamp, key, value) with the fields of their fact.
+
+    `reason` and `detail` are null for a fact, else why it is none (contract, rule 8).
+    """
+    return (
+        records.withColumn("body", F.col("value").cast("string"))
+        # A generator is a barrier: without it each use of a field would parse the record again.
+        .select("*", F.inline(F.array(F.from_json("body", f"{_TEXT_FIELDS}, _malformed string", _JSON))))
+        .withColumn("reason", _reason())
+        .withColumn("detail", F.when(F.col("reason").isNotNull(), _detail()))
+        .withColumnRenamed("timestamp", "arrived_at")
+        .select("topic", "partition", "offset", "arrived_at", "key", "value", *FACT_FIELDS, "reason", "detail")
+    )
+
+
+def valid(judged: DataFrame) -> DataFrame:
+    """The facts among the judged records."""
+    return judged.where(F.col("reason").isNull())
+
+
+def _reason() -> Column:
+    event_type = F.col("event_type")
+    checks = [
+        (_is_no_json(), "not_json"),
+        (event_type.isNotNull() & ~event_type.isin(*FACT_BY_TYPE), "unknown_type"),
+        (event_type.isNotNull() & (_home_topic() != F.col("topic")), "wrong_topic"),
+        (_first_field(_missing).isNotNull(), "missing_field"),
+        (_first_field(_bad).isNotNull(), "bad_field"),
+        (_is_from_the_future(), "from_the_future"),
+    ]
+    return F.coalesce(*(F.when(check, F.lit(name)) for check, name in checks))
+
+
+def _detail() -> Column:
+    said = {
+        "not_json": F.lit("the value is not one JSON object in UTF-8"),
+        "unknown_type": F.concat(F.lit("event_type "), F.left(F.col("event_type"), F.lit(64))),
+        "wrong_topic": F.concat_ws(" ", "event_type", F.lit("belongs to"), _home_topic()),
+        "missing_field": _first_field(_missing),
+        "bad_field": _first_field(_bad),
+        "from_the_future": F.concat(F.lit("occurred_at "), F.col("occurred_at")),
+    }
+    return F.coalesce(*(F.when(F.col("reason") == reason, text) for reason, text in said.items()))
+
+
+def _is_no_json() -> Column:
+    body, is_flat = F.col("body"), F.col("body").rlike(_ONE_FLAT_OBJECT)
+    unreadable = body.isNull() | ~F.is_valid_utf8(body) | F.col("_malformed").isNotNull()
+    return unreadable | (~is_flat & ~_is_one_object()) | (F.trim(body) == "")
+
+
+def _is_one_object() -> Column:
+    """No text passes both as the only element of a list and as a member of an object but one whole value."""
+    elements = F.from_json(F.concat(F.lit("["), "body", F.lit("]")), "array<struct<_malformed string>>", _JSON)
+    member = F.from_json(F.concat(F.lit('{"m":'), "body", F.lit("}")), "m struct<x string>, _malformed string", _JSON)
+    starts_as_object = F.col("body").rlike(r"^[ \t\r\n]*\{")
+    return F.coalesce(starts_as_object & (F.size(elements) == 1) & member["_malformed"].isNull(), F.lit(False))
+
+
+def _home_topic() -> Column:
+    pairs = [F.lit(part) for name, model in FACT_BY_TYPE.items() for part in (name, model.topic)]
+    return F.create_map(*pairs)[F.col("event_type")]
+
+
+def _types_with(field: str) -> list[str]:
+    return [name for name, model in FACT_BY_TYPE.items() if field in model.model_fields]
+
+
+def _first_field(is_at_fault: Callable[[str], Column]) -> Column:
+    """The name of the first field of this type of fact that is at fault, else null."""
+    return F.coalesce(
+        *(F.when(_belongs(field) & is_at_fault(field), F.lit(field)) for field in FACT_FIELDS)
+    )
+
+
+def _belongs(field: str) -> Column:
+    """Whether this type of fact has the field; a record without a type has at least the common ones."""
+    types = [name for name, model in FACT_BY_TYPE.items() if field in model.model_fields]
+    if len(types) == len(FACT_BY_TYPE):
+        return F.lit(True)
+    return F.coalesce(F.col("event_type").isin(*types), F.lit(False))
+
+
+def _missing(field: str) -> Column:
+    return F.col(field).isNull()
+
+
+def _bad(field: str) -> Column:
+    return ~_has_form(field) | (F.col(field).rlike(_MAYBE_NO_STRING) & ~_is_string(field))
+
+
+def _has_form(field: str) -> Column:
+    column = F.col(field)
+    if field == "occurred_at":
+        is_moment = column.try_cast("timestamp").isNotNull() & (column >= "0001")
+        return column.rlike(rf"^{TIMESTAMP}\z") & is_moment
+    if field in _LENGTHS:
+        return F.length(column).between(*_LENGTHS[field])
+    return column.rlike(rf"^{IDENTIFIER}\z")
+
+
+def _is_string(field: str) -> Column:
+    typed = F.from_json("body", _TYPED_FIELDS, _JSON)[field]
+    return F.coalesce(F.schema_of_variant(typed) == "STRING", F.lit(False))
+
+
+def _is_from_the_future() -> Column:
+    tolerance = F.expr(f"interval {FUTURE_TOLERANCE_SECONDS} seconds")
+    return F.col("occurred_at").try_cast("timestamp") > F.col("timestamp") + tolerance
