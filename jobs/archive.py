@@ -25,8 +25,15 @@ from jobs.transforms.facts import facts
 
 NAME = "archive"
 EVERY = "10 seconds"
-EVENTS = StructType.fromDDL(
-    "topic string, partition int, offset long, arrived_at timestamp, key binary, value binary, arrived_date date"
+EVENTS = (
+    StructType()
+    .add("topic", "string")
+    .add("partition", "integer")
+    .add("offset", "long")
+    .add("arrived_at", "timestamp")
+    .add("key", "binary")
+    .add("value", "binary")
+    .add("arrived_date", "date")
 )
 Batch = Callable[[DataFrame, int], None]
 

@@ -7,6 +7,7 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.types import StructType
 
 from conf.settings import Settings
+from jobs.transforms.panes import summed
 
 _PROPERTIES = {
     "delta.enableDeletionVectors": "false",  # readers without Spark
@@ -54,3 +55,22 @@ def compact(spark: SparkSession, path: str, where: str | None = None) -> None:
     optimize = table.optimize()
     (optimize.where(where) if where else optimize).executeCompaction()
     table.vacuum()
+
+
+def fold(spark: SparkSession, path: str, keys: Sequence[str], where: str) -> None:
+    """Rows of signed changes with the same keys become one, in the part of the table that `where` names."""
+    changes = spark.read.format("delta").load(path).where(where)
+    (
+        changes.transform(summed, *keys)
+        .coalesce(1)
+        .write.format("delta")
+        .mode("overwrite")
+        .option("replaceWhere", where)
+        .save(path)
+    )
+    DeltaTable.forPath(spark, path).vacuum()
+
+
+def drop(spark: SparkSession, path: str, where: str) -> None:
+    """Remove the rows that nothing needs any more."""
+    DeltaTable.forPath(spark, path).delete(where)

@@ -1,0 +1,89 @@
+"""One-minute panes of engagement: signed changes that add up to what stands, minute by minute.
+
+`window("1 hour", "1 minute")` would copy every fact sixty times; a pane holds it once a judging window.
+"""
+
+from pyspark.sql import Column, DataFrame
+from pyspark.sql import functions as F
+
+from jobs.transforms.counts import acts, moves, standing, stands
+
+LATENESS = "70 minutes"
+"""Watermark delay: the hour that a ranking looks at, and twice the five minutes that a fact may be ahead."""
+JUDGED = ("125 minutes", "1 hour")
+"""Facts that judge the rankings of hour H are dated from H - 1 h to H + 1 h and, ahead of the clock, 5 minutes."""
+
+
+def dated_acts(facts: DataFrame) -> DataFrame:
+    """Acts with `occurred`, the event time as a timestamp."""
+    return facts.transform(acts).withColumn("occurred", F.col("occurred_at").cast("timestamp"))
+
+
+def minute_panes(dated: DataFrame) -> DataFrame:
+    """Dated likes and comments to changes: (judged_from, post_id, minute, likes, comments).
+
+    A change takes a pair out of the minute where it counted before and puts it where it counts now. Each fact is in
+    the judging windows of two hours (three, in the first five minutes of an hour): sum one `judged_from` only.
+    """
+    judged = dated.withWatermark("occurred", LATENESS).withColumn("window", F.window("occurred", *JUDGED))
+    return (
+        judged.transform(standing, "window")
+        .transform(moves, "window")
+        .select(F.col("window.start").alias("judged_from"), "post_id", F.inline(_out_and_in()))
+        .where(F.col("minute").isNotNull())
+    )
+
+
+def _out_and_in() -> Column:
+    return F.array(_change("before", -1), _change("now", +1))
+
+
+def _change(state: str, sign: int) -> Column:
+    is_like = F.col("kind") == "l"
+    return F.struct(
+        F.when(stands(state), F.date_trunc("minute", counted_at(state).cast("timestamp"))).alias("minute"),
+        F.when(is_like, F.lit(sign)).otherwise(F.lit(0)).cast("long").alias("likes"),
+        F.when(is_like, F.lit(0)).otherwise(F.lit(sign)).cast("long").alias("comments"),
+    )
+
+
+def counted_at(state: str) -> Column:
+    """When what stands is dated: a like by its latest fact, a comment by its addition."""
+    is_like = F.col("kind") == "l"
+    return F.when(is_like, F.col(f"{state}.latest.occurred_at")).otherwise(F.col(f"{state}.creation.occurred_at"))
+
+
+def first_hour_engagement(created: DataFrame, dated: DataFrame) -> DataFrame:
+    """Creations (post_id, born) and dated acts to changes within a post's first hour: (born, post_id, likes, comments).
+
+    A watermarked stream-stream interval join; both sides' state leaves with the watermark. Acts up to five minutes
+    after the hour take part, since a like may be taken back then, ahead of the clock; they do not count themselves.
+    """
+    posts = created.withWatermark("born", LATENESS).withColumnRenamed("post_id", "born_id")
+    in_first_hour = F.expr("post_id = born_id AND occurred >= born AND occurred < born + INTERVAL 65 MINUTES")
+    judged = dated.withWatermark("occurred", LATENESS).join(posts, in_first_hour).drop("occurred", "born_id")
+    is_like = F.col("kind") == "l"
+    change = (_in_first_hour("now") - _in_first_hour("before")).alias("change")
+    return (
+        judged.transform(standing, "born")
+        .transform(moves, "born")
+        .select("born", "post_id", is_like.alias("is_like"), change)
+        .where(F.col("change") != 0)
+        .select(
+            "born",
+            "post_id",
+            F.when(F.col("is_like"), F.col("change")).otherwise(0).alias("likes"),
+            F.when(F.col("is_like"), 0).otherwise(F.col("change")).alias("comments"),
+        )
+    )
+
+
+def _in_first_hour(state: str) -> Column:
+    is_early = counted_at(state).cast("timestamp") < F.col("born") + F.expr("INTERVAL 1 HOUR")
+    return F.coalesce(stands(state) & is_early, F.lit(False)).cast("long")
+
+
+def summed(changes: DataFrame, *keys: str) -> DataFrame:
+    """Changes with the same keys as one; those that cancel out are gone."""
+    total = changes.groupBy(*keys).agg(F.sum("likes").alias("likes"), F.sum("comments").alias("comments"))
+    return total.where((F.col("likes") != 0) | (F.col("comments") != 0))

@@ -1,0 +1,151 @@
+"""Ranks what is trending in the past hour and rising in its first one, every few seconds, to Kafka and the lake.
+
+    PYSPARK_PYTHON=.venv/bin/python .venv/bin/spark-submit --master "${MSM_SPARK_MASTER:-local[*]}" \
+        --properties-file conf/spark.conf jobs/trending_posts.py
+"""
+
+from collections.abc import Callable, Sequence
+from datetime import timedelta
+
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+from pyspark.sql.streaming.query import StreamingQuery
+from pyspark.sql.types import StructType
+
+from conf.settings import Settings
+from contract import tables
+
+from jobs.harness import main, now, query_id, read_topics
+from jobs.sinks.lake import COMPACT_EVERY, append_once, compact, drop, ensure_table, fold, table_path
+from jobs.sinks.rankings import Rankings, offsets_of_batch
+from jobs.transforms.facts import facts, valid
+from jobs.transforms.panes import dated_acts, first_hour_engagement, minute_panes, summed
+
+NAME = "trending_posts"
+RISING = "first_hour_engagement"
+KEEP = timedelta(days=1)
+PANES = (
+    StructType()
+    .add("judged_from", "timestamp")
+    .add("post_id", "string")
+    .add("minute", "timestamp")
+    .add("likes", "long")
+    .add("comments", "long")
+)
+FIRST_HOUR = (
+    StructType().add("born", "timestamp").add("post_id", "string").add("likes", "long").add("comments", "long")
+)
+FACT = ["topic", "partition", "offset", "event_id", "event_type", "occurred_at", "user_id", "post_id"]
+BODY = ["image_url", "caption", "comment_id"]
+POST_FACTS = StructType()
+for _name in [*FACT, *BODY]:
+    POST_FACTS = POST_FACTS.add(_name, {"partition": "integer", "offset": "long"}.get(_name, "string"))
+Batch = Callable[[DataFrame, int], None]
+
+
+def start(spark: SparkSession, settings: Settings) -> Sequence[StreamingQuery]:
+    """Two queries: the panes, whose batches are the ticks of the rankings, and the first hours."""
+    # See docs/decisions/disabled-check.md.
+    spark.conf.set("spark.sql.streaming.unsupportedOperationCheck", "false")
+    # An idle topic must not hold the state of the busy one: nothing that a ranking needs is this late.
+    spark.conf.set("spark.sql.streaming.multipleWatermarkPolicy", "max")
+    ensure_table(spark, table_path(settings, tables.ENGAGEMENT_BY_MINUTE), PANES, ["judged_from"])
+    ensure_table(spark, table_path(settings, tables.FIRST_HOUR_ENGAGEMENT), FIRST_HOUR)
+    ensure_table(spark, table_path(settings, tables.POST_FACTS), POST_FACTS)
+    return [
+        _run(panes_and_posts(spark, settings), NAME, tick(spark, settings), settings),
+        _run(first_hours(spark, settings), RISING, keep_first_hours(settings), settings),
+    ]
+
+
+def _run(changes: DataFrame, name: str, batch: Batch, settings: Settings) -> StreamingQuery:
+    return (
+        changes.writeStream.outputMode("update")
+        .foreachBatch(batch)
+        .queryName(name)
+        .option("checkpointLocation", _checkpoint(settings, name))
+        .trigger(processingTime=f"{settings.rank_every_seconds} seconds")
+        .start()
+    )
+
+
+def _checkpoint(settings: Settings, name: str) -> str:
+    return str(settings.checkpoint_dir.absolute() / name)
+
+
+def panes_and_posts(spark: SparkSession, settings: Settings) -> DataFrame:
+    """Changes of panes, and as they came the facts of posts (`fact`, else null); each topic is read once."""
+    engagement = read_topics(spark, settings, "likes", "comments").transform(facts).transform(valid)
+    dated = engagement.transform(dated_acts)
+    panes = dated.unionByName(clock(spark, dated)).transform(minute_panes)
+    posts = read_topics(spark, settings, "posts").transform(facts).transform(valid)
+    fact = F.struct(*FACT, *BODY).alias("fact")
+    no_pane = [F.lit(None).cast(field.dataType).alias(field.name) for field in PANES]
+    return panes.withColumn("fact", F.lit(None).cast(POST_FACTS)).unionByName(posts.select(*no_pane, fact))
+
+
+def clock(spark: SparkSession, like: DataFrame) -> DataFrame:
+    """No rows, but a batch a tick: the hour slides though nothing arrives."""
+    ticks = spark.readStream.format("rate").option("rowsPerSecond", 1).load().where("value < 0")
+    return ticks.select(*(F.lit(None).cast(field.dataType).alias(field.name) for field in like.schema))
+
+
+def tick(spark: SparkSession, settings: Settings) -> Batch:
+    """Keep the panes and posts of a batch, exactly once; then rank."""
+    rankings = Rankings(spark, settings)
+    panes = table_path(settings, tables.ENGAGEMENT_BY_MINUTE)
+    post_facts = table_path(settings, tables.POST_FACTS)
+
+    def run(batch: DataFrame, batch_id: int) -> None:
+        session, writer = batch.sparkSession, query_id(batch)
+        _keep(batch, panes, post_facts, writer, batch_id)
+        moment = now()
+        rankings.publish(session, moment, offsets_of_batch(session, _checkpoint(settings, NAME), batch_id))
+        rankings.remember(session, moment, f"history-{writer}")
+        if batch_id % COMPACT_EVERY == COMPACT_EVERY - 1:
+            recent = f"judged_from >= timestamp '{moment - timedelta(hours=4):%Y-%m-%d %H:00:00}'"
+            fold(session, panes, ["judged_from", "post_id", "minute"], recent)
+            drop(session, panes, f"judged_from < timestamp '{moment - KEEP:%Y-%m-%d %H:00:00}'")
+            compact(session, post_facts)
+
+    return run
+
+
+def _keep(batch: DataFrame, panes: str, post_facts: str, writer: str, batch_id: int) -> None:
+    rows = batch.persist()
+    try:
+        changes = rows.where(F.col("fact").isNull()).transform(summed, "judged_from", "post_id", "minute")
+        append_once(changes.coalesce(1), panes, f"panes-{writer}", batch_id)
+        facts_of_posts = rows.where(F.col("fact").isNotNull()).select("fact.*")
+        append_once(facts_of_posts.coalesce(1), post_facts, f"posts-{writer}", batch_id)
+    finally:
+        rows.unpersist()
+
+
+def first_hours(spark: SparkSession, settings: Settings) -> DataFrame:
+    """Changes of engagement within the first hour of each post."""
+    posts = read_topics(spark, settings, "posts").transform(facts).transform(valid)
+    created = posts.where("event_type = 'post_created'").select(
+        "post_id", F.col("occurred_at").cast("timestamp").alias("born")
+    )
+    engagement = read_topics(spark, settings, "likes", "comments").transform(facts).transform(valid)
+    return first_hour_engagement(created, engagement.transform(dated_acts))
+
+
+def keep_first_hours(settings: Settings) -> Batch:
+    """Append the changes of a batch, exactly once."""
+    path = table_path(settings, tables.FIRST_HOUR_ENGAGEMENT)
+
+    def run(batch: DataFrame, batch_id: int) -> None:
+        changes = batch.transform(summed, "born", "post_id")
+        append_once(changes.coalesce(1), path, f"rising-{query_id(batch)}", batch_id)
+        if batch_id % COMPACT_EVERY == COMPACT_EVERY - 1:
+            old = f"born < timestamp '{now() - timedelta(hours=3):%Y-%m-%d %H:00:00}'"
+            drop(batch.sparkSession, path, old)
+            fold(batch.sparkSession, path, ["born", "post_id"], f"NOT ({old})")
+
+    return run
+
+
+if __name__ == "__main__":
+    main(NAME, start)
