@@ -1,0 +1,97 @@
+"""Builds one FastAPI app out of services, be it one alone or all five behind one port."""
+
+import socket
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+
+import uvicorn
+from fastapi import APIRouter, FastAPI, Response
+from fastapi.responses import HTMLResponse, JSONResponse
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+
+from conf.settings import Settings
+from service.docs import docs_page
+from service.middleware import BodyLimit, RequestMetrics, SecurityHeaders
+
+JSON_MAX_BYTES = 64 * 1024
+
+
+@dataclass(frozen=True)
+class Service:
+    """A service: its routes, what they need while the app runs, and how it is.
+
+    `resources` puts what the routes need on `app.state`; `health` answers None when well, else a sentence.
+    """
+
+    name: str
+    router: APIRouter
+    resources: Callable[[FastAPI, Settings], AbstractAsyncContextManager[None]]
+    health: Callable[[FastAPI], str | None]
+
+
+def build_app(services: Sequence[Service], settings: Settings) -> FastAPI:
+    """The app of these services; nothing is opened before its lifespan starts."""
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        app.state.jwt_key = settings.jwt_key()
+        async with AsyncExitStack() as stack:
+            for service in services:
+                await stack.enter_async_context(service.resources(app, settings))
+            yield
+
+    title = ", ".join(service.name for service in services)
+    app = FastAPI(title=title, lifespan=lifespan, docs_url=None, redoc_url=None)
+    app.state.settings = settings
+    app.add_middleware(
+        BodyLimit, json_bytes=JSON_MAX_BYTES, form_bytes=settings.image_max_bytes + JSON_MAX_BYTES
+    )
+    app.add_middleware(RequestMetrics)
+    app.add_middleware(SecurityHeaders)
+    _add_operations(app, services)
+    for service in services:
+        app.include_router(service.router)
+    return app
+
+
+def _add_operations(app: FastAPI, services: Sequence[Service]) -> None:
+    @app.get("/healthz", tags=["operations"], summary="Whether every service here is well")
+    async def healthz() -> JSONResponse:
+        complaints = {service.name: service.health(app) for service in services}
+        well = not any(complaints.values())
+        body = {
+            "status": "ok" if well else "unwell",
+            "services": {name: complaint or "ok" for name, complaint in complaints.items()},
+        }
+        return JSONResponse(body, status_code=200 if well else 503)
+
+    @app.get("/metrics", tags=["operations"], summary="Metrics for Prometheus")
+    def metrics() -> Response:
+        return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
+
+    @app.get("/docs", include_in_schema=False)
+    async def docs() -> HTMLResponse:
+        return HTMLResponse(docs_page(app.openapi()))
+
+
+def serve(app: FastAPI, host: str, port: int) -> None:
+    """Run the app until SIGTERM or Ctrl-C; SystemExit with one sentence where the port is taken."""
+    # Open streams of server-sent events never end by themselves, so stopping waits a bounded time.
+    config = uvicorn.Config(
+        app, log_level="warning", access_log=False, server_header=False, timeout_graceful_shutdown=2
+    )
+    uvicorn.Server(config).run(sockets=[_listen(host, port)])
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+    except OSError as error:
+        raise SystemExit(
+            f"cannot listen on {host}:{port} ({error.strerror}): set MSM_HTTP_PORT to a free port"
+        ) from None
+    return listener

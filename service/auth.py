@@ -1,0 +1,55 @@
+"""Who a request is from: a JWT (HS256), whose `sub` is the user."""
+
+from datetime import datetime, timedelta, timezone
+from typing import Annotated
+
+import jwt
+from fastapi import Depends, HTTPException, Request
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from pydantic import TypeAdapter, ValidationError
+
+from conf.settings import Settings
+from contract.facts import Identifier
+
+ALGORITHM = "HS256"
+AUDIENCE = "mysocialmedia"
+
+_identifier: TypeAdapter[str] = TypeAdapter(Identifier)
+_bearer = HTTPBearer(auto_error=False, description="A JWT; its `sub` is the user.")
+
+
+def issue_token(settings: Settings, user_id: str, lifetime_seconds: float) -> str:
+    """A token that lets its bearer act as the user until it expires."""
+    expires = datetime.now(timezone.utc) + timedelta(seconds=lifetime_seconds)
+    claims = {"sub": user_id, "aud": AUDIENCE, "exp": expires}
+    return jwt.encode(claims, settings.jwt_key(), algorithm=ALGORITHM)
+
+
+def current_user(
+    request: Request,
+    credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)],
+) -> str:
+    """The user that the request's bearer token names; 401 without a good one."""
+    if credentials is None:
+        raise _unauthorized("send Authorization: Bearer <JWT>")
+    try:
+        claims = jwt.decode(
+            credentials.credentials,
+            request.app.state.jwt_key,
+            algorithms=[ALGORITHM],
+            audience=AUDIENCE,
+            options={"require": ["exp", "aud", "sub"]},
+        )
+        return _identifier.validate_python(claims["sub"])
+    except jwt.InvalidTokenError as error:
+        raise _unauthorized(f"the token is not valid: {error}") from None
+    except ValidationError:
+        raise _unauthorized("the token's sub is not an identifier") from None
+
+
+CurrentUser = Annotated[str, Depends(current_user)]
+"""Annotate a route's parameter with it to have the user's id."""
+
+
+def _unauthorized(why: str) -> HTTPException:
+    return HTTPException(401, why, headers={"WWW-Authenticate": "Bearer"})
