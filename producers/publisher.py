@@ -1,0 +1,261 @@
+"""Writes facts to Kafka. The only place that knows kafka-python's producer."""
+
+import asyncio
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable
+from typing import NamedTuple, Protocol
+
+import structlog
+from kafka import KafkaProducer
+from kafka.errors import KafkaError
+from prometheus_client import Counter, Histogram
+
+from contract.facts import FACT_TOPICS, Fact
+from contract.results import Token
+
+PUBLISHED = Counter("msm_facts_published", "Facts that the broker acknowledged", ["topic"])
+REFUSED = Counter("msm_facts_refused", "Facts answered with 503, as the broker did not acknowledge them")
+SECONDS = Histogram("msm_publish_seconds", "From a command to the broker's acknowledgement")
+
+_log = structlog.get_logger()
+
+
+class BrokerUnavailable(Exception):  # noqa: N818 - a state of the world, said as such
+    """The broker did not acknowledge in time; the fact will not be delivered later."""
+
+
+class Record(NamedTuple):
+    """A Kafka record as it is sent."""
+
+    topic: str
+    key: bytes | None
+    value: bytes
+
+    @classmethod
+    def of(cls, fact: Fact) -> "Record":
+        """The fact as JSON without nulls, under the key that the contract gives it."""
+        return cls(fact.topic, fact.key.encode(), fact.model_dump_json(exclude_none=True).encode())
+
+
+class Stored(Protocol):
+    """Where the broker put a record."""
+
+    @property
+    def partition(self) -> int: ...
+
+    @property
+    def offset(self) -> int: ...
+
+
+class Delivery(Protocol):
+    """A record on its way; kafka-python's future, as far as we use it."""
+
+    is_done: bool
+
+    def get(self, timeout: float | None = None) -> Stored: ...
+
+    def add_callback(self, call: Callable[[Stored], None]) -> object: ...
+
+    def add_errback(self, call: Callable[[Exception], None]) -> object: ...
+
+
+class Publisher:
+    """An idempotent producer that outlives its broker.
+
+    It connects in a thread of its own, and again whenever a fact was not acknowledged within
+    `deadline_seconds`. A producer that missed the deadline is retired *before* that is told to the
+    caller: what it still held is dropped, so that a fact that was refused cannot turn up later.
+    (A fact that the broker stored just before it died is in doubt, as ever: send it again with the
+    same `event_id`, and it counts once.)
+    """
+
+    def __init__(
+        self, bootstrap: str, *, deadline_seconds: float = 10.0, topics: Iterable[str] = FACT_TOPICS
+    ) -> None:
+        self._bootstrap, self._deadline, self._topics = bootstrap, deadline_seconds, tuple(topics)
+        self._producer: KafkaProducer | None = None
+        self._complaint = f"connecting to the Kafka broker at {bootstrap}"
+        self._closing, self._wanted = threading.Event(), threading.Event()
+        self._lock = threading.Lock()
+        self._connector = threading.Thread(target=self._keep_connected, name="publisher", daemon=True)
+        self._wanted.set()
+        self._connector.start()
+
+    def complaint(self) -> str | None:
+        """None while facts can be published, else why not."""
+        return None if self._producer else self._complaint
+
+    def wait_until_ready(self, timeout: float) -> None:
+        """Return once connected; BrokerUnavailable where that takes longer than `timeout` seconds."""
+        waiting = threading.Event()
+        while self._producer is None:
+            timeout -= 0.05
+            if timeout < 0 or self._closing.is_set():
+                raise BrokerUnavailable(self._complaint)
+            waiting.wait(0.05)
+
+    def send(self, fact: Fact) -> Delivery:
+        """Send without waiting for the acknowledgement: `get` it, or `flush`."""
+        return self.send_record(Record.of(fact))
+
+    def send_record(self, record: Record) -> Delivery:
+        """As `send`, for bytes that need not be a fact."""
+        return self._send(self._connected(), record)
+
+    def send_all(self, records: Iterable[Record], in_flight: int = 20_000) -> int:
+        """Send in bulk, never more than `in_flight` unacknowledged; answers how many were acknowledged."""
+        producer, window, acknowledged = self._connected(), deque[Delivery](), 0
+        for record in records:
+            window.append(self._send(producer, record))
+            if len(window) > in_flight:
+                self._acknowledged(producer, window.popleft())
+                acknowledged += 1
+        for delivery in window:
+            self._acknowledged(producer, delivery)
+        return acknowledged + len(window)
+
+    async def publish(self, fact: Fact) -> Token:
+        """Answer after the broker's acknowledgement; BrokerUnavailable where none came in time."""
+        producer = self._connected()
+        try:
+            with SECONDS.time():
+                stored = await self._stored(producer, Record.of(fact))
+        except (KafkaError, BrokerUnavailable) as error:
+            REFUSED.inc()
+            raise BrokerUnavailable(f"the Kafka broker did not acknowledge: {error}") from error
+        PUBLISHED.labels(fact.topic).inc()
+        return Token(topic=fact.topic, partition=stored.partition, offset=stored.offset, post_id=fact.post_id)
+
+    def flush(self) -> None:
+        """Return when everything that was sent is acknowledged; BrokerUnavailable after the deadline."""
+        producer = self._connected()
+        try:
+            producer.flush(timeout=self._deadline)
+        except KafkaError as error:
+            self._retire(producer)
+            raise BrokerUnavailable(str(error)) from error
+
+    def close(self) -> None:
+        """Deliver what was sent, within the deadline, and stop."""
+        self._closing.set()
+        self._wanted.set()
+        self._connector.join()
+        producer, self._producer = self._producer, None
+        if producer is not None:
+            _close(producer, self._deadline)
+
+    def _connected(self) -> KafkaProducer:
+        producer = self._producer
+        if producer is None:
+            raise BrokerUnavailable(self._complaint)
+        return producer
+
+    def _send(self, producer: KafkaProducer, record: Record) -> Delivery:
+        try:
+            delivery: Delivery = producer.send(record.topic, record.value, record.key)
+        except KafkaError as error:
+            raise BrokerUnavailable(str(error)) from error
+        return delivery
+
+    def _acknowledged(self, producer: KafkaProducer, delivery: Delivery) -> Stored:
+        try:
+            return delivery.get(self._deadline)
+        except KafkaError as error:
+            self._retire(producer)
+            raise BrokerUnavailable(str(error)) from error
+
+    async def _stored(self, producer: KafkaProducer, record: Record) -> Stored:
+        loop = asyncio.get_running_loop()
+        answer: asyncio.Future[Stored] = loop.create_future()
+        # Sending may block for a moment while the topic's partitions are asked for.
+        delivery = await asyncio.to_thread(self._send, producer, record)
+        delivery.add_callback(lambda stored: _settle(loop, answer, stored))
+        delivery.add_errback(lambda error: _settle(loop, answer, error))
+        done, _ = await asyncio.wait({answer}, timeout=self._deadline)
+        if not done:
+            await asyncio.to_thread(self._retire, producer)  # fails the answer, unless it just came
+        return await answer
+
+    def _retire(self, producer: KafkaProducer) -> None:
+        with self._lock:
+            if self._producer is producer:
+                self._producer = None
+                self._complaint = f"the Kafka broker at {self._bootstrap} does not answer"
+                self._wanted.set()
+        _abort(producer)
+
+    def _keep_connected(self) -> None:
+        while not self._closing.is_set():
+            self._wanted.wait()
+            self._wanted.clear()
+            while self._producer is None and not self._closing.is_set():
+                self._connect()
+
+    def _connect(self) -> None:
+        try:
+            producer = _producer(self._bootstrap)
+        except KafkaError:
+            self._complaint = f"the Kafka broker at {self._bootstrap} does not answer"
+            self._closing.wait(0.5)
+            return
+        missing = [topic for topic in self._topics if not _partitions(producer, topic)]
+        if missing:
+            self._complaint = f"Kafka at {self._bootstrap} has no topic {', '.join(missing)}: run `make up`"
+            _close(producer, 1.0)
+            self._closing.wait(0.5)
+            return
+        self._producer = producer
+        _log.info("connected to Kafka", bootstrap=self._bootstrap)
+
+
+def _producer(bootstrap: str) -> KafkaProducer:
+    return KafkaProducer(
+        bootstrap_servers=bootstrap.split(","),
+        # Outright: a setting that conflicts then raises instead of turning idempotence off.
+        enable_idempotence=True,
+        acks="all",
+        compression_type="lz4",
+        linger_ms=2,
+        batch_size=64 * 1024,
+        allow_auto_create_topics=False,  # topics have settings of their own; see contract/topics.py
+        bootstrap_timeout_ms=3_000,
+        max_block_ms=3_000,
+        reconnect_backoff_max_ms=1_000,
+        metrics_enabled=False,
+    )
+
+
+def _partitions(producer: KafkaProducer, topic: str) -> bool:
+    try:
+        return bool(producer.partitions_for(topic))
+    except KafkaError:
+        return False
+
+
+def _settle(
+    loop: asyncio.AbstractEventLoop, answer: asyncio.Future[Stored], result: Stored | Exception
+) -> None:
+    def settle() -> None:
+        if answer.done():
+            return
+        if isinstance(result, Exception):
+            answer.set_exception(result)
+        else:
+            answer.set_result(result)
+
+    loop.call_soon_threadsafe(settle)
+
+
+def _abort(producer: KafkaProducer) -> None:
+    """Stop the producer at once; whatever it holds fails, and none of it is sent any more."""
+    # kafka-python's own close() flushes first, which is just what must not happen here.
+    producer._sender.force_close()
+    producer._sender.join(timeout=10)
+
+
+def _close(producer: KafkaProducer, timeout: float) -> None:
+    try:
+        producer.close(timeout=timeout)
+    except KafkaError:
+        _abort(producer)
