@@ -1,0 +1,179 @@
+"""Server-sent events to many clients: serialised once, bounded for each, and nobody is waited for."""
+
+import asyncio
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import anyio
+from fastapi.sse import KEEPALIVE_COMMENT, format_sse_event
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+from feeds.metrics import CLIENTS, DROPPED
+
+QUEUE_MAX = 64
+"""Chunks that a client may be behind before it is dropped."""
+PENDING_MAX = 1_000
+"""When more than this changed at once, clients are told to reload instead."""
+PAUSE_SECONDS = 0.05
+"""At most so often is something sent; what changed several times in between is sent once."""
+RESET_PAUSE_SECONDS = 1.0
+KEEPALIVE_SECONDS = 15.0
+
+
+@dataclass(frozen=True)
+class Event:
+    """An event as bytes; of two with the same key the newer one replaces the older."""
+
+    key: str
+    seq: int
+    wire: bytes
+
+
+def event(name: str, data: str, seq: int = 0, id: str | None = None) -> Event:
+    """An event whose data is JSON already; `name` and `data` are what the client sees."""
+    return Event(name, seq, format_sse_event(event=name, data_str=data, id=id))
+
+
+@dataclass(eq=False)
+class Client:
+    """An open stream: what it has yet to be sent. `since` is the newest change it had when it opened."""
+
+    since: int = 0
+    chunks: "asyncio.Queue[bytes | None]" = field(default_factory=lambda: asyncio.Queue(QUEUE_MAX))
+    scope: anyio.CancelScope = field(default_factory=anyio.CancelScope)
+
+    async def all_waiting(self) -> list[bytes | None]:
+        """Everything there is to send; waits for the first."""
+        chunks = [await self.chunks.get()]
+        while not self.chunks.empty():
+            chunks.append(self.chunks.get_nowait())
+        return chunks
+
+
+class Broadcaster:
+    """Collects events and hands them to every client, while `ready` says that they are worth showing."""
+
+    def __init__(self, feed: str, reset: Callable[[], Event], ready: Callable[[], bool]) -> None:
+        self._feed, self._reset, self._ready = feed, reset, ready
+        self._clients: set[Client] = set()
+        self._pending: dict[str, Event] = {}
+        self._must_reset = False
+        self._closed = False
+        self._wake = asyncio.Event()
+
+    def publish(self, events: Iterable[Event]) -> None:
+        """Send these soon; on the event loop's thread."""
+        for one in events:
+            self._pending.pop(one.key, None)
+            self._pending[one.key] = one
+        if len(self._pending) > PENDING_MAX:
+            return self.publish_reset()
+        self._wake.set()
+
+    def publish_reset(self) -> None:
+        """Tell every client to reload, instead of whatever was to be sent."""
+        self._pending.clear()
+        self._must_reset = True
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Send what is published until cancelled."""
+        while True:
+            try:
+                await asyncio.wait_for(self._wake.wait(), KEEPALIVE_SECONDS)
+            except asyncio.TimeoutError:
+                self._offer_all([], KEEPALIVE_COMMENT)
+                continue
+            while not self._ready():
+                await asyncio.sleep(PAUSE_SECONDS)
+            await asyncio.sleep(self._flush())
+
+    def _flush(self) -> float:
+        """Send what is pending; how long to pause after it."""
+        self._wake.clear()
+        if self._must_reset:
+            self._must_reset = False
+            self._offer_all([], self._reset().wire)
+            return RESET_PAUSE_SECONDS
+        events, self._pending = list(self._pending.values()), {}
+        self._offer_all(events, b"".join(one.wire for one in events))
+        return PAUSE_SECONDS
+
+    def _offer_all(self, events: Sequence[Event], wire: bytes) -> None:
+        oldest = min((one.seq for one in events), default=0)
+        for client in list(self._clients):
+            chunk = wire
+            if events and oldest <= client.since:  # it was opened with some of these
+                chunk = b"".join(one.wire for one in events if one.seq > client.since)
+            self._offer(client, chunk)
+
+    def _offer(self, client: Client, chunk: bytes | None) -> None:
+        try:
+            client.chunks.put_nowait(chunk)
+        except asyncio.QueueFull:
+            self._clients.discard(client)
+            DROPPED.labels(self._feed).inc()
+            client.scope.cancel()
+
+    @contextmanager
+    def client(self) -> Iterator[Client]:
+        """A client that is sent everything from now on."""
+        client = Client()
+        self._clients.add(client)
+        CLIENTS.labels(self._feed).inc()
+        if self._closed:
+            client.chunks.put_nowait(None)
+        try:
+            yield client
+        finally:
+            self._clients.discard(client)
+            CLIENTS.labels(self._feed).dec()
+
+    def close(self) -> None:
+        """End every stream after what it has yet to be sent."""
+        self._closed = True
+        for client in list(self._clients):
+            self._offer(client, None)
+
+
+class EventStream(Response):
+    """The answer to a client of a broadcaster. `opening` gives what it is sent first.
+
+    FastAPI's own event stream serialises each event anew for each client; here bytes are shared.
+    """
+
+    media_type = "text/event-stream"
+
+    def __init__(self, broadcaster: Broadcaster, opening: Callable[[Client], bytes]) -> None:
+        super().__init__(headers={"Cache-Control": "no-cache", "X-Accel-Buffering": "no"})
+        del self.headers["content-length"]
+        self._broadcaster, self._opening = broadcaster, opening
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        with self._broadcaster.client() as client:
+            async with anyio.create_task_group() as tasks:
+                client.scope = tasks.cancel_scope
+                tasks.start_soon(_until_disconnected, receive, tasks.cancel_scope)
+                await self._send(client, send)
+                tasks.cancel_scope.cancel()
+
+    async def _send(self, client: Client, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
+        await send(_body(self._opening(client)))
+        while True:
+            chunks = await client.all_waiting()
+            await send(_body(b"".join(chunk for chunk in chunks if chunk is not None)))
+            if None in chunks:
+                return await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+def _body(chunk: bytes) -> dict[str, object]:
+    return {"type": "http.response.body", "body": chunk, "more_body": True}
+
+
+async def _until_disconnected(receive: Receive, scope: anyio.CancelScope) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+    scope.cancel()

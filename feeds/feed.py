@@ -1,0 +1,96 @@
+"""What both feeds are: a view, a consumer that keeps it, a broadcaster and requests that wait."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from contextlib import asynccontextmanager, suppress
+from typing import Generic, TypeVar
+
+from fastapi import FastAPI
+
+from conf.settings import Settings
+from feeds.broadcast import Broadcaster, Event
+from feeds.consumer import FeedConsumer
+from feeds.metrics import APPLIED, IGNORED, UNUSABLE
+from feeds.records import Record, UnusableError
+from feeds.view import Offsets, View
+from feeds.waiting import Waiters
+
+ViewT = TypeVar("ViewT", bound=View)
+ChangeT = TypeVar("ChangeT")
+
+
+class Feed(Generic[ViewT]):
+    """A view and everything that moves with it. Made and used on the event loop's thread, but for `apply`."""
+
+    def __init__(self, settings: Settings, name: str, topics: Sequence[str], view: ViewT) -> None:
+        self.settings, self.view, self.topics = settings, view, topics
+        self.waiters = Waiters()
+        self.consumer = FeedConsumer(settings.bootstrap, topics, view, self.apply)
+        self.broadcaster = Broadcaster(name, self.reset_event, lambda: self.consumer.caught_up)
+        self._loop = asyncio.get_running_loop()
+        view.rebuilt = self._rebuilt
+
+    def apply(self, records: Sequence[Record], offsets: Offsets) -> None:
+        """Take a batch into the view and tell whoever waits; on the consumer's thread."""
+        raise NotImplementedError
+
+    def reset_event(self) -> Event:
+        """What tells a client to reload."""
+        raise NotImplementedError
+
+    def announce(self, events: list[Event], keys: Iterable[str]) -> None:
+        """Publish from the consumer's thread, after the commit."""
+
+        def on_the_loop() -> None:
+            self.broadcaster.publish(events)
+            self.waiters.wake(keys)
+
+        if events:
+            self._loop.call_soon_threadsafe(on_the_loop)
+
+    def _rebuilt(self) -> None:
+        self._loop.call_soon_threadsafe(self.broadcaster.publish_reset)
+
+    @asynccontextmanager
+    async def running(self, app: FastAPI) -> AsyncIterator[None]:
+        """Consume and broadcast for as long as the block lasts; streams end as soon as the server stops."""
+        tasks = [
+            asyncio.create_task(self.broadcaster.run()),
+            asyncio.create_task(self._end_streams(app.state.stopping)),
+        ]
+        self.consumer.start()
+        try:
+            yield
+        finally:
+            self._end()
+            await asyncio.to_thread(self.consumer.close)
+            for task in tasks:
+                task.cancel()
+                with suppress(asyncio.CancelledError):
+                    await task
+            self.view.close()
+
+    async def _end_streams(self, stopping: asyncio.Event) -> None:
+        await stopping.wait()
+        self._end()
+
+    def _end(self) -> None:
+        self.broadcaster.close()
+        self.waiters.close()
+
+
+def usable(records: Sequence[Record], read: Callable[[Record], ChangeT]) -> list[ChangeT]:
+    """What the records say; those that say nothing are counted and passed over."""
+    changes = []
+    for record in records:
+        try:
+            changes.append(read(record))
+        except UnusableError:
+            UNUSABLE.labels(record.topic).inc()
+    return changes
+
+
+def count(topic: str, changes: int, ignored: int) -> None:
+    """Tell Prometheus how many records were applied, and how many were no news."""
+    APPLIED.labels(topic).inc(changes - ignored)
+    IGNORED.labels(topic).inc(ignored)

@@ -1,0 +1,184 @@
+"""Refresh Feed service: the posts with their counts, newest first, live.
+
+.venv/bin/python -m feeds.refresh_feed
+"""
+
+import json
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from datetime import datetime, timezone
+from typing import Annotated, cast
+
+from fastapi import APIRouter, FastAPI, Header, HTTPException, Query, Request, Response
+from fastapi.sse import format_sse_event
+from pydantic import BaseModel, TypeAdapter
+
+from conf.settings import Settings, load_settings
+from contract.facts import Identifier, Moment, format_time
+from contract.results import PostWithCounts
+from contract.topics import POSTS_WITH_COUNTS
+from feeds.broadcast import Client, Event, EventStream
+from feeds.feed import Feed, count, usable
+from feeds.records import Record, has_post_token, post_change
+from feeds.store import Page, PostStore, Update
+from feeds.view import Offsets
+from feeds.waiting import read_token
+from service.app import Service, build_app, serve
+
+router = APIRouter(tags=["refresh feed"])
+_cursor: TypeAdapter[tuple[str, str]] = TypeAdapter(tuple[Moment, Identifier])
+
+
+class FeedPage(BaseModel):
+    """A page of the feed. `stream_id` is where `/feed/stream` goes on after it."""
+
+    posts: list[PostWithCounts]
+    next: str | None
+    as_of: str
+    stream_id: str
+
+
+class RefreshFeed(Feed[PostStore]):
+    """The view of `posts_with_counts`."""
+
+    def __init__(self, settings: Settings) -> None:
+        store = PostStore(settings.feeds_dir / "refresh_feed.sqlite")
+        super().__init__(settings, "refresh", [POSTS_WITH_COUNTS], store)
+
+    def apply(self, records: Sequence[Record], offsets: Offsets) -> None:
+        changes = usable(records, post_change)
+        updates, ignored = self.view.apply(changes, offsets)
+        count(POSTS_WITH_COUNTS, len(changes), ignored)
+        epoch = self.view.epoch
+        self.announce([_event(update, epoch) for update in updates], [update.post_id for update in updates])
+
+    def reset_event(self) -> Event:
+        return Event("reset", 0, _reset(self.view.stream_id()))
+
+    async def has_seen(self, after: str) -> bool:
+        """Whether the command of this token is visible now, or within the time that one may wait."""
+        token = read_token(after)
+
+        def done() -> bool:
+            seen = self.view.seen(token.post_id)
+            return has_post_token(seen, token.topic, token.partition, token.offset)
+
+        return await self.waiters.until(token.post_id, done, self.settings.wait_seconds)
+
+    def opening(self, client: Client, last_event_id: str | None) -> bytes:
+        """What a new stream is sent first: where it stands, and what it missed."""
+        updates: list[Update] | None = []
+        current = self.view.stream_id()
+        if last_event_id is not None:
+            updates, current = self.view.missed(last_event_id)
+        epoch, _, seq = current.partition("-")
+        client.since = int(seq)
+        if updates is None:
+            return _reset(current)
+        missed = b"".join(_event(update, epoch).wire for update in updates)
+        return missed + format_sse_event(comment="live", id=current)
+
+
+def _event(update: Update, epoch: str) -> Event:
+    name = "deleted" if update.body is None else "post"
+    data = update.body or json.dumps({"post_id": update.post_id})
+    wire = format_sse_event(event=name, data_str=data, id=f"{epoch}-{update.seq}")
+    return Event(update.post_id, update.seq, wire)
+
+
+def _reset(stream_id: str) -> bytes:
+    return format_sse_event(event="reset", data_str="{}", id=stream_id)
+
+
+@router.get("/feed", summary="The newest posts", response_model=FeedPage)
+async def feed(
+    request: Request,
+    limit: Annotated[int, Query(ge=1, le=100)] = 20,
+    before: Annotated[str | None, Query(description="`next` of the page before this one")] = None,
+    after: Annotated[str | None, Query(description="a command's token: wait until it is visible")] = None,
+) -> Response:
+    """Living posts, newest first by (created_at, post_id)."""
+    here = _here(request.app)
+    cursor = None if before is None else _read_cursor(before)
+    headers = await _wait(here, after)
+    page = here.view.page(limit, cursor)
+    return Response(_page_json(page, here.consumer.as_of), media_type="application/json", headers=headers)
+
+
+@router.get("/posts/{post_id}", summary="One post", response_model=PostWithCounts)
+async def post(request: Request, post_id: str, after: str | None = None) -> Response:
+    """A living post with its counts; 404 where it is not known, or was deleted."""
+    here = _here(request.app)
+    headers = await _wait(here, after)
+    body = here.view.body(post_id)
+    if body is None:
+        raise HTTPException(404, f"there is no post {post_id}", headers=headers)
+    return Response(body, media_type="application/json", headers=headers)
+
+
+@router.get("/feed/stream", summary="Every change of the feed", response_class=EventStream)
+async def stream(
+    request: Request,
+    last_event_id: Annotated[str | None, Query(description="`stream_id` of a page")] = None,
+    resume_from: Annotated[str | None, Header(alias="Last-Event-ID")] = None,
+) -> Response:
+    """Server-sent events: `post` (a post as it is now), `deleted` (post_id), `reset` (reload the feed)."""
+    here = _here(request.app)
+    resume = resume_from or last_event_id
+    return EventStream(here.broadcaster, lambda client: here.opening(client, resume))
+
+
+def _page_json(page: Page, as_of: float) -> str:
+    """The page as JSON; the posts are JSON already."""
+    moment = format_time(datetime.fromtimestamp(as_of, timezone.utc))
+    after = json.dumps(None if page.last is None else _write_cursor(page.last))
+    posts = ",".join(page.bodies)
+    return f'{{"posts":[{posts}],"next":{after},"as_of":"{moment}","stream_id":"{page.stream_id}"}}'
+
+
+def _write_cursor(last: tuple[str, str]) -> str:
+    return urlsafe_b64encode("|".join(last).encode()).decode().rstrip("=")
+
+
+def _read_cursor(text: str) -> tuple[str, str]:
+    try:
+        parts = urlsafe_b64decode(text + "=" * (-len(text) % 4)).decode().split("|")
+        return _cursor.validate_python(tuple(parts))
+    except ValueError:
+        raise HTTPException(422, "before: not a cursor that a page was answered with") from None
+
+
+async def _wait(here: RefreshFeed, after: str | None) -> dict[str, str]:
+    if after is None:
+        return {}
+    return {"X-Caught-Up": "true" if await here.has_seen(after) else "false"}
+
+
+def _here(app: FastAPI) -> RefreshFeed:
+    return cast(RefreshFeed, app.state.refresh_feed)
+
+
+@asynccontextmanager
+async def resources(app: FastAPI, settings: Settings) -> AsyncIterator[None]:
+    """The view, kept up to date while the app runs."""
+    app.state.refresh_feed = RefreshFeed(settings)
+    async with app.state.refresh_feed.running(app):
+        yield
+
+
+def health(app: FastAPI) -> str | None:
+    return _here(app).consumer.health()
+
+
+SERVICE = Service("refresh_feed", router, resources, health)
+
+
+def create_app(settings: Settings | None = None) -> FastAPI:
+    """The service on its own."""
+    return build_app([SERVICE], settings or load_settings())
+
+
+if __name__ == "__main__":
+    configured = load_settings()
+    serve(create_app(configured), configured.http_host, configured.http_port)

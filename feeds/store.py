@@ -1,0 +1,192 @@
+"""The posts that live, newest first, and every change of them in order."""
+
+import json
+import sqlite3
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+
+from contract.results import PostWithCounts
+from feeds.records import PostChange, PostSeen, is_older
+from feeds.view import TOMBSTONES_KEPT_SECONDS, View, get
+
+RESUME_MAX = 1_000
+"""Whoever missed more changes than this reloads the feed, which is cheaper."""
+
+
+AFTER_ALL = ("~", "")
+"""A cursor that sorts after every time."""
+
+
+@dataclass(frozen=True)
+class Known:
+    """What the view knows of a post, living or removed."""
+
+    version: int
+    seen: PostSeen
+    removed: bool
+
+
+@dataclass(frozen=True)
+class Update:
+    """A post after a change: its JSON, or None where it was removed."""
+
+    post_id: str
+    seq: int
+    body: str | None
+
+
+@dataclass(frozen=True)
+class Page:
+    """Posts as JSON, newest first; `last` is where the next page begins."""
+
+    bodies: list[str]
+    last: tuple[str, str] | None
+    stream_id: str
+
+
+def is_news(change: PostChange, known: Known | None) -> bool:
+    """Whether a record is newer than what is known: after a fault older ones are written again."""
+    if known is None:
+        return True
+    if change.post is not None and change.post.version <= known.version:
+        return False
+    if known.removed and change.post is None:
+        return is_older(known.seen, change.seen)
+    # A tombstone has no version, so what had been seen tells whether it came before or after.
+    return not ((known.removed or change.post is None) and is_older(change.seen, known.seen))
+
+
+def known_after(change: PostChange, known: Known | None) -> Known:
+    """What is known once the record is in; a removed post's last version stays."""
+    seen = change.seen or (known.seen if known else {})
+    if change.post is None:
+        return Known(known.version if known else 0, seen, True)
+    return Known(change.post.version, seen, False)
+
+
+class PostStore(View):
+    """The refresh feed's view of `posts_with_counts`."""
+
+    schema = """
+    create table posts (
+      post_id text primary key, created_at text not null, version integer not null, body text not null,
+      seen text not null, seq integer not null, removed_at real);
+    create index feed on posts (created_at desc, post_id desc) where removed_at is null;
+    create index changes on posts (seq);
+    create index removed on posts (removed_at) where removed_at is not null;
+    """
+
+    def apply(
+        self, changes: Sequence[PostChange], offsets: Mapping[tuple[str, int], int]
+    ) -> tuple[list[Update], int]:
+        """Take a batch in, as one; the updates it made, in order, and how many records were no news."""
+        with self.writing(offsets) as db:
+            known = _known(db, {change.post_id for change in changes})
+            news: dict[str, PostChange] = {}
+            ignored = 0
+            for change in changes:
+                if not is_news(change, known.get(change.post_id)):
+                    ignored += 1
+                    continue
+                known[change.post_id] = known_after(change, known.get(change.post_id))
+                news.pop(change.post_id, None)
+                news[change.post_id] = change
+            return self._write(db, news.values(), known), ignored
+
+    def _write(
+        self, db: sqlite3.Connection, news: Collection[PostChange], known: Mapping[str, Known]
+    ) -> list[Update]:
+        start = int(get(db, "seq")) + 1
+        updates = [Update(change.post_id, seq, _body(change.post)) for seq, change in enumerate(news, start)]
+        created = {change.post_id: change.post.created_at for change in news if change.post is not None}
+        db.executemany(
+            "insert or replace into posts values (?, ?, ?, ?, ?, ?, ?)",
+            [self._row(update, created.get(update.post_id, ""), known[update.post_id]) for update in updates],
+        )
+        if updates:
+            db.execute("update meta set value = ? where name = 'seq'", (updates[-1].seq,))
+        return updates
+
+    def _row(self, update: Update, created_at: str, known: Known) -> tuple[object, ...]:
+        removed_at = self._clock() if known.removed else None
+        seen = json.dumps(known.seen, separators=(",", ":"))
+        return update.post_id, created_at, known.version, update.body or "", seen, update.seq, removed_at
+
+    def purge(self) -> int:
+        """Forget posts that were removed longer ago than any record of them may be written again."""
+        before = self._clock() - TOMBSTONES_KEPT_SECONDS
+        with self.writing() as db:
+            newest = db.execute("select max(seq) from posts where removed_at < ?", (before,)).fetchone()[0]
+            if newest is not None:
+                db.execute("insert or replace into meta values ('purged', ?)", (newest,))
+            return db.execute("delete from posts where removed_at < ?", (before,)).rowcount
+
+    def stream_id(self) -> str:
+        with self.reading() as db:
+            return _stream_id(db)
+
+    def page(self, limit: int, before: tuple[str, str] | None) -> Page:
+        """The newest posts, or those that come after the post that `before` names."""
+        with self.reading() as db:
+            rows = db.execute(
+                "select body, created_at, post_id from posts where removed_at is null "
+                "and (created_at, post_id) < (?, ?) order by created_at desc, post_id desc limit ?",
+                (*(before or AFTER_ALL), limit + 1),
+            ).fetchall()
+            last = rows[limit - 1][1:] if len(rows) > limit else None
+            return Page([row[0] for row in rows[:limit]], last, _stream_id(db))
+
+    def body(self, post_id: str) -> str | None:
+        """A living post as JSON."""
+        with self.reading() as db:
+            row = db.execute(
+                "select body from posts where post_id = ? and removed_at is null", (post_id,)
+            ).fetchone()
+            return row[0] if row else None
+
+    def seen(self, post_id: str) -> PostSeen:
+        """What went into a post, living or removed."""
+        with self.reading() as db:
+            known = _known(db, {post_id}).get(post_id)
+            return known.seen if known else {}
+
+    def missed(self, stream_id: str) -> tuple[list[Update] | None, str]:
+        """What changed since, newest state of each post, and the id after it; None: reload the feed."""
+        with self.reading() as db:
+            current = _stream_id(db)
+            epoch, _, seq = stream_id.partition("-")
+            if epoch != get(db, "epoch") or not seq.isdecimal() or len(seq) > 18:
+                return None, current
+            if not _purged(db) <= int(seq) <= int(get(db, "seq")):
+                return None, current
+            rows = db.execute(
+                "select post_id, seq, body, removed_at from posts where seq > ? order by seq limit ?",
+                (int(seq), RESUME_MAX + 1),
+            ).fetchall()
+        updates = [Update(post, at, None if removed else body) for post, at, body, removed in rows]
+        return (updates if len(updates) <= RESUME_MAX else None), current
+
+
+def _known(db: sqlite3.Connection, post_ids: set[str]) -> dict[str, Known]:
+    rows = db.execute(
+        "select post_id, version, seen, removed_at is not null from posts "
+        "where post_id in (select value from json_each(?))",
+        (json.dumps(list(post_ids)),),
+    )
+    return {
+        post_id: Known(version, {topic: (p, o) for topic, (p, o) in json.loads(seen).items()}, bool(removed))
+        for post_id, version, seen, removed in rows
+    }
+
+
+def _body(post: PostWithCounts | None) -> str | None:
+    return None if post is None else post.model_dump_json()
+
+
+def _stream_id(db: sqlite3.Connection) -> str:
+    return f"{get(db, 'epoch')}-{get(db, 'seq')}"
+
+
+def _purged(db: sqlite3.Connection) -> int:
+    row = db.execute("select value from meta where name = 'purged'").fetchone()
+    return int(row[0]) if row else 0

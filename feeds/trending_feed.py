@@ -1,0 +1,121 @@
+"""Trending Feed service: the best posts of the past hour, and the best young ones, live.
+
+.venv/bin/python -m feeds.trending_feed
+"""
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from datetime import datetime, timedelta, timezone
+from typing import Annotated, cast
+
+from fastapi import APIRouter, FastAPI, Query, Request, Response
+
+from conf.settings import Settings, load_settings
+from contract.facts import format_time
+from contract.results import Ranking
+from contract.topics import RISING_POSTS, TRENDING_POSTS
+from feeds.broadcast import Event, EventStream, event
+from feeds.feed import Feed, count, usable
+from feeds.rankings import RankingStore
+from feeds.records import Record, has_ranking_token, ranking_change
+from feeds.view import Offsets
+from feeds.waiting import read_token
+from service.app import Service, build_app, serve
+
+router = APIRouter(tags=["trending feed"])
+EVENTS = {TRENDING_POSTS: "trending", RISING_POSTS: "rising"}
+After = Annotated[str | None, Query(description="a command's token: wait until it is visible")]
+
+
+class TrendingFeed(Feed[RankingStore]):
+    """The view of `trending_posts` and `rising_posts`."""
+
+    def __init__(self, settings: Settings) -> None:
+        store = RankingStore(settings.feeds_dir / "trending_feed.sqlite")
+        super().__init__(settings, "trending", list(EVENTS), store)
+
+    def apply(self, records: Sequence[Record], offsets: Offsets) -> None:
+        changes = usable(records, ranking_change)
+        rankings, ignored = self.view.apply(changes, offsets)
+        for topic in EVENTS:
+            of_topic = sum(change.topic == topic for change in changes)
+            count(topic, of_topic, ignored.get(topic, 0))
+        self.announce([event(EVENTS[topic], body) for topic, body in rankings.items()], rankings)
+
+    def reset_event(self) -> Event:
+        """The rankings themselves: each is whole."""
+        return Event("reset", 0, self.opening())
+
+    def opening(self) -> bytes:
+        """The rankings as they are."""
+        return b"".join(event(name, self.ranking(topic)).wire for topic, name in EVENTS.items())
+
+    def ranking(self, topic: str) -> str:
+        """The newest ranking as JSON; an empty one when there has been none yet."""
+        return self.view.body(topic) or _empty(datetime.now(timezone.utc)).model_dump_json()
+
+    async def answer(self, topic: str, after: str | None) -> Response:
+        """The ranking; with a token, once what it names had been read, or the wait is over."""
+        headers = {}
+        if after is not None:
+            token = read_token(after)
+
+            def done() -> bool:
+                seen = self.view.seen(topic)
+                return has_ranking_token(seen, token.topic, token.partition, token.offset)
+
+            caught_up = await self.waiters.until(topic, done, self.settings.wait_seconds)
+            headers["X-Caught-Up"] = "true" if caught_up else "false"
+        return Response(self.ranking(topic), media_type="application/json", headers=headers)
+
+
+def _empty(now: datetime) -> Ranking:
+    end = now.replace(second=0, microsecond=0) + timedelta(minutes=1)
+    start = format_time(end - timedelta(hours=1))
+    return Ranking(window_start=start, window_end=format_time(end), generated_at=format_time(now), posts=[])
+
+
+@router.get("/trending", summary="The best posts of the past hour", response_model=Ranking)
+async def trending(request: Request, after: After = None) -> Response:
+    return await _here(request.app).answer(TRENDING_POSTS, after)
+
+
+@router.get("/rising", summary="The best posts that are less than an hour old", response_model=Ranking)
+async def rising(request: Request, after: After = None) -> Response:
+    return await _here(request.app).answer(RISING_POSTS, after)
+
+
+@router.get("/trending/stream", summary="Every new ranking", response_class=EventStream)
+async def stream(request: Request) -> Response:
+    """Server-sent events: `trending` and `rising`, each with a whole ranking; both at once to begin with."""
+    here = _here(request.app)
+    return EventStream(here.broadcaster, lambda _: here.opening())
+
+
+def _here(app: FastAPI) -> TrendingFeed:
+    return cast(TrendingFeed, app.state.trending_feed)
+
+
+@asynccontextmanager
+async def resources(app: FastAPI, settings: Settings) -> AsyncIterator[None]:
+    """The view, kept up to date while the app runs."""
+    app.state.trending_feed = TrendingFeed(settings)
+    async with app.state.trending_feed.running(app):
+        yield
+
+
+def health(app: FastAPI) -> str | None:
+    return _here(app).consumer.health()
+
+
+SERVICE = Service("trending_feed", router, resources, health)
+
+
+def create_app(settings: Settings | None = None) -> FastAPI:
+    """The service on its own."""
+    return build_app([SERVICE], settings or load_settings())
+
+
+if __name__ == "__main__":
+    configured = load_settings()
+    serve(create_app(configured), configured.http_host, configured.http_port)

@@ -1,0 +1,196 @@
+"""A view in one SQLite file: rows and applied Kafka offsets change in one transaction.
+
+One thread writes. Any thread reads, each over a connection of its own; WAL keeps the two apart.
+A file that is lost, cut, corrupt, of another schema or too old is built anew from the topics.
+"""
+
+import fcntl
+import secrets
+import sqlite3
+import threading
+import time
+import zlib
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+import structlog
+
+from contract.topics import POSTS_WITH_COUNTS, TOPIC_BY_NAME
+
+log = structlog.get_logger()
+
+Offsets = dict[tuple[str, int], int]
+"""Next offset to read of (topic, partition)."""
+
+TOMBSTONES_KEPT_SECONDS = int(TOPIC_BY_NAME[POSTS_WITH_COUNTS].config["delete.retention.ms"]) / 1000
+"""A reader that was away for longer may have missed a tombstone."""
+
+_COMMON = """
+create table meta (name text primary key, value any not null) without rowid;
+create table offsets (topic text, partition integer, next integer not null, primary key (topic, partition))
+  without rowid;
+"""
+
+
+class InUseError(RuntimeError):
+    """Another process keeps this view."""
+
+
+class View:
+    """The file, its transactions and its life; subclasses add rows (`schema`) and what they mean."""
+
+    schema: str = ""
+
+    def __init__(self, path: Path, clock: Callable[[], float] = time.time) -> None:
+        self.path = path
+        self._clock = clock
+        self._readers = threading.local()
+        self._opened: list[sqlite3.Connection] = []
+        self._generation = 0
+        self.rebuilt: Callable[[], None] = lambda: None
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._lock = _locked(path.with_suffix(".lock"))
+        self._writer = self._open()
+
+    @property
+    def _fingerprint(self) -> int:
+        return zlib.crc32((_COMMON + self.schema).encode()) & 0x7FFFFFFF
+
+    @property
+    def epoch(self) -> str:
+        """A random id that the view got when it was built."""
+        return str(get(self._writer, "epoch"))
+
+    def offsets(self) -> Offsets:
+        """Where reading goes on, for every partition that has been read."""
+        rows = self._writer.execute("select topic, partition, next from offsets")
+        return {(topic, partition): following for topic, partition, following in rows}
+
+    def rebuild(self, reason: str) -> None:
+        """Throw the view away; the caller reads the topics from their start."""
+        log.warning("feed store is rebuilt from Kafka", store=self.path.name, reason=reason)
+        self._writer.close()
+        self._writer = self._create()
+        self._generation += 1
+        self.rebuilt()
+
+    def touch(self) -> None:
+        """Remember that the view was in step with its topics now."""
+        with self.writing() as db:
+            _put(db, "in_step_at", self._clock())
+
+    def topic_ids(self) -> dict[str, str]:
+        """The ids of the topics that the view was made from."""
+        rows = self._writer.execute("select substr(name, 7), value from meta where name like 'topic:%'")
+        return dict(rows.fetchall())
+
+    def remember_topic(self, topic: str, topic_id: str) -> None:
+        with self.writing() as db:
+            _put(db, f"topic:{topic}", topic_id)
+
+    @contextmanager
+    def writing(self, offsets: Mapping[tuple[str, int], int] | None = None) -> Iterator[sqlite3.Connection]:
+        """One transaction of the writer; with `offsets` these are what has been applied by its end."""
+        db = self._writer
+        db.execute("begin immediate")
+        try:
+            yield db
+            if offsets:
+                rows = [(topic, partition, following) for (topic, partition), following in offsets.items()]
+                db.executemany("insert or replace into offsets values (?, ?, ?)", rows)
+            db.execute("commit")
+        except BaseException:
+            if db.in_transaction:
+                db.execute("rollback")
+            raise
+
+    @contextmanager
+    def reading(self) -> Iterator[sqlite3.Connection]:
+        """One state of the view, for as long as the block lasts."""
+        db = self._reader()
+        db.execute("begin")
+        try:
+            yield db
+        finally:
+            db.execute("rollback")
+
+    def close(self) -> None:
+        for connection in (self._writer, *self._opened):
+            connection.close()
+        self._lock.close()
+
+    def _reader(self) -> sqlite3.Connection:
+        known = getattr(self._readers, "known", None)
+        if known is None or known[0] != self._generation:
+            known = self._readers.known = (self._generation, _connect(self.path))
+            self._opened.append(known[1])
+        connection: sqlite3.Connection = known[1]
+        return connection
+
+    def _open(self) -> sqlite3.Connection:
+        if not self.path.exists():
+            log.info("feed store is new: it is built from Kafka", store=self.path.name)
+            return self._create()
+        db = _connect(self.path)
+        reason = self._why_unusable(db)
+        if reason is None:
+            return db
+        log.warning("feed store is rebuilt from Kafka", store=self.path.name, reason=reason)
+        db.close()
+        return self._create()
+
+    def _why_unusable(self, db: sqlite3.Connection) -> str | None:
+        try:
+            if db.execute("pragma user_version").fetchone()[0] != self._fingerprint:
+                return "it has another schema"
+            verdict = db.execute("pragma quick_check(1)").fetchone()[0]
+            if verdict != "ok":
+                return f"it is corrupt: {verdict}"
+            away = self._clock() - float(get(db, "in_step_at"))
+        except (sqlite3.DatabaseError, TypeError) as error:
+            return f"it is corrupt: {error}"
+        return "it was away for longer than tombstones are kept" if away > TOMBSTONES_KEPT_SECONDS else None
+
+    def _create(self) -> sqlite3.Connection:
+        for suffix in ("", "-wal", "-shm"):
+            Path(f"{self.path}{suffix}").unlink(missing_ok=True)
+        db = _connect(self.path)
+        db.execute("pragma journal_mode = wal")
+        db.executescript(f"begin; {_COMMON} {self.schema} pragma user_version = {self._fingerprint};")
+        for name, value in (("epoch", secrets.token_hex(6)), ("seq", 0), ("in_step_at", self._clock())):
+            _put(db, name, value)
+        db.execute("commit")
+        return db
+
+
+def get(db: sqlite3.Connection, name: str) -> str | int | float:
+    """A value that the view remembers; TypeError where it does not."""
+    value: str | int | float = db.execute("select value from meta where name = ?", (name,)).fetchone()[0]
+    return value
+
+
+def _put(db: sqlite3.Connection, name: str, value: str | float) -> None:
+    db.execute("insert or replace into meta values (?, ?)", (name, value))
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    db = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=10)
+    db.execute(
+        "pragma synchronous = normal"
+    )  # a power cut may lose the newest transactions, offsets included
+    db.execute("pragma cache_size = -65536")
+    return db
+
+
+def _locked(path: Path) -> IO[str]:
+    lock = path.open("w")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        lock.close()
+        raise InUseError(
+            f"{path.with_suffix('.sqlite')} is in use by another process: stop it, or set MSM_DATA_DIR"
+        ) from None
+    return lock
