@@ -5,13 +5,12 @@ from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Generic, TypeVar
 
-from fastapi import FastAPI
-
 from conf.settings import Settings
 from feeds.broadcast import Broadcaster, Event
 from feeds.consumer import FeedConsumer
 from feeds.metrics import APPLIED, IGNORED, UNUSABLE
 from feeds.records import Record, UnusableError
+from feeds.stopping import on_stop_signal
 from feeds.view import Offsets, View
 from feeds.waiting import Waiters
 
@@ -52,29 +51,22 @@ class Feed(Generic[ViewT]):
         self._loop.call_soon_threadsafe(self.broadcaster.publish_reset)
 
     @asynccontextmanager
-    async def running(self, app: FastAPI) -> AsyncIterator[None]:
+    async def running(self) -> AsyncIterator[None]:
         """Consume and broadcast for as long as the block lasts; streams end as soon as the server stops."""
-        tasks = [
-            asyncio.create_task(self.broadcaster.run()),
-            asyncio.create_task(self._end_streams(app.state.stopping)),
-        ]
+        broadcasting = asyncio.create_task(self.broadcaster.run())
         self.consumer.start()
         try:
-            yield
+            with on_stop_signal(self._end_requests):
+                yield
         finally:
-            self._end()
+            self._end_requests()
             await asyncio.to_thread(self.consumer.close)
-            for task in tasks:
-                task.cancel()
-                with suppress(asyncio.CancelledError):
-                    await task
+            broadcasting.cancel()
+            with suppress(asyncio.CancelledError):
+                await broadcasting
             self.view.close()
 
-    async def _end_streams(self, stopping: asyncio.Event) -> None:
-        await stopping.wait()
-        self._end()
-
-    def _end(self) -> None:
+    def _end_requests(self) -> None:
         self.broadcaster.close()
         self.waiters.close()
 

@@ -163,7 +163,7 @@ def _here(app: FastAPI) -> RefreshFeed:
 async def resources(app: FastAPI, settings: Settings) -> AsyncIterator[None]:
     """The view, kept up to date while the app runs."""
     app.state.refresh_feed = RefreshFeed(settings)
-    async with app.state.refresh_feed.running(app):
+    async with app.state.refresh_feed.running():
         yield
 
 

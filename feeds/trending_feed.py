@@ -100,7 +100,7 @@ def _here(app: FastAPI) -> TrendingFeed:
 async def resources(app: FastAPI, settings: Settings) -> AsyncIterator[None]:
     """The view, kept up to date while the app runs."""
     app.state.trending_feed = TrendingFeed(settings)
-    async with app.state.trending_feed.running(app):
+    async with app.state.trending_feed.running():
         yield
 
 
