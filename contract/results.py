@@ -16,9 +16,7 @@ SEEN_HEADER = "seen"
 `posts_with_counts`: {topic: [partition, offset]}, the newest fact of that post seen in each topic.
 `trending_posts`, `rising_posts`: {topic: {partition: next offset}}, everything read so far."""
 
-Reason = Literal[
-    "not_json", "unknown_type", "wrong_topic", "missing_field", "bad_field", "from_the_future"
-]
+Reason = Literal["not_json", "unknown_type", "wrong_topic", "missing_field", "bad_field", "from_the_future"]
 
 
 class Result(BaseModel):

@@ -27,7 +27,9 @@ def spark_schema(model: type[BaseModel], moments: DataType) -> StructType:
     """The model as a struct, `moments` being how its times are held: text, or timestamps."""
     return StructType(
         [
-            StructField(name, _spark_type(info.annotation, info.metadata, moments), not _optional(info.annotation))
+            StructField(
+                name, _spark_type(info.annotation, info.metadata, moments), not _optional(info.annotation)
+            )
             for name, info in model.model_fields.items()
         ]
     )

@@ -77,7 +77,9 @@ class ProgressListener(StreamingQueryListener):
         for phase, milliseconds in progress.durationMs.items():
             PHASE.labels(name, phase).set(milliseconds / 1_000)
         self._state(name, progress)
-        lag = max(_number(float(source.metrics.get("maxOffsetsBehindLatest", 0))) for source in progress.sources)
+        lag = max(
+            _number(float(source.metrics.get("maxOffsetsBehindLatest", 0))) for source in progress.sources
+        )
         LAG.labels(name).set(lag)
         if lag == 0:
             READY.caught_up(name)

@@ -33,7 +33,11 @@ PANES = (
     .add("comments", "long")
 )
 FIRST_HOUR = (
-    StructType().add("born", "timestamp").add("post_id", "string").add("likes", "long").add("comments", "long")
+    StructType()
+    .add("born", "timestamp")
+    .add("post_id", "string")
+    .add("likes", "long")
+    .add("comments", "long")
 )
 FACT = ["topic", "partition", "offset", "event_id", "event_type", "occurred_at", "user_id", "post_id"]
 BODY = ["image_url", "caption", "comment_id"]
@@ -115,11 +119,16 @@ def _keep(batch: DataFrame, panes: str, post_facts: str, writer: str, batch_id: 
     rows = batch.persist()
     try:
         changes = rows.where(F.col("fact").isNull()).transform(summed, "judged_from", "post_id", "minute")
-        append_once(changes.coalesce(1), panes, f"panes-{writer}", batch_id)
+        _append_some(changes, panes, f"panes-{writer}", batch_id)
         facts_of_posts = rows.where(F.col("fact").isNotNull()).select("fact.*")
-        append_once(facts_of_posts.coalesce(1), post_facts, f"posts-{writer}", batch_id)
+        _append_some(facts_of_posts, post_facts, f"posts-{writer}", batch_id)
     finally:
         rows.unpersist()
+
+
+def _append_some(rows: DataFrame, path: str, writer: str, batch_id: int) -> None:
+    if not rows.isEmpty():
+        append_once(rows.coalesce(1), path, writer, batch_id)
 
 
 def first_hours(spark: SparkSession, settings: Settings) -> DataFrame:

@@ -24,7 +24,9 @@ def table_path(settings: Settings, name: str) -> str:
     return str(settings.lake_dir.absolute() / name)
 
 
-def ensure_table(spark: SparkSession, path: str, schema: StructType, partitioned_by: Sequence[str] = ()) -> str:
+def ensure_table(
+    spark: SparkSession, path: str, schema: StructType, partitioned_by: Sequence[str] = ()
+) -> str:
     """Make the table where there is none; the path, for chaining."""
     builder = DeltaTable.createIfNotExists(spark).location(path).addColumns(schema)
     for name, value in _PROPERTIES.items():

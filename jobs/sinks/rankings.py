@@ -1,8 +1,10 @@
 """A tick of the trending job: keep what came, rank, publish, remember the end of each minute."""
 
 import json
+from collections import defaultdict
 from collections.abc import Iterable
 from datetime import datetime
+from functools import reduce
 
 from pyspark.sql import DataFrame, Row, SparkSession
 from pyspark.sql import functions as F
@@ -11,19 +13,16 @@ from pyspark.sql.types import StructType
 from conf.settings import Settings
 from contract import tables
 from contract.facts import format_time, parse_time
-from contract.results import RISING_KEY, SEEN_HEADER, TRENDING_KEY, RankedPost, Ranking
+from contract.results import RISING_KEY, TRENDING_KEY, RankedPost, Ranking
 from contract.spark import RANKING_ROW
 from contract.topics import RISING_POSTS, TRENDING_POSTS
-from jobs.sinks.kafka import producer_options
+from jobs.sinks.kafka import producer_options, seen_header
 from jobs.sinks.lake import append_once, ensure_table, table_path
-from jobs.transforms.ranking import MINUTE, PastHour, ranked, rising, trending
+from jobs.transforms.ranking import MINUTE, PastHour, Score, ranked, rising, scored, trending
 
+_BOARDS = (("trending", TRENDING_POSTS, TRENDING_KEY), ("rising", RISING_POSTS, RISING_KEY))
 _RECORDS = (
-    StructType()
-    .add("topic", "string")
-    .add("key", "string")
-    .add("value", "string")
-    .add("seen", "string")
+    StructType().add("topic", "string").add("key", "string").add("value", "string").add("seen", "string")
 )
 
 
@@ -32,18 +31,22 @@ class Rankings:
 
     def __init__(self, spark: SparkSession, settings: Settings) -> None:
         self._settings = settings
+        self._score = Score(settings.like_weight, settings.comment_weight, settings.top)
         self._history = ensure_table(spark, table_path(settings, tables.TRENDING_POSTS), RANKING_ROW)
-        newest = spark.read.format("delta").load(self._history).agg(F.max("window_end").cast("double")).first()
+        newest = (
+            spark.read.format("delta").load(self._history).agg(F.max("window_end").cast("double")).first()
+        )
         self._remembered = newest[0] if newest else None
 
     def publish(self, spark: SparkSession, moment: datetime, seen: str) -> None:
         """Both rankings as of `moment`, to Kafka."""
         hour = PastHour.at(moment)
+        best = self._best(self._trending(spark, hour), self._rising(spark, hour))
         rows = [
-            Row(TRENDING_POSTS, TRENDING_KEY, self._trending(spark, hour, moment).model_dump_json(), seen),
-            Row(RISING_POSTS, RISING_KEY, self._rising(spark, hour, moment).model_dump_json(), seen),
+            Row(topic, key, _ranking(best[board], hour, moment).model_dump_json(), seen)
+            for board, topic, key in _BOARDS
         ]
-        header = F.array(F.struct(F.lit(SEEN_HEADER).alias("key"), F.col("seen").cast("binary").alias("value")))
+        header = seen_header(F.col("seen"))
         records = spark.createDataFrame(rows, _RECORDS).coalesce(1).withColumn("headers", header).drop("seen")
         records.write.format("kafka").options(**producer_options(self._settings)).save()
 
@@ -51,8 +54,8 @@ class Rankings:
         """The ranking at the end of each minute since the last one kept, an hour back at most."""
         last = PastHour.at(moment - MINUTE).end
         for end in self._missing(last):
-            ranking = self._trending(spark, PastHour(end), moment)
-            rows = spark.createDataFrame([_as_row(ranking)], RANKING_ROW)
+            best = self._best(self._trending(spark, PastHour(end)))["trending"]
+            rows = spark.createDataFrame([_as_row(_ranking(best, PastHour(end), moment))], RANKING_ROW)
             append_once(rows.coalesce(1), self._history, writer, int(end.timestamp()) // 60)
             self._remembered = end.timestamp()
 
@@ -61,31 +64,38 @@ class Rankings:
         count = min(60, int(last.timestamp() - remembered) // 60)
         return [last - MINUTE * back for back in range(count - 1, -1, -1)]
 
-    def _trending(self, spark: SparkSession, hour: PastHour, moment: datetime) -> Ranking:
-        engagement = self._load(spark, tables.ENGAGEMENT_BY_MINUTE).transform(trending, hour)
-        return self._ranking(spark, engagement, hour, moment)
+    def _trending(self, spark: SparkSession, hour: PastHour) -> DataFrame:
+        return self._load(spark, tables.ENGAGEMENT_BY_MINUTE).transform(trending, hour)
 
-    def _rising(self, spark: SparkSession, hour: PastHour, moment: datetime) -> Ranking:
-        engagement = self._load(spark, tables.FIRST_HOUR_ENGAGEMENT).transform(rising, hour)
-        return self._ranking(spark, engagement, hour, moment)
+    def _rising(self, spark: SparkSession, hour: PastHour) -> DataFrame:
+        return self._load(spark, tables.FIRST_HOUR_ENGAGEMENT).transform(rising, hour)
 
-    def _ranking(self, spark: SparkSession, engagement: DataFrame, hour: PastHour, moment: datetime) -> Ranking:
-        conf = self._settings
-        facts = self._load(spark, tables.POST_FACTS)
-        best = engagement.transform(ranked, facts, conf.like_weight, conf.comment_weight, conf.top).collect()
-        return Ranking(
-            window_start=format_time(hour.start),
-            window_end=format_time(hour.end),
-            generated_at=format_time(moment),
-            posts=[RankedPost(rank=rank, **row.asDict()) for rank, row in enumerate(best, 1)],
-        )
+    def _best(self, *boards: DataFrame) -> dict[str, list[Row]]:
+        wanted = reduce(DataFrame.unionByName, boards).transform(scored, self._score)
+        facts = self._load(wanted.sparkSession, tables.POST_FACTS)
+        rows = wanted.transform(ranked, facts, self._score.top).collect()
+        best: dict[str, list[Row]] = defaultdict(list)
+        for row in sorted(rows, key=lambda row: row.rank):
+            best[row.board].append(row)
+        return best
 
     def _load(self, spark: SparkSession, table: str) -> DataFrame:
         return spark.read.format("delta").load(table_path(self._settings, table))
 
 
+def _ranking(best: list[Row], hour: PastHour, moment: datetime) -> Ranking:
+    return Ranking(
+        window_start=format_time(hour.start),
+        window_end=format_time(hour.end),
+        generated_at=format_time(moment),
+        posts=[RankedPost(**{name: row[name] for name in RankedPost.model_fields}) for row in best],
+    )
+
+
 def _as_row(ranking: Ranking) -> dict[str, object]:
-    times = {name: parse_time(getattr(ranking, name)) for name in ("window_start", "window_end", "generated_at")}
+    times = {
+        name: parse_time(getattr(ranking, name)) for name in ("window_start", "window_end", "generated_at")
+    }
     return {**ranking.model_dump(), **times}
 
 

@@ -18,7 +18,9 @@ def acts(facts: DataFrame) -> DataFrame:
         "post_id",
         F.substring("topic", 1, 1).alias("kind"),
         # Member = author makes a stranger's deletion harmless by itself.
-        F.when(is_comment, F.concat_ws("/", "comment_id", "user_id")).otherwise(F.col("user_id")).alias("member"),
+        F.when(is_comment, F.concat_ws("/", "comment_id", "user_id"))
+        .otherwise(F.col("user_id"))
+        .alias("member"),
         "occurred_at",
         "event_id",
         turns_on.alias("turns_on"),
@@ -96,6 +98,7 @@ def changes(moves: DataFrame) -> DataFrame:
 
 def totals(changes: DataFrame) -> DataFrame:
     """Absolute counts of each post. `version` counts its records, so it grows the same way in any batches."""
+
     def seen(kind: str) -> Column:
         return F.max(F.when(F.col("kind") == kind, F.col("position")))
 
@@ -126,7 +129,9 @@ def posts_with_counts(totals: DataFrame) -> DataFrame:
         "version",
         post["alive"].alias("alive"),
         F.struct(
-            _pair("posts").alias("posts"), _pair("likes_seen").alias("likes"), _pair("comments_seen").alias("comments")
+            _pair("posts").alias("posts"),
+            _pair("likes_seen").alias("likes"),
+            _pair("comments_seen").alias("comments"),
         ).alias("seen"),
     )
 
@@ -138,6 +143,11 @@ def _pair(position: str) -> Column:
 
 def count(facts: DataFrame) -> DataFrame:
     """All of it: stream, backfill and audit call this and nothing else."""
-    return facts.transform(acts).transform(standing).transform(moves).transform(changes).transform(totals).transform(
-        posts_with_counts
+    return (
+        facts.transform(acts)
+        .transform(standing)
+        .transform(moves)
+        .transform(changes)
+        .transform(totals)
+        .transform(posts_with_counts)
     )

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from pyspark.sql import DataFrame
+from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
 from contract.results import RankedPost
@@ -34,36 +34,60 @@ class PastHour:
 
 
 def trending(panes: DataFrame, hour: PastHour) -> DataFrame:
-    """Engagement of the past hour by post."""
+    """Engagement of the past hour by post: (board, post_id, born, likes, comments)."""
     is_judged_here = F.col("judged_from") == F.lit(hour.judged_from)
     in_hour = (F.col("minute") >= F.lit(hour.start)) & (F.col("minute") < F.lit(hour.end))
-    return panes.where(is_judged_here & in_hour).groupBy("post_id").agg(*_sums())
+    whenever = F.lit(None).cast("timestamp").alias("born")
+    return _by_post(panes.where(is_judged_here & in_hour).select("*", whenever), "trending")
 
 
 def rising(engagement: DataFrame, hour: PastHour) -> DataFrame:
-    """Engagement within their first hour, of the posts born in this one."""
+    """Engagement within their first hour, of the posts born in this one, as `trending` has it."""
     is_young = (F.col("born") >= F.lit(hour.start)) & (F.col("born") < F.lit(hour.end))
-    return engagement.where(is_young).groupBy("post_id", "born").agg(*_sums())
+    return _by_post(engagement.where(is_young), "rising")
 
 
-def _sums():  # type: ignore[no-untyped-def]
-    return F.sum("likes").alias("likes"), F.sum("comments").alias("comments")
+def _by_post(changes: DataFrame, board: str) -> DataFrame:
+    sums = F.sum("likes").alias("likes"), F.sum("comments").alias("comments")
+    return changes.groupBy(F.lit(board).alias("board"), "post_id", "born").agg(*sums)
 
 
-def ranked(engagement: DataFrame, post_facts: DataFrame, like_weight: int, comment_weight: int, top: int) -> DataFrame:
-    """The best living posts (contract: section 3): score, then likes, then the smaller post_id."""
-    score = F.col("likes") * like_weight + F.col("comments") * comment_weight
-    candidates = engagement.withColumn("score", score).where(F.col("score") > 0)
-    facts = post_facts.join(F.broadcast(candidates.select("post_id").distinct()), "post_id", "left_semi")
-    posts = facts.transform(count).where("alive").select("post_id", "user_id", "image_url", "caption", "created_at")
-    is_same = candidates["post_id"] == posts["post_id"]
-    if "born" in candidates.columns:
-        is_same = is_same & (candidates["born"] == posts["created_at"].cast("timestamp"))
-    best = (
-        candidates.join(posts, is_same)
-        .drop(candidates["post_id"])
-        .orderBy(F.desc("score"), F.desc("likes"), "post_id")
-        .limit(top)
+@dataclass(frozen=True)
+class Score:
+    """What engagement is worth, and how many posts a ranking has."""
+
+    like_weight: int
+    comment_weight: int
+    top: int
+
+
+def scored(engagement: DataFrame, score: Score) -> DataFrame:
+    """Posts with a score above 0."""
+    points = F.col("likes") * score.like_weight + F.col("comments") * score.comment_weight
+    return engagement.withColumn("score", points).where(F.col("score") > 0)
+
+
+def ranked(candidates: DataFrame, post_facts: DataFrame, top: int) -> DataFrame:
+    """The best living posts of each board, with their rank; born at another time than its post, one is none.
+
+    Ties go by likes, then to the smaller post_id (contract, section 3).
+    """
+    alive = candidates.join(F.broadcast(_living(post_facts, candidates)), "post_id").where(
+        _is_this_creation()
     )
-    fields = [name for name in RankedPost.model_fields if name != "rank"]
-    return best.select(*fields)
+    best_first = F.desc("score"), F.desc("likes"), F.asc("post_id")
+    place = F.row_number().over(Window.partitionBy("board").orderBy(*best_first))
+    return (
+        alive.withColumn("rank", place).where(F.col("rank") <= top).select("board", *RankedPost.model_fields)
+    )
+
+
+def _living(post_facts: DataFrame, wanted: DataFrame) -> DataFrame:
+    facts = post_facts.join(F.broadcast(wanted.select("post_id")), "post_id", "left_semi")
+    # One partition for the few posts that are left: the aggregates of `count` then need no further shuffle.
+    posts = facts.repartition(1).transform(count).where("alive")
+    return posts.select("post_id", "user_id", "image_url", "caption", "created_at")
+
+
+def _is_this_creation() -> Column:
+    return F.col("born").isNull() | (F.col("born") == F.col("created_at").cast("timestamp"))
