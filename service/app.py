@@ -6,7 +6,8 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontext
 from dataclasses import dataclass
 
 import uvicorn
-from fastapi import APIRouter, FastAPI, Response
+from fastapi import APIRouter, FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, JSONResponse
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
@@ -49,10 +50,18 @@ def build_app(services: Sequence[Service], settings: Settings) -> FastAPI:
     )
     app.add_middleware(RequestMetrics)
     app.add_middleware(SecurityHeaders)
+    app.add_exception_handler(RequestValidationError, _explain)
     _add_operations(app, services)
     for service in services:
         app.include_router(service.router)
     return app
+
+
+def _explain(_: Request, error: Exception) -> JSONResponse:
+    # Without what was sent: it may be large, or not even be writable as UTF-8.
+    assert isinstance(error, RequestValidationError)
+    told = [{"loc": part["loc"], "msg": part["msg"], "type": part["type"]} for part in error.errors()]
+    return JSONResponse({"detail": told}, status_code=422)
 
 
 def _add_operations(app: FastAPI, services: Sequence[Service]) -> None:

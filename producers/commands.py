@@ -1,0 +1,108 @@
+"""What the three services that take commands share: one publisher, ids, answers."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import datetime, timezone
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import Depends, FastAPI, Header, HTTPException, Path, Request
+from pydantic import BaseModel
+
+from conf.settings import Settings
+from contract.facts import IDENTIFIER, Fact, format_time
+from producers.ownership import Ownership
+from producers.publisher import BrokerUnavailable, Publisher
+from service.auth import CurrentUser
+
+RETRY_AFTER_SECONDS = 2
+
+PostId = Annotated[str, Path(pattern=f"^{IDENTIFIER}$")]
+CommentId = Annotated[str, Path(pattern=f"^{IDENTIFIER}$")]
+
+
+class Answer(BaseModel):
+    """The ids of the stored fact, and the token that `?after=` takes."""
+
+    event_id: str
+    post_id: str
+    comment_id: str | None = None
+    image_url: str | None = None
+    token: str
+
+
+@asynccontextmanager
+async def command_resources(app: FastAPI, settings: Settings) -> AsyncIterator[None]:
+    """The publisher and the ownership of ids; services behind one port share them."""
+    if hasattr(app.state, "publisher"):
+        yield
+        return
+    app.state.ownership = Ownership(settings.jwt_key())
+    app.state.publisher = Publisher(settings.bootstrap)
+    try:
+        yield
+    finally:
+        publisher: Publisher = app.state.publisher
+        del app.state.publisher
+        await asyncio.to_thread(publisher.close)
+
+
+def publisher_health(app: FastAPI) -> str | None:
+    """None while facts can be published."""
+    publisher: Publisher = app.state.publisher
+    return publisher.complaint()
+
+
+class Commands:
+    """Publishes what one request asks for, in the name of its user."""
+
+    def __init__(
+        self,
+        request: Request,
+        user_id: CurrentUser,
+        idempotency_key: Annotated[
+            str | None,
+            Header(min_length=1, max_length=255, description="A retry with the same key counts once."),
+        ] = None,
+    ) -> None:
+        self.user_id = user_id
+        self.ownership: Ownership = request.app.state.ownership
+        self._publisher: Publisher = request.app.state.publisher
+        self._idempotency_key = idempotency_key
+        complaint = self._publisher.complaint()
+        if complaint:
+            raise unavailable(complaint)
+
+    def uuid(self, purpose: str) -> UUID:
+        """A new UUIDv7, or the one that this Idempotency-Key stands for."""
+        if self._idempotency_key is None:
+            return self.ownership.fresh()
+        return self.ownership.repeatable(purpose, self.user_id, self._idempotency_key)
+
+    def refuse_strangers(self, identifier: str, *owner: str) -> None:
+        """403 where the id is somebody else's."""
+        if self.ownership.is_stranger(identifier, *owner):
+            raise HTTPException(403, f"{identifier} is not yours")
+
+    async def publish(self, fact: Fact) -> Answer:
+        """Answer once the broker has acknowledged; 503 where it does not."""
+        try:
+            token = await self._publisher.publish(fact)
+        except BrokerUnavailable as error:
+            raise unavailable(str(error)) from error
+        shown = fact.model_dump(include={"event_id", "post_id", "comment_id", "image_url"})
+        return Answer(**shown, token=str(token))
+
+
+Command = Annotated[Commands, Depends()]
+
+
+def unavailable(why: str) -> HTTPException:
+    """503: nothing of this command happened, or will happen later."""
+    return HTTPException(503, f"{why}; try again", headers={"Retry-After": str(RETRY_AFTER_SECONDS)})
+
+
+def now() -> str:
+    """The time that a fact made by a service is dated with."""
+    return format_time(datetime.now(timezone.utc))

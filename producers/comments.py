@@ -1,0 +1,70 @@
+"""The Comment service: a user comments on a post, or takes a comment of theirs back.
+
+Run alone: `python -m producers.comments`.
+"""
+
+from typing import Annotated
+
+from fastapi import APIRouter, FastAPI
+from pydantic import BaseModel, StringConstraints
+
+from conf.settings import Settings, load_settings
+from contract.facts import TEXT_MAX, CommentAdded, CommentDeleted
+from producers.commands import Answer, Command, CommentId, PostId, command_resources, now, publisher_health
+from service.app import Service, build_app, serve
+
+router = APIRouter(tags=["comments"])
+
+
+class NewComment(BaseModel):
+    """What the body of a comment holds."""
+
+    text: Annotated[str, StringConstraints(min_length=1, max_length=TEXT_MAX)]
+
+
+@router.post("/posts/{post_id}/comments", status_code=201, response_model_exclude_none=True)
+async def comment(post_id: PostId, body: NewComment, command: Command) -> Answer:
+    """Comment on a post."""
+    return await command.publish(
+        CommentAdded(
+            event_id=str(command.uuid("comment event")),
+            occurred_at=now(),
+            user_id=command.user_id,
+            post_id=post_id,
+            comment_id=command.ownership.new_id(command.uuid("comment"), command.user_id, post_id),
+            text=body.text,
+        )
+    )
+
+
+@router.delete("/posts/{post_id}/comments/{comment_id}", status_code=202, response_model_exclude_none=True)
+async def delete_comment(post_id: PostId, comment_id: CommentId, command: Command) -> Answer:
+    """Delete a comment of one's own, for good."""
+    command.refuse_strangers(comment_id, command.user_id, post_id)
+    return await command.publish(
+        CommentDeleted(
+            event_id=str(command.ownership.fresh()),
+            occurred_at=now(),
+            user_id=command.user_id,
+            post_id=post_id,
+            comment_id=comment_id,
+        )
+    )
+
+
+SERVICE = Service("comments", router, command_resources, publisher_health)
+
+
+def create_app(settings: Settings | None = None) -> FastAPI:
+    """The Comment service alone."""
+    return build_app([SERVICE], settings or load_settings())
+
+
+def main() -> None:
+    """Serve until stopped."""
+    settings = load_settings()
+    serve(create_app(settings), settings.http_host, settings.http_port)
+
+
+if __name__ == "__main__":
+    main()

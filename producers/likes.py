@@ -1,0 +1,57 @@
+"""The Like service: a user likes a post, or takes it back.
+
+Run alone: `python -m producers.likes`.
+"""
+
+from fastapi import APIRouter, FastAPI
+
+from conf.settings import Settings, load_settings
+from contract.facts import PostLiked, PostUnliked
+from producers.commands import Answer, Command, PostId, command_resources, now, publisher_health
+from service.app import Service, build_app, serve
+
+router = APIRouter(tags=["likes"])
+
+
+@router.put("/posts/{post_id}/like", status_code=202, response_model_exclude_none=True)
+async def like(post_id: PostId, command: Command) -> Answer:
+    """Like a post; liking twice is liking once."""
+    return await command.publish(
+        PostLiked(
+            event_id=str(command.ownership.fresh()),
+            occurred_at=now(),
+            user_id=command.user_id,
+            post_id=post_id,
+        )
+    )
+
+
+@router.delete("/posts/{post_id}/like", status_code=202, response_model_exclude_none=True)
+async def unlike(post_id: PostId, command: Command) -> Answer:
+    """Take a like back."""
+    return await command.publish(
+        PostUnliked(
+            event_id=str(command.ownership.fresh()),
+            occurred_at=now(),
+            user_id=command.user_id,
+            post_id=post_id,
+        )
+    )
+
+
+SERVICE = Service("likes", router, command_resources, publisher_health)
+
+
+def create_app(settings: Settings | None = None) -> FastAPI:
+    """The Like service alone."""
+    return build_app([SERVICE], settings or load_settings())
+
+
+def main() -> None:
+    """Serve until stopped."""
+    settings = load_settings()
+    serve(create_app(settings), settings.http_host, settings.http_port)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,81 @@
+"""Uploaded pictures: checked to be pictures, cleaned, and kept under the hash of what is kept."""
+
+import hashlib
+import os
+import re
+import tempfile
+import warnings
+from io import BytesIO
+from pathlib import Path
+
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+MAX_PIXELS = 50_000_000
+LONGEST_SIDE = 2_048
+EXTENSIONS = {"JPEG": "jpg", "PNG": "png", "WEBP": "webp", "GIF": "gif"}
+CONTENT_TYPES = {"jpg": "image/jpeg", "png": "image/png", "webp": "image/webp", "gif": "image/gif"}
+NAME = re.compile(r"[0-9a-f]{64}\.(jpg|png|webp|gif)")
+MEDIA_PATH = "/media/"
+
+# What Pillow only warns of is refused here, like what it refuses itself.
+warnings.simplefilter("error", Image.DecompressionBombWarning)
+
+
+class BadPicture(ValueError):  # noqa: N818 - reads as what it is
+    """Not a picture that we take; the message says why."""
+
+
+def clean_picture(data: bytes) -> tuple[bytes, str]:
+    """The picture encoded anew, upright, without metadata (place, camera), and its file extension.
+
+    Of an animation the first frame is kept. BadPicture where it is no JPEG, PNG, WEBP or GIF.
+    """
+    try:
+        with Image.open(BytesIO(data), formats=list(EXTENSIONS)) as checked:
+            _refuse_too_many_pixels(checked)
+            checked.verify()
+        with Image.open(BytesIO(data), formats=list(EXTENSIONS)) as image:
+            return _encode(image, str(image.format)), EXTENSIONS[str(image.format)]
+    except BadPicture:
+        raise
+    except UnidentifiedImageError:
+        raise BadPicture("the image is not a JPEG, PNG, WEBP or GIF") from None
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+        raise BadPicture(_TOO_MANY_PIXELS) from None
+    except (OSError, SyntaxError, ValueError, EOFError, IndexError, KeyError, TypeError) as error:
+        # Pillow's decoders raise whatever a broken file makes them trip over.
+        raise BadPicture(f"the image is broken: {error}") from None
+
+
+_TOO_MANY_PIXELS = f"the image has more than {MAX_PIXELS:,} pixels"
+
+
+def _refuse_too_many_pixels(image: Image.Image) -> None:
+    if image.width * image.height > MAX_PIXELS:
+        raise BadPicture(_TOO_MANY_PIXELS)
+
+
+def _encode(image: Image.Image, picture_format: str) -> bytes:
+    image.load()
+    upright = ImageOps.exif_transpose(image)
+    upright = upright.convert("RGB" if picture_format == "JPEG" else "RGBA")
+    upright.thumbnail((LONGEST_SIDE, LONGEST_SIDE))
+    upright.info.clear()  # comments, profiles and the like would be written again
+    encoded = BytesIO()
+    upright.save(encoded, picture_format, quality=88)
+    return encoded.getvalue()
+
+
+def keep_picture(folder: Path, data: bytes, extension: str) -> str:
+    """Store under the content's hash, whole or not at all; answers the file's name."""
+    name = f"{hashlib.sha256(data).hexdigest()}.{extension}"
+    folder.mkdir(parents=True, exist_ok=True)
+    if (folder / name).exists():
+        return name
+    with tempfile.NamedTemporaryFile(dir=folder, prefix=".upload-", delete=False) as fresh:
+        fresh.write(data)
+        fresh.flush()
+        os.fsync(fresh.fileno())
+    os.chmod(fresh.name, 0o644)
+    os.replace(fresh.name, folder / name)
+    return name

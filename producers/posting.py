@@ -1,0 +1,189 @@
+"""The Posting service: a user posts a picture, or takes a post of theirs back; it serves the pictures too.
+
+Run alone: `python -m producers.posting`.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Annotated, Any
+
+from fastapi import APIRouter, FastAPI, HTTPException, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import FileResponse
+from pydantic import BaseModel, StringConstraints, ValidationError
+from starlette.datastructures import UploadFile
+
+from conf.settings import Settings, load_settings
+from contract.facts import CAPTION_MAX, IMAGE_URL_MAX, PostCreated, PostDeleted
+from producers.commands import Answer, Command, Commands, PostId, command_resources, now, publisher_health
+from producers.pictures import CONTENT_TYPES, MEDIA_PATH, NAME, BadPicture, clean_picture, keep_picture
+from service.app import Service, build_app, serve
+
+router = APIRouter(tags=["posts"])
+Caption = Annotated[str, StringConstraints(max_length=CAPTION_MAX)]
+
+# Two at once: each may take 200 MB for a moment, and all of a core.
+PICTURES_AT_ONCE = 2
+
+
+class NewPost(BaseModel):
+    """A post whose picture is somewhere already: on the web, or here under /media/."""
+
+    image_url: Annotated[
+        str,
+        StringConstraints(
+            max_length=IMAGE_URL_MAX, pattern=rf"^(https?://[^\s/]+(/\S*)?|{MEDIA_PATH}{NAME.pattern})$"
+        ),
+    ]
+    caption: Caption = ""
+
+
+class NewPicture(BaseModel):
+    """The text beside an uploaded picture."""
+
+    caption: Caption = ""
+
+
+_BODY: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "application/json": {"schema": NewPost.model_json_schema()},
+            "multipart/form-data": {
+                "schema": {
+                    "type": "object",
+                    "required": ["image"],
+                    "properties": {
+                        "image": {"type": "string", "format": "binary"},
+                        "caption": NewPicture.model_json_schema()["properties"]["caption"],
+                    },
+                }
+            },
+        },
+    }
+}
+
+
+@router.post("/posts", status_code=201, response_model_exclude_none=True, openapi_extra=_BODY)
+async def create_post(request: Request, command: Command) -> Answer:
+    """Post a picture: upload it (multipart `image`, `caption`) or name it (JSON `image_url`, `caption`)."""
+    if request.headers.get("content-type", "").startswith("multipart/form-data"):
+        image_url, caption = await _uploaded(request)
+    else:
+        image_url, caption = await _named(request)
+    return await command.publish(_post_created(command, image_url, caption))
+
+
+@router.delete("/posts/{post_id}", status_code=202, response_model_exclude_none=True)
+async def delete_post(post_id: PostId, command: Command) -> Answer:
+    """Delete a post of one's own, for good."""
+    command.refuse_strangers(post_id, command.user_id)
+    return await command.publish(
+        PostDeleted(
+            event_id=str(command.ownership.fresh()),
+            occurred_at=now(),
+            user_id=command.user_id,
+            post_id=post_id,
+        )
+    )
+
+
+@router.get("/media/{name}", response_class=FileResponse)
+async def picture(name: str, request: Request) -> FileResponse:
+    """A picture by its content hash; it never changes."""
+    settings: Settings = request.app.state.settings
+    path = settings.media_dir / name
+    if not NAME.fullmatch(name) or not path.is_file():
+        raise HTTPException(404, "there is no such picture")
+    return FileResponse(
+        path,
+        media_type=CONTENT_TYPES[path.suffix[1:]],
+        headers={
+            "Cache-Control": "public, max-age=31536000, immutable",
+            "Content-Security-Policy": "default-src 'none'; sandbox",
+        },
+    )
+
+
+def _post_created(command: Commands, image_url: str, caption: str) -> PostCreated:
+    return PostCreated(
+        event_id=str(command.uuid("post event")),
+        occurred_at=now(),
+        user_id=command.user_id,
+        post_id=command.ownership.new_id(command.uuid("post"), command.user_id),
+        image_url=image_url,
+        caption=caption,
+    )
+
+
+async def _named(request: Request) -> tuple[str, str]:
+    try:
+        post = NewPost.model_validate_json(await request.body())
+    except ValidationError as error:
+        raise RequestValidationError(_details(error)) from None
+    return post.image_url, post.caption
+
+
+async def _uploaded(request: Request) -> tuple[str, str]:
+    settings: Settings = request.app.state.settings
+    async with request.form(max_files=1, max_fields=8) as form:
+        image, caption = form.get("image"), form.get("caption", "")
+        if not isinstance(image, UploadFile):
+            raise _invalid("image", "send the picture as a file named image")
+        data = await _read(image, settings.image_max_bytes)
+    try:
+        text = NewPicture.model_validate({"caption": caption}).caption
+    except ValidationError as error:
+        raise RequestValidationError(_details(error)) from None
+    async with request.app.state.picture_slots:
+        return await asyncio.to_thread(_kept, settings, data), text
+
+
+async def _read(image: UploadFile, limit: int) -> bytes:
+    data = await image.read(limit + 1)
+    if len(data) > limit:
+        raise HTTPException(413, f"the image is larger than {limit:,} bytes")
+    return data
+
+
+def _kept(settings: Settings, data: bytes) -> str:
+    try:
+        clean, extension = clean_picture(data)
+    except BadPicture as error:
+        raise _invalid("image", str(error)) from None
+    return MEDIA_PATH + keep_picture(settings.media_dir, clean, extension)
+
+
+def _details(error: ValidationError) -> list[Any]:
+    parts = error.errors(include_url=False, include_input=False, include_context=False)
+    return [{**part, "loc": ("body", *part["loc"])} for part in parts]
+
+
+def _invalid(field: str, message: str) -> RequestValidationError:
+    return RequestValidationError([{"type": "value_error", "loc": ("body", field), "msg": message}])
+
+
+@asynccontextmanager
+async def _resources(app: FastAPI, settings: Settings) -> AsyncIterator[None]:
+    app.state.picture_slots = asyncio.Semaphore(PICTURES_AT_ONCE)
+    async with command_resources(app, settings):
+        yield
+
+
+SERVICE = Service("posting", router, _resources, publisher_health)
+
+
+def create_app(settings: Settings | None = None) -> FastAPI:
+    """The Posting service alone."""
+    return build_app([SERVICE], settings or load_settings())
+
+
+def main() -> None:
+    """Serve until stopped."""
+    settings = load_settings()
+    serve(create_app(settings), settings.http_host, settings.http_port)
+
+
+if __name__ == "__main__":
+    main()
