@@ -1,0 +1,91 @@
+"""The website and all five services on one port.
+
+    .venv/bin/python -m runtime.web
+"""
+
+from pathlib import Path
+
+from fastapi import APIRouter, FastAPI, Request
+from fastapi.staticfiles import StaticFiles
+from pydantic import BaseModel
+from starlette.responses import Response
+from starlette.types import Scope
+
+from conf.settings import Settings, load_settings
+from contract.facts import Identifier
+from feeds import refresh_feed, trending_feed
+from producers import comments, likes, posting
+from service.app import build_app, serve
+from service.auth import issue_token
+
+SERVICES = (
+    posting.SERVICE,
+    likes.SERVICE,
+    comments.SERVICE,
+    refresh_feed.SERVICE,
+    trending_feed.SERVICE,
+)
+WEBSITE = Path(refresh_feed.__file__).with_name("website")
+CONTENT_SECURITY_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; manifest-src 'self'; "
+    "img-src 'self' https: http: data: blob:; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
+)
+DEMO_USERS = ("ada", "grace", "linus", "margaret", "alan", "barbara")
+DEMO_TOKEN_SECONDS = 24 * 60 * 60
+
+
+class Website(StaticFiles):
+    """Static files that the browser asks about each time, and that run no script but our own."""
+
+    async def get_response(self, path: str, scope: Scope) -> Response:
+        response = await super().get_response(path, scope)
+        response.headers["Content-Security-Policy"] = CONTENT_SECURITY_POLICY
+        response.headers["Cache-Control"] = "no-cache"
+        return response
+
+
+class DemoUsers(BaseModel):
+    """Whom one may be."""
+
+    users: list[str]
+
+
+class DemoUser(BaseModel):
+    """Whom one wants to be."""
+
+    user_id: Identifier
+
+
+class DemoToken(BaseModel):
+    """What lets one act as that user."""
+
+    token: str
+
+
+demo = APIRouter(prefix="/demo", tags=["demo"])
+
+
+@demo.get("", summary="Users that one may be")
+async def users() -> DemoUsers:
+    return DemoUsers(users=list(DEMO_USERS))
+
+
+@demo.post("/token", summary="Be a user")
+async def token(request: Request, wanted: DemoUser) -> DemoToken:
+    settings: Settings = request.app.state.settings
+    return DemoToken(token=issue_token(settings, wanted.user_id, DEMO_TOKEN_SECONDS))
+
+
+def create_app(settings: Settings | None = None) -> FastAPI:
+    """Everything; the demo's routes only where the settings ask for them."""
+    settings = settings or load_settings()
+    app = build_app(SERVICES, settings)
+    if settings.demo:
+        app.include_router(demo)
+    app.mount("/", Website(directory=WEBSITE, html=True), name="website")
+    return app
+
+
+if __name__ == "__main__":
+    configured = load_settings()
+    serve(create_app(configured), configured.http_host, configured.http_port)
