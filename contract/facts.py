@@ -117,7 +117,5 @@ FACT_MODELS: tuple[type[Fact], ...] = (
     CommentAdded,
     CommentDeleted,
 )
-FACT_BY_TYPE: dict[str, type[Fact]] = {
-    model.model_fields["event_type"].default: model for model in FACT_MODELS
-}
+FACT_BY_TYPE: dict[str, type[Fact]] = {model.model_fields["event_type"].default: model for model in FACT_MODELS}
 FACT_TOPICS: tuple[str, ...] = ("posts", "likes", "comments")

@@ -27,9 +27,7 @@ def spark_schema(model: type[BaseModel], moments: DataType) -> StructType:
     """The model as a struct, `moments` being how its times are held: text, or timestamps."""
     return StructType(
         [
-            StructField(
-                name, _spark_type(info.annotation, info.metadata, moments), not _optional(info.annotation)
-            )
+            StructField(name, _spark_type(info.annotation, info.metadata, moments), not _optional(info.annotation))
             for name, info in model.model_fields.items()
         ]
     )
@@ -55,9 +53,7 @@ def _plain(annotation: Any) -> Any:
     return annotation
 
 
-FACT_FIELDS: tuple[str, ...] = tuple(
-    dict.fromkeys(name for model in FACT_MODELS for name in model.model_fields)
-)
+FACT_FIELDS: tuple[str, ...] = tuple(dict.fromkeys(name for model in FACT_MODELS for name in model.model_fields))
 """Every field that some fact has, the common ones first."""
 
 POST_WITH_COUNTS_JSON = spark_schema(PostWithCounts, StringType())

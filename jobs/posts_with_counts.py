@@ -1,7 +1,7 @@
 """Counts likes and comments of every post, exactly, and publishes each change to Kafka.
 
-    PYSPARK_PYTHON=.venv/bin/python .venv/bin/spark-submit --master "${MSM_SPARK_MASTER:-local[*]}" --properties-file conf/spark.conf \
-        jobs/posts_with_counts.py
+    PYSPARK_PYTHON=.venv/bin/python .venv/bin/spark-submit --master "${MSM_SPARK_MASTER:-local[*]}" \
+        --properties-file conf/spark.conf jobs/posts_with_counts.py
 """
 
 from collections.abc import Sequence

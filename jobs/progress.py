@@ -58,16 +58,16 @@ class ProgressListener(StreamingQueryListener):
     def __init__(self) -> None:
         self._names: dict[str, str] = {}
 
-    def onQueryStarted(self, event: QueryStartedEvent) -> None:
+    def onQueryStarted(self, event: QueryStartedEvent) -> None:  # noqa: N802
         self._names[str(event.id)] = event.name or str(event.id)
 
-    def onQueryIdle(self, event: QueryIdleEvent) -> None:
+    def onQueryIdle(self, event: QueryIdleEvent) -> None:  # noqa: N802
         READY.caught_up(self._names.get(str(event.id), ""))
 
-    def onQueryTerminated(self, event: QueryTerminatedEvent) -> None:
+    def onQueryTerminated(self, event: QueryTerminatedEvent) -> None:  # noqa: N802
         """The job's main loop sees to it."""
 
-    def onQueryProgress(self, event: QueryProgressEvent) -> None:
+    def onQueryProgress(self, event: QueryProgressEvent) -> None:  # noqa: N802
         progress = event.progress
         name = progress.name or str(progress.id)
         ROWS.labels(name).inc(progress.numInputRows)
@@ -77,9 +77,7 @@ class ProgressListener(StreamingQueryListener):
         for phase, milliseconds in progress.durationMs.items():
             PHASE.labels(name, phase).set(milliseconds / 1_000)
         self._state(name, progress)
-        lag = max(
-            _number(float(source.metrics.get("maxOffsetsBehindLatest", 0))) for source in progress.sources
-        )
+        lag = max(_number(float(source.metrics.get("maxOffsetsBehindLatest", 0))) for source in progress.sources)
         LAG.labels(name).set(lag)
         if lag == 0:
             READY.caught_up(name)

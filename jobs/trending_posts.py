@@ -14,7 +14,6 @@ from pyspark.sql.types import StructType
 
 from conf.settings import Settings
 from contract import tables
-
 from jobs.harness import main, now, query_id, read_topics
 from jobs.sinks.lake import COMPACT_EVERY, append_once, compact, drop, ensure_table, fold, table_path
 from jobs.sinks.rankings import Rankings, offsets_of_batch
@@ -32,13 +31,7 @@ PANES = (
     .add("likes", "long")
     .add("comments", "long")
 )
-FIRST_HOUR = (
-    StructType()
-    .add("born", "timestamp")
-    .add("post_id", "string")
-    .add("likes", "long")
-    .add("comments", "long")
-)
+FIRST_HOUR = StructType().add("born", "timestamp").add("post_id", "string").add("likes", "long").add("comments", "long")
 FACT = ["topic", "partition", "offset", "event_id", "event_type", "occurred_at", "user_id", "post_id"]
 BODY = ["image_url", "caption", "comment_id"]
 POST_FACTS = StructType()

@@ -23,9 +23,7 @@ class DeadLetterSink:
         """Write the letters and count them by reason."""
         reasons = {row.reason: row["count"] for row in letters.groupBy("reason").count().collect()}
         if reasons:
-            records = (self._unsent(letters) if self._may_be_a_repetition else letters).transform(
-                dead_letter_records
-            )
+            records = (self._unsent(letters) if self._may_be_a_repetition else letters).transform(dead_letter_records)
             options = producer_options(self._settings)
             records.write.format("kafka").options(**options).option("topic", DEAD_LETTERS).save()
         self._may_be_a_repetition = False
@@ -41,11 +39,7 @@ class DeadLetterSink:
             .option("startingTimestamp", int(first[0] * 1000) if first else 0)
             .option("startingOffsetsByTimestampStrategy", "latest")
             .load()
-            .select(
-                F.from_json(F.col("value").cast("string"), "topic string, partition int, offset long").alias(
-                    "at"
-                )
-            )
+            .select(F.from_json(F.col("value").cast("string"), "topic string, partition int, offset long").alias("at"))
             .select("at.*")
         )
         return letters.join(written, _SOURCE, "left_anti")

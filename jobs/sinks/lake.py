@@ -24,9 +24,7 @@ def table_path(settings: Settings, name: str) -> str:
     return str(settings.lake_dir.absolute() / name)
 
 
-def ensure_table(
-    spark: SparkSession, path: str, schema: StructType, partitioned_by: Sequence[str] = ()
-) -> str:
+def ensure_table(spark: SparkSession, path: str, schema: StructType, partitioned_by: Sequence[str] = ()) -> str:
     """Make the table where there is none; the path, for chaining."""
     builder = DeltaTable.createIfNotExists(spark).location(path).addColumns(schema)
     for name, value in _PROPERTIES.items():
@@ -42,13 +40,7 @@ def append_once(rows: DataFrame, path: str, writer: str, batch_id: int) -> None:
 
     `writer` names the query: a new checkpoint must come with a new name, else its batches are skipped.
     """
-    (
-        rows.write.format("delta")
-        .mode("append")
-        .option("txnAppId", writer)
-        .option("txnVersion", batch_id)
-        .save(path)
-    )
+    (rows.write.format("delta").mode("append").option("txnAppId", writer).option("txnVersion", batch_id).save(path))
 
 
 def compact(spark: SparkSession, path: str, where: str | None = None) -> None:

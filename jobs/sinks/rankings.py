@@ -21,9 +21,7 @@ from jobs.sinks.lake import append_once, ensure_table, table_path
 from jobs.transforms.ranking import MINUTE, PastHour, Score, ranked, rising, scored, trending
 
 _BOARDS = (("trending", TRENDING_POSTS, TRENDING_KEY), ("rising", RISING_POSTS, RISING_KEY))
-_RECORDS = (
-    StructType().add("topic", "string").add("key", "string").add("value", "string").add("seen", "string")
-)
+_RECORDS = StructType().add("topic", "string").add("key", "string").add("value", "string").add("seen", "string")
 
 
 class Rankings:
@@ -33,9 +31,7 @@ class Rankings:
         self._settings = settings
         self._score = Score(settings.like_weight, settings.comment_weight, settings.top)
         self._history = ensure_table(spark, table_path(settings, tables.TRENDING_POSTS), RANKING_ROW)
-        newest = (
-            spark.read.format("delta").load(self._history).agg(F.max("window_end").cast("double")).first()
-        )
+        newest = spark.read.format("delta").load(self._history).agg(F.max("window_end").cast("double")).first()
         self._remembered = newest[0] if newest else None
 
     def publish(self, spark: SparkSession, moment: datetime, seen: str) -> None:
@@ -93,14 +89,12 @@ def _ranking(best: list[Row], hour: PastHour, moment: datetime) -> Ranking:
 
 
 def _as_row(ranking: Ranking) -> dict[str, object]:
-    times = {
-        name: parse_time(getattr(ranking, name)) for name in ("window_start", "window_end", "generated_at")
-    }
+    times = {name: parse_time(getattr(ranking, name)) for name in ("window_start", "window_end", "generated_at")}
     return {**ranking.model_dump(), **times}
 
 
 def offsets_of_batch(spark: SparkSession, checkpoint: str, batch_id: int) -> str:
-    """Where Kafka was read up to at the end of this batch, {topic: {partition: next offset}}, from the query's own log."""
+    """Where this batch ends in Kafka, {topic: {partition: next offset}}, from the query's own log."""
     lines = [row.value for row in spark.read.text(f"{checkpoint}/offsets/{batch_id}").collect()]
     merged: dict[str, dict[str, int]] = {}
     for line in lines[2:]:

@@ -18,9 +18,7 @@ def acts(facts: DataFrame) -> DataFrame:
         "post_id",
         F.substring("topic", 1, 1).alias("kind"),
         # Member = author makes a stranger's deletion harmless by itself.
-        F.when(is_comment, F.concat_ws("/", "comment_id", "user_id"))
-        .otherwise(F.col("user_id"))
-        .alias("member"),
+        F.when(is_comment, F.concat_ws("/", "comment_id", "user_id")).otherwise(F.col("user_id")).alias("member"),
         "occurred_at",
         "event_id",
         turns_on.alias("turns_on"),

@@ -42,9 +42,7 @@ def facts(records: DataFrame) -> DataFrame:
         .withColumn("reason", _reason())
         .withColumn("detail", F.when(F.col("reason").isNotNull(), _detail()))
         .withColumnRenamed("timestamp", "arrived_at")
-        .select(
-            "topic", "partition", "offset", "arrived_at", "key", "value", *FACT_FIELDS, "reason", "detail"
-        )
+        .select("topic", "partition", "offset", "arrived_at", "key", "value", *FACT_FIELDS, "reason", "detail")
     )
 
 
@@ -86,16 +84,10 @@ def _is_no_json() -> Column:
 
 def _is_one_object() -> Column:
     """No text passes both as the only element of a list and as a member of an object but one whole value."""
-    elements = F.from_json(
-        F.concat(F.lit("["), "body", F.lit("]")), "array<struct<_malformed string>>", _JSON
-    )
-    member = F.from_json(
-        F.concat(F.lit('{"m":'), "body", F.lit("}")), "m struct<x string>, _malformed string", _JSON
-    )
+    elements = F.from_json(F.concat(F.lit("["), "body", F.lit("]")), "array<struct<_malformed string>>", _JSON)
+    member = F.from_json(F.concat(F.lit('{"m":'), "body", F.lit("}")), "m struct<x string>, _malformed string", _JSON)
     starts_as_object = F.col("body").rlike(r"^[ \t\r\n]*\{")
-    return F.coalesce(
-        starts_as_object & (F.size(elements) == 1) & member["_malformed"].isNull(), F.lit(False)
-    )
+    return F.coalesce(starts_as_object & (F.size(elements) == 1) & member["_malformed"].isNull(), F.lit(False))
 
 
 def _home_topic() -> Column:

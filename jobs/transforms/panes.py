@@ -50,9 +50,7 @@ def _change(state: str, sign: int) -> Column:
 def counted_at(state: str) -> Column:
     """When what stands is dated: a like by its latest fact, a comment by its addition."""
     is_like = F.col("kind") == "l"
-    return F.when(is_like, F.col(f"{state}.latest.occurred_at")).otherwise(
-        F.col(f"{state}.creation.occurred_at")
-    )
+    return F.when(is_like, F.col(f"{state}.latest.occurred_at")).otherwise(F.col(f"{state}.creation.occurred_at"))
 
 
 def first_hour_engagement(created: DataFrame, dated: DataFrame) -> DataFrame:

@@ -72,14 +72,10 @@ def ranked(candidates: DataFrame, post_facts: DataFrame, top: int) -> DataFrame:
 
     Ties go by likes, then to the smaller post_id (contract, section 3).
     """
-    alive = candidates.join(F.broadcast(_living(post_facts, candidates)), "post_id").where(
-        _is_this_creation()
-    )
+    alive = candidates.join(F.broadcast(_living(post_facts, candidates)), "post_id").where(_is_this_creation())
     best_first = F.desc("score"), F.desc("likes"), F.asc("post_id")
     place = F.row_number().over(Window.partitionBy("board").orderBy(*best_first))
-    return (
-        alive.withColumn("rank", place).where(F.col("rank") <= top).select("board", *RankedPost.model_fields)
-    )
+    return alive.withColumn("rank", place).where(F.col("rank") <= top).select("board", *RankedPost.model_fields)
 
 
 def _living(post_facts: DataFrame, wanted: DataFrame) -> DataFrame:
