@@ -1,19 +1,18 @@
 """Reads the result topics into a view, for ever: the only place here that knows kafka-python's consumer."""
 
-import sqlite3
 import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import closing
 
 import structlog
-from kafka import KafkaConsumer, TopicPartition
+from kafka import KafkaAdminClient, KafkaConsumer, TopicPartition
 from kafka.errors import KafkaError, LogTruncationError, OffsetOutOfRangeError
 
 from contract.results import SEEN_HEADER
 from feeds.metrics import AGE, LAG
 from feeds.records import Record
-from feeds.view import Offsets, View
+from feeds.view import DamagedError, Offsets, View
 
 log = structlog.get_logger()
 Apply = Callable[[Sequence[Record], Offsets], None]
@@ -63,21 +62,17 @@ class FeedConsumer:
             try:
                 self._consume()
             except (OffsetOutOfRangeError, LogTruncationError) as error:
-                self._view.rebuild(f"the topic lost records: {error}")
-            except sqlite3.DatabaseError as error:
-                self._mend(error)
+                self._rebuild(f"the topic lost records: {error}")
+            except DamagedError as error:
+                self._rebuild(str(error))
             except Exception as error:
                 # A thread that dies would leave a view that is silently old.
                 self._say(f"{type(error).__name__}: {error}")
             self._stop.wait(LOOK_SECONDS)
 
-    def _mend(self, error: sqlite3.DatabaseError) -> None:
-        """A full disk or a lock passes; a file that is broken does not."""
-        if isinstance(error, sqlite3.OperationalError):
-            self._say(f"the store cannot be written: {error}")
-        else:
-            self.caught_up = False
-            self._view.rebuild(f"it is corrupt: {error}")
+    def _rebuild(self, reason: str) -> None:
+        self.caught_up = False
+        self._view.rebuild(reason)
 
     def _say(self, trouble: str) -> None:
         if trouble != self._trouble:
@@ -85,7 +80,9 @@ class FeedConsumer:
         self._trouble = trouble
 
     def _consume(self) -> None:
+        self._view.check()
         with closing(self._connect()) as consumer:
+            self._compare_topics()
             while not self._stop.is_set() and not self._assign(consumer):
                 self._say(f"Kafka has no topic {' or '.join(self._topics)} yet")
                 self._stop.wait(LOOK_SECONDS)
@@ -111,6 +108,16 @@ class FeedConsumer:
             fetch_max_wait_ms=POLL_MS,
         )
 
+    def _compare_topics(self) -> None:
+        """Rebuild the view where a topic was deleted and made again: its offsets mean nothing there."""
+        with closing(KafkaAdminClient(bootstrap_servers=self._bootstrap.split(","))) as admin:
+            described = admin.describe_topics(self._topics)
+        ids = {topic["name"]: str(topic["topic_id"]) for topic in described if not topic["error_code"]}
+        known = self._view.topic_ids()
+        if any(known.get(name, topic_id) != topic_id for name, topic_id in ids.items()):
+            self._rebuild("a topic was made anew")
+        self._view.remember_topics(ids)
+
     def _partitions(self, consumer: KafkaConsumer) -> set[TopicPartition]:
         """Every partition of the topics; empty while one of them does not exist."""
         found = {topic: consumer.partitions_for_topic(topic) for topic in self._topics}
@@ -129,7 +136,7 @@ class FeedConsumer:
         for topic, number in offsets:
             place = TopicPartition(topic, number)
             if not first.get(place, 0) <= offsets[topic, number] <= last.get(place, -1):
-                self._view.rebuild(f"its place in {topic}, partition {number}, is not in the topic any more")
+                self._rebuild(f"its place in {topic}, partition {number}, is not in the topic any more")
                 offsets = {}
                 break
         consumer.assign(partitions)
@@ -141,9 +148,7 @@ class FeedConsumer:
         if not polled:
             return
         records = [_record(record) for batch in polled.values() for record in batch]
-        offsets = {
-            (place.topic, place.partition): batch[-1].offset + 1 for place, batch in polled.items() if batch
-        }
+        offsets = {(place.topic, place.partition): batch[-1].offset + 1 for place, batch in polled.items() if batch}
         self._apply(records, offsets)
         self._newest_ms = max(record.arrived_ms for record in records)
         if not self.caught_up:
@@ -151,6 +156,7 @@ class FeedConsumer:
 
     def _look(self, consumer: KafkaConsumer) -> None:
         """See how far the topics go, whether the broker answers, and whether there are new partitions."""
+        self._view.check()
         asked = time.time()
         try:
             if self._partitions(consumer) - consumer.assignment():

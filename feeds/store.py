@@ -76,9 +76,7 @@ class PostStore(View):
     create index removed on posts (removed_at) where removed_at is not null;
     """
 
-    def apply(
-        self, changes: Sequence[PostChange], offsets: Mapping[tuple[str, int], int]
-    ) -> tuple[list[Update], int]:
+    def apply(self, changes: Sequence[PostChange], offsets: Mapping[tuple[str, int], int]) -> tuple[list[Update], int]:
         """Take a batch in, as one; the updates it made, in order, and how many records were no news."""
         with self.writing(offsets) as db:
             known = _known(db, {change.post_id for change in changes})
@@ -93,9 +91,7 @@ class PostStore(View):
                 news[change.post_id] = change
             return self._write(db, news.values(), known), ignored
 
-    def _write(
-        self, db: sqlite3.Connection, news: Collection[PostChange], known: Mapping[str, Known]
-    ) -> list[Update]:
+    def _write(self, db: sqlite3.Connection, news: Collection[PostChange], known: Mapping[str, Known]) -> list[Update]:
         start = int(get(db, "seq")) + 1
         updates = [Update(change.post_id, seq, _body(change.post)) for seq, change in enumerate(news, start)]
         created = {change.post_id: change.post.created_at for change in news if change.post is not None}
@@ -139,9 +135,7 @@ class PostStore(View):
     def body(self, post_id: str) -> str | None:
         """A living post as JSON."""
         with self.reading() as db:
-            row = db.execute(
-                "select body from posts where post_id = ? and removed_at is null", (post_id,)
-            ).fetchone()
+            row = db.execute("select body from posts where post_id = ? and removed_at is null", (post_id,)).fetchone()
             return row[0] if row else None
 
     def seen(self, post_id: str) -> PostSeen:

@@ -38,6 +38,10 @@ class InUseError(RuntimeError):
     """Another process keeps this view."""
 
 
+class DamagedError(RuntimeError):
+    """The view's file is gone or corrupt."""
+
+
 class View:
     """The file, its transactions and its life; subclasses add rows (`schema`) and what they mean."""
 
@@ -49,6 +53,7 @@ class View:
         self._readers = threading.local()
         self._opened: list[sqlite3.Connection] = []
         self._generation = 0
+        self._damage: str | None = None
         self.rebuilt: Callable[[], None] = lambda: None
         path.parent.mkdir(parents=True, exist_ok=True)
         self._lock = _locked(path.with_suffix(".lock"))
@@ -74,6 +79,7 @@ class View:
         self._writer.close()
         self._writer = self._create()
         self._generation += 1
+        self._damage = None
         self.rebuilt()
 
     def touch(self) -> None:
@@ -86,35 +92,44 @@ class View:
         rows = self._writer.execute("select substr(name, 7), value from meta where name like 'topic:%'")
         return dict(rows.fetchall())
 
-    def remember_topic(self, topic: str, topic_id: str) -> None:
+    def remember_topics(self, ids: Mapping[str, str]) -> None:
         with self.writing() as db:
-            _put(db, f"topic:{topic}", topic_id)
+            for topic, topic_id in ids.items():
+                _put(db, f"topic:{topic}", topic_id)
+
+    def check(self) -> None:
+        """DamagedError where the file is gone, or where somebody read something corrupt."""
+        if not self.path.exists():
+            raise DamagedError("its file is gone")
+        if self._damage is not None:
+            raise DamagedError(self._damage)
 
     @contextmanager
     def writing(self, offsets: Mapping[tuple[str, int], int] | None = None) -> Iterator[sqlite3.Connection]:
         """One transaction of the writer; with `offsets` these are what has been applied by its end."""
-        db = self._writer
-        db.execute("begin immediate")
-        try:
+        with self._transaction(self._writer, "begin immediate", "commit") as db:
             yield db
-            if offsets:
-                rows = [(topic, partition, following) for (topic, partition), following in offsets.items()]
-                db.executemany("insert or replace into offsets values (?, ?, ?)", rows)
-            db.execute("commit")
-        except BaseException:
-            if db.in_transaction:
-                db.execute("rollback")
-            raise
+            rows = [(topic, partition, following) for (topic, partition), following in (offsets or {}).items()]
+            db.executemany("insert or replace into offsets values (?, ?, ?)", rows)
 
     @contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:
         """One state of the view, for as long as the block lasts."""
-        db = self._reader()
-        db.execute("begin")
-        try:
+        with self._transaction(self._reader(), "begin", "rollback") as db:
             yield db
-        finally:
-            db.execute("rollback")
+
+    @contextmanager
+    def _transaction(self, db: sqlite3.Connection, begin: str, end: str) -> Iterator[sqlite3.Connection]:
+        try:
+            db.execute(begin)
+            yield db
+            db.execute(end)
+        except BaseException as error:
+            if type(error) is sqlite3.DatabaseError:  # its subclasses are passing troubles: locks, a full disk
+                self._damage = f"it is corrupt: {error}"
+            if db.in_transaction:
+                db.execute("rollback")
+            raise
 
     def close(self) -> None:
         for connection in (self._writer, *self._opened):
@@ -124,7 +139,7 @@ class View:
     def _reader(self) -> sqlite3.Connection:
         known = getattr(self._readers, "known", None)
         if known is None or known[0] != self._generation:
-            known = self._readers.known = (self._generation, _connect(self.path))
+            known = self._readers.known = (self._generation, _tune(_connect(self.path)))
             self._opened.append(known[1])
         connection: sqlite3.Connection = known[1]
         return connection
@@ -143,7 +158,7 @@ class View:
 
     def _why_unusable(self, db: sqlite3.Connection) -> str | None:
         try:
-            if db.execute("pragma user_version").fetchone()[0] != self._fingerprint:
+            if _tune(db).execute("pragma user_version").fetchone()[0] != self._fingerprint:
                 return "it has another schema"
             verdict = db.execute("pragma quick_check(1)").fetchone()[0]
             if verdict != "ok":
@@ -156,7 +171,7 @@ class View:
     def _create(self) -> sqlite3.Connection:
         for suffix in ("", "-wal", "-shm"):
             Path(f"{self.path}{suffix}").unlink(missing_ok=True)
-        db = _connect(self.path)
+        db = _tune(_connect(self.path))
         db.execute("pragma journal_mode = wal")
         db.executescript(f"begin; {_COMMON} {self.schema} pragma user_version = {self._fingerprint};")
         for name, value in (("epoch", secrets.token_hex(6)), ("seq", 0), ("in_step_at", self._clock())):
@@ -176,10 +191,11 @@ def _put(db: sqlite3.Connection, name: str, value: str | float) -> None:
 
 
 def _connect(path: Path) -> sqlite3.Connection:
-    db = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=10)
-    db.execute(
-        "pragma synchronous = normal"
-    )  # a power cut may lose the newest transactions, offsets included
+    return sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=10)
+
+
+def _tune(db: sqlite3.Connection) -> sqlite3.Connection:
+    db.execute("pragma synchronous = normal")  # a power cut may lose the newest transactions, offsets included
     db.execute("pragma cache_size = -65536")
     return db
 
