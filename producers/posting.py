@@ -32,9 +32,7 @@ class NewPost(BaseModel):
 
     image_url: Annotated[
         str,
-        StringConstraints(
-            max_length=IMAGE_URL_MAX, pattern=rf"^(https?://[^\s/]+(/\S*)?|{MEDIA_PATH}{NAME.pattern})$"
-        ),
+        StringConstraints(max_length=IMAGE_URL_MAX, pattern=rf"^(https?://[^\s/]+(/\S*)?|{MEDIA_PATH}{NAME.pattern})$"),
     ]
     caption: Caption = ""
 

@@ -2,7 +2,6 @@
 
 import asyncio
 import threading
-from collections import deque
 from collections.abc import Callable, Iterable
 from typing import NamedTuple, Protocol
 
@@ -48,8 +47,8 @@ class Stored(Protocol):
     def offset(self) -> int: ...
 
 
-class Delivery(Protocol):
-    """A record on its way; kafka-python's future, as far as we use it."""
+class _Future(Protocol):
+    """kafka-python's future of a record, as far as we use it."""
 
     is_done: bool
 
@@ -58,6 +57,18 @@ class Delivery(Protocol):
     def add_callback(self, call: Callable[[Stored], None]) -> object: ...
 
     def add_errback(self, call: Callable[[Exception], None]) -> object: ...
+
+
+class Delivery(NamedTuple):
+    """A record on its way."""
+
+    future: _Future
+    producer: KafkaProducer
+
+    @property
+    def settled(self) -> bool:
+        """Whether it is known to be stored, or to have failed."""
+        return self.future.is_done
 
 
 class Publisher:
@@ -70,13 +81,11 @@ class Publisher:
     same `event_id`, and it counts once.)
     """
 
-    def __init__(
-        self, bootstrap: str, *, deadline_seconds: float = 10.0, topics: Iterable[str] = FACT_TOPICS
-    ) -> None:
+    def __init__(self, bootstrap: str, *, deadline_seconds: float = 10.0, topics: Iterable[str] = FACT_TOPICS) -> None:
         self._bootstrap, self._deadline, self._topics = bootstrap, deadline_seconds, tuple(topics)
         self._producer: KafkaProducer | None = None
         self._complaint = f"connecting to the Kafka broker at {bootstrap}"
-        self._closing, self._wanted = threading.Event(), threading.Event()
+        self._ready, self._wanted, self._closing = threading.Event(), threading.Event(), threading.Event()
         self._lock = threading.Lock()
         self._connector = threading.Thread(target=self._keep_connected, name="publisher", daemon=True)
         self._wanted.set()
@@ -86,55 +95,39 @@ class Publisher:
         """None while facts can be published, else why not."""
         return None if self._producer else self._complaint
 
-    def wait_until_ready(self, timeout: float) -> None:
+    def wait_until_ready(self, timeout: float | None = None) -> None:
         """Return once connected; BrokerUnavailable where that takes longer than `timeout` seconds."""
-        waiting = threading.Event()
-        while self._producer is None:
-            timeout -= 0.05
-            if timeout < 0 or self._closing.is_set():
-                raise BrokerUnavailable(self._complaint)
-            waiting.wait(0.05)
+        if not self._ready.wait(timeout):
+            raise BrokerUnavailable(self._complaint)
 
-    def send(self, fact: Fact) -> Delivery:
-        """Send without waiting for the acknowledgement: `get` it, or `flush`."""
-        return self.send_record(Record.of(fact))
+    def send(self, record: Record) -> Delivery:
+        """Send without waiting; ask `acknowledged` for the outcome."""
+        producer = self._producer
+        if producer is None:
+            raise BrokerUnavailable(self._complaint)
+        try:
+            return Delivery(producer.send(record.topic, record.value, record.key), producer)
+        except KafkaError as error:
+            raise BrokerUnavailable(str(error)) from error
 
-    def send_record(self, record: Record) -> Delivery:
-        """As `send`, for bytes that need not be a fact."""
-        return self._send(self._connected(), record)
-
-    def send_all(self, records: Iterable[Record], in_flight: int = 20_000) -> int:
-        """Send in bulk, never more than `in_flight` unacknowledged; answers how many were acknowledged."""
-        producer, window, acknowledged = self._connected(), deque[Delivery](), 0
-        for record in records:
-            window.append(self._send(producer, record))
-            if len(window) > in_flight:
-                self._acknowledged(producer, window.popleft())
-                acknowledged += 1
-        for delivery in window:
-            self._acknowledged(producer, delivery)
-        return acknowledged + len(window)
+    def acknowledged(self, delivery: Delivery) -> Stored:
+        """Where the record is stored; BrokerUnavailable where it failed, or the deadline passed."""
+        try:
+            return delivery.future.get(self._deadline)
+        except KafkaError as error:
+            self._retire(delivery.producer)
+            raise BrokerUnavailable(str(error)) from error
 
     async def publish(self, fact: Fact) -> Token:
         """Answer after the broker's acknowledgement; BrokerUnavailable where none came in time."""
-        producer = self._connected()
         try:
             with SECONDS.time():
-                stored = await self._stored(producer, Record.of(fact))
-        except (KafkaError, BrokerUnavailable) as error:
+                stored = await self._stored(Record.of(fact))
+        except BrokerUnavailable:
             REFUSED.inc()
-            raise BrokerUnavailable(f"the Kafka broker did not acknowledge: {error}") from error
+            raise
         PUBLISHED.labels(fact.topic).inc()
         return Token(topic=fact.topic, partition=stored.partition, offset=stored.offset, post_id=fact.post_id)
-
-    def flush(self) -> None:
-        """Return when everything that was sent is acknowledged; BrokerUnavailable after the deadline."""
-        producer = self._connected()
-        try:
-            producer.flush(timeout=self._deadline)
-        except KafkaError as error:
-            self._retire(producer)
-            raise BrokerUnavailable(str(error)) from error
 
     def close(self) -> None:
         """Deliver what was sent, within the deadline, and stop."""
@@ -145,43 +138,28 @@ class Publisher:
         if producer is not None:
             _close(producer, self._deadline)
 
-    def _connected(self) -> KafkaProducer:
-        producer = self._producer
-        if producer is None:
-            raise BrokerUnavailable(self._complaint)
-        return producer
-
-    def _send(self, producer: KafkaProducer, record: Record) -> Delivery:
-        try:
-            delivery: Delivery = producer.send(record.topic, record.value, record.key)
-        except KafkaError as error:
-            raise BrokerUnavailable(str(error)) from error
-        return delivery
-
-    def _acknowledged(self, producer: KafkaProducer, delivery: Delivery) -> Stored:
-        try:
-            return delivery.get(self._deadline)
-        except KafkaError as error:
-            self._retire(producer)
-            raise BrokerUnavailable(str(error)) from error
-
-    async def _stored(self, producer: KafkaProducer, record: Record) -> Stored:
+    async def _stored(self, record: Record) -> Stored:
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[Stored] = loop.create_future()
-        # Sending may block for a moment while the topic's partitions are asked for.
-        delivery = await asyncio.to_thread(self._send, producer, record)
-        delivery.add_callback(lambda stored: _settle(loop, answer, stored))
-        delivery.add_errback(lambda error: _settle(loop, answer, error))
-        done, _ = await asyncio.wait({answer}, timeout=self._deadline)
-        if not done:
-            await asyncio.to_thread(self._retire, producer)  # fails the answer, unless it just came
-        return await answer
+        # Sending may block for a moment, while the topic's partitions are asked for.
+        delivery = await asyncio.to_thread(self.send, record)
+        delivery.future.add_callback(lambda stored: _settle(loop, answer, stored))
+        delivery.future.add_errback(lambda error: _settle(loop, answer, error))
+        await asyncio.wait({answer}, timeout=self._deadline)
+        if answer.done() and answer.exception() is None:
+            return answer.result()
+        await asyncio.to_thread(self._retire, delivery.producer)  # settles the answer, unless it is
+        try:
+            return await answer
+        except KafkaError as error:
+            raise BrokerUnavailable(f"the Kafka broker did not acknowledge: {error}") from error
 
     def _retire(self, producer: KafkaProducer) -> None:
         with self._lock:
             if self._producer is producer:
                 self._producer = None
                 self._complaint = f"the Kafka broker at {self._bootstrap} does not answer"
+                self._ready.clear()
                 self._wanted.set()
         _abort(producer)
 
@@ -206,6 +184,7 @@ class Publisher:
             self._closing.wait(0.5)
             return
         self._producer = producer
+        self._ready.set()
         _log.info("connected to Kafka", bootstrap=self._bootstrap)
 
 
@@ -233,9 +212,7 @@ def _partitions(producer: KafkaProducer, topic: str) -> bool:
         return False
 
 
-def _settle(
-    loop: asyncio.AbstractEventLoop, answer: asyncio.Future[Stored], result: Stored | Exception
-) -> None:
+def _settle(loop: asyncio.AbstractEventLoop, answer: asyncio.Future[Stored], result: Stored | Exception) -> None:
     def settle() -> None:
         if answer.done():
             return
