@@ -39,6 +39,8 @@ def read_topics(spark: SparkSession, settings: Settings, *topics: str) -> DataFr
     return (
         spark.readStream.format("kafka")
         .option("kafka.bootstrap.servers", settings.bootstrap)
+        # A consumer that comes back to a partition first waits for the fetch it left behind: 500 ms by default.
+        .option("kafka.fetch.max.wait.ms", 20)
         .option("subscribe", ",".join(topics))
         .option("startingOffsets", "earliest")
         .option("maxOffsetsPerTrigger", settings.max_facts_a_batch)
