@@ -1,0 +1,123 @@
+// What a user does. It shows at once, is confirmed by the feed, and is taken back where it failed.
+
+import * as api from "./api.js";
+import { posts } from "./posts.js";
+import { session } from "./session.js";
+import { say } from "./toasts.js";
+
+const queues = new Map();
+const storedLikes = new Map();
+
+/** One after the other for each post, so that a like and an unlike never overtake each other. */
+function inOrder(postId, work) {
+  const turn = (queues.get(postId) ?? Promise.resolve()).then(work);
+  const settled = turn.catch(() => {});
+  queues.set(postId, settled);
+  settled.then(() => queues.get(postId) === settled && queues.delete(postId));
+  return turn;
+}
+
+async function withToken(who, call) {
+  try {
+    return await call(who.token);
+  } catch (error) {
+    if (error.status !== 401 || !(await session.renew(who))) throw error;
+    return call(who.token);
+  }
+}
+
+function complain(what, error, retry) {
+  if (error.status === 401) return say("Your session has ended. Sign in again.", { error: true });
+  const canRetry = error.status === 0 || error.status >= 500 || error.status === 429;
+  say(`${what} ${error.message}`, { error: true, action: canRetry ? { label: "Retry", run: retry } : null });
+}
+
+async function confirm(stored, settle) {
+  const post = await api.confirmed(stored);
+  if (post && posts.get(post.post_id)) posts.put(post);
+  settle();
+}
+
+/** Likes the post, or takes the like back. */
+export async function setLiked(postId, likes, who = session.who) {
+  const { memory } = who;
+  const key = `${who.user} ${postId}`;
+  if (!storedLikes.has(key)) storedLikes.set(key, memory.likes(postId));
+  memory.setLiked(postId, likes);
+  const settle = posts.expect(postId, "likes", likes ? 1 : -1);
+  const call = likes ? api.like : api.unlike;
+  try {
+    const stored = await inOrder(postId, () => withToken(who, (token) => call(token, postId)));
+    storedLikes.set(key, likes);
+    await confirm(stored, settle);
+  } catch (error) {
+    memory.setLiked(postId, storedLikes.get(key));
+    settle(false);
+    complain(likes ? "Not liked." : "Still liked.", error, () => setLiked(postId, likes, who));
+  }
+}
+
+/** Comments; true once it is stored. */
+export async function comment(postId, text, who = session.who, key = api.newKey()) {
+  const draft = { id: null, text };
+  who.memory.addDraft(postId, draft);
+  const settle = posts.expect(postId, "comments", 1);
+  try {
+    const stored = await withToken(who, (token) => api.comment(token, postId, text, key));
+    who.memory.addComment(postId, { id: stored.comment_id, text });
+    confirm(stored, settle);
+    return true;
+  } catch (error) {
+    settle(false);
+    complain("Not sent.", error, () => comment(postId, text, who, key));
+    return false;
+  } finally {
+    who.memory.removeDraft(postId, draft);
+    posts.touch(postId);
+  }
+}
+
+/** Takes back a comment of one's own, for good. */
+export async function deleteComment(postId, { id, text }, who = session.who) {
+  who.memory.removeComment(postId, id);
+  const settle = posts.expect(postId, "comments", -1);
+  try {
+    await confirm(await withToken(who, (token) => api.deleteComment(token, postId, id)), settle);
+  } catch (error) {
+    who.memory.addComment(postId, { id, text });
+    settle(false);
+    complain("The comment is still there.", error, () => deleteComment(postId, { id, text }, who));
+  }
+}
+
+/** Deletes a post of one's own, for good; `onFailure` gets it back if that failed. */
+export async function deletePost(post, onFailure, who = session.who) {
+  posts.remove(post.post_id);
+  try {
+    await withToken(who, (token) => api.deletePost(token, post.post_id));
+    who.memory.forget(post.post_id);
+    say("Your post is deleted.");
+  } catch (error) {
+    posts.restore(post);
+    onFailure(post);
+    complain("The post is still there.", error, () => deletePost(posts.get(post.post_id) ?? post, onFailure, who));
+  }
+}
+
+/** Posts a picture; the post as it will be, before the feed has it (its version is the lowest). */
+export async function publish(picture, who = session.who) {
+  const stored = await withToken(who, (token) => api.createPost(token, picture));
+  const moment = new Date(api.serverNow()).toISOString();
+  api.confirmed(stored).then((post) => post && posts.get(post.post_id) && posts.put(post));
+  return {
+    post_id: stored.post_id,
+    user_id: who.user,
+    image_url: stored.image_url ?? picture.address,
+    caption: picture.caption,
+    created_at: moment,
+    updated_at: moment,
+    likes: 0,
+    comments: 0,
+    version: -1,
+  };
+}

@@ -1,0 +1,100 @@
+// The HTTP interface: commands, reads, and waiting until a command is visible.
+
+const PATIENCE_MS = 30_000;
+const CONFIRMATIONS = 3;
+
+let skew = 0;
+
+/** The server's clock, near enough to tell ages by. */
+export const serverNow = () => Date.now() + skew;
+
+export class ApiError extends Error {
+  constructor(status, message) {
+    super(message);
+    this.status = status;
+  }
+}
+
+async function send(method, path, { token, json, form, key } = {}) {
+  const headers = { Accept: "application/json" };
+  if (key) headers["Idempotency-Key"] = key;
+  if (token) headers.Authorization = `Bearer ${token}`;
+  if (json) headers["Content-Type"] = "application/json";
+  const body = json ? JSON.stringify(json) : form;
+  const response = await reach(path, { method, headers, body, signal: AbortSignal.timeout(PATIENCE_MS) });
+  noteClock(response.headers.get("Date"));
+  const answer = await response.json().catch(() => ({}));
+  if (!response.ok) throw new ApiError(response.status, sentence(response.status, answer.detail));
+  return { answer, caughtUp: response.headers.get("X-Caught-Up") !== "false" };
+}
+
+async function reach(path, options) {
+  try {
+    return await fetch(path, options);
+  } catch {
+    throw new ApiError(0, "The server cannot be reached.");
+  }
+}
+
+function noteClock(date) {
+  const difference = Date.parse(date) - Date.now();
+  // The header has whole seconds only: less than two are no difference.
+  if (Number.isFinite(difference)) skew = Math.abs(difference) < 2_000 ? 0 : difference;
+}
+
+function sentence(status, detail) {
+  if (status === 503) return "The service is briefly unavailable. Nothing was changed.";
+  if (typeof detail === "string") return capitalised(detail);
+  if (Array.isArray(detail) && detail[0]?.msg) return capitalised(detail[0].msg);
+  return `The server answered with an error (${status}).`;
+}
+
+const capitalised = (text) => `${text[0]?.toUpperCase() ?? ""}${text.slice(1).replace(/\.?$/, ".")}`;
+const command = async (...request) => (await send(...request)).answer;
+
+/** A name for one intention: retried under the same key, it counts once. */
+export const newKey = () => Array.from(crypto.getRandomValues(new Uint32Array(4)), (part) => part.toString(36)).join("-");
+
+const postPath = (postId) => `/posts/${encodeURIComponent(postId)}`;
+
+export const getDemo = () => command("GET", "/demo");
+export const getDemoToken = (user) => command("POST", "/demo/token", { json: { user_id: user } });
+export const getPost = (postId) => command("GET", postPath(postId));
+
+/** A page of the feed, newest first, after the cursor of the page before. */
+export function getFeed(before, limit = 20) {
+  const query = new URLSearchParams({ limit });
+  if (before) query.set("before", before);
+  return command("GET", `/feed?${query}`);
+}
+
+export const like = (token, postId) => command("PUT", `${postPath(postId)}/like`, { token });
+export const unlike = (token, postId) => command("DELETE", `${postPath(postId)}/like`, { token });
+export const deletePost = (token, postId) => command("DELETE", postPath(postId), { token });
+export const comment = (token, postId, text, key) =>
+  command("POST", `${postPath(postId)}/comments`, { token, key, json: { text } });
+export const deleteComment = (token, postId, commentId) =>
+  command("DELETE", `${postPath(postId)}/comments/${encodeURIComponent(commentId)}`, { token });
+
+/** Posts a file, or a picture that is already at an address. */
+export function createPost(token, { file, address, caption, key }) {
+  if (!file) return command("POST", "/posts", { token, key, json: { image_url: address, caption } });
+  const form = new FormData();
+  form.set("image", file);
+  form.set("caption", caption);
+  return command("POST", "/posts", { token, key, form });
+}
+
+/** The post once a command's fact is in it; null where it is not to be had. */
+export async function confirmed({ post_id: postId, token }) {
+  const path = `${postPath(postId)}?${new URLSearchParams({ after: token })}`;
+  for (let attempt = 0; attempt < CONFIRMATIONS; attempt += 1) {
+    try {
+      const { answer, caughtUp } = await send("GET", path);
+      if (caughtUp) return answer;
+    } catch (error) {
+      if (error.status !== 404) return null;
+    }
+  }
+  return null;
+}

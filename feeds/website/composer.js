@@ -1,0 +1,134 @@
+// The form that posts a picture: from a file, the clipboard, a drop, or an address.
+
+import { publish } from "./actions.js";
+import { newKey } from "./api.js";
+import { byId, safeImage } from "./dom.js";
+import { session } from "./session.js";
+import { say } from "./toasts.js";
+
+const KINDS = ["image/jpeg", "image/png", "image/webp", "image/gif"];
+const CAPTION_MAX = 2_200;
+const NEARLY_FULL = 200;
+
+export class Composer {
+  #form = byId("composer");
+  #caption = byId("caption");
+  #file = byId("image");
+  #address = byId("image-url");
+  #preview = byId("preview");
+  #error = byId("composer-error");
+  #button = byId("post");
+  #picked = null;
+  #key = newKey(); // of what is in the form: posted again after a failure, it counts once
+
+  /** `onPosted` gets the new post. */
+  constructor(onPosted) {
+    this.onPosted = onPosted;
+    this.#form.onsubmit = (event) => {
+      event.preventDefault();
+      this.#submit();
+    };
+    this.#file.onchange = () => this.#pick(this.#file.files[0]);
+    this.#address.oninput = () => this.#showAddress();
+    this.#caption.oninput = () => this.#showLength();
+    this.#caption.onkeydown = (event) => {
+      if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) this.#form.requestSubmit();
+    };
+    this.#preview.querySelector("button").onclick = () => this.#reset({ keepCaption: true });
+    this.#preview.querySelector("img").onerror = () => this.#complain("This picture cannot be shown.");
+    this.#takeDropsAndPastes();
+  }
+
+  #takeDropsAndPastes() {
+    this.#form.ondragover = (event) => {
+      event.preventDefault();
+      this.#form.classList.add("drop");
+    };
+    this.#form.ondragleave = () => this.#form.classList.remove("drop");
+    this.#form.ondrop = (event) => {
+      event.preventDefault();
+      this.#form.classList.remove("drop");
+      this.#pick(event.dataTransfer.files[0]);
+    };
+    this.#caption.onpaste = (event) => {
+      if (event.clipboardData.files[0]) this.#pick(event.clipboardData.files[0]);
+    };
+  }
+
+  #pick(file) {
+    if (!file) return;
+    if (!KINDS.includes(file.type)) return this.#complain("Choose a JPEG, PNG, WebP or GIF picture.");
+    this.#complain("");
+    this.#picked = file;
+    this.#address.value = "";
+    this.#show(URL.createObjectURL(file));
+  }
+
+  #showAddress() {
+    this.#complain("");
+    this.#picked = null;
+    this.#file.value = "";
+    this.#show(this.#typedAddress());
+  }
+
+  /** The address that was typed, if it is one of a picture that may be shown. */
+  #typedAddress() {
+    const typed = this.#address.value.trim();
+    return /^https?:/i.test(typed) ? safeImage(typed) : null;
+  }
+
+  #show(address) {
+    this.#key = newKey();
+    const image = this.#preview.querySelector("img");
+    if (image.src.startsWith("blob:")) URL.revokeObjectURL(image.src);
+    this.#preview.hidden = !address;
+    if (address) image.src = address;
+    else image.removeAttribute("src");
+  }
+
+  #showLength() {
+    this.#key = newKey();
+    const left = CAPTION_MAX - this.#caption.value.length;
+    byId("counter").textContent = left < NEARLY_FULL ? `${left} left` : "";
+  }
+
+  async #submit() {
+    const picture = { file: this.#picked, address: this.#typedAddress(), caption: this.#caption.value.trim(), key: this.#key };
+    if (!session.who || this.#button.disabled) return;
+    if (!picture.file && !picture.address) return this.#complain(this.#missing());
+    this.#busy(true);
+    try {
+      const post = await publish(picture);
+      this.#reset();
+      this.onPosted(post);
+      say("Posted.");
+    } catch (error) {
+      this.#complain(`Not posted. ${error.message}`);
+    } finally {
+      this.#busy(false);
+    }
+  }
+
+  #missing() {
+    if (this.#address.value.trim() === "") return "Add a picture first.";
+    return "The address must begin with https:// or http://.";
+  }
+
+  #busy(busy) {
+    this.#button.disabled = busy;
+    this.#button.textContent = busy ? "Posting…" : "Post";
+  }
+
+  #complain(text) {
+    this.#error.textContent = text;
+  }
+
+  #reset({ keepCaption = false } = {}) {
+    this.#picked = null;
+    this.#file.value = this.#address.value = "";
+    if (!keepCaption) this.#caption.value = "";
+    this.#complain("");
+    this.#show(null);
+    this.#showLength();
+  }
+}

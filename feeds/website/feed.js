@@ -1,0 +1,289 @@
+// The list of posts, newest first: pages below, new posts above, never more than a screenful of memory.
+
+import { getFeed } from "./api.js";
+import { Card } from "./card.js";
+import { byId, fromTemplate, onceAFrame } from "./dom.js";
+import { posts } from "./posts.js";
+
+const MOST_CARDS = 200;
+const MOST_WAITING = 200;
+const AT_TOP_PX = 140;
+const HANDS_OFF_MS = 2_500;
+
+/** Newest first; equal moments by id, as the service orders them. */
+function isNewer(one, other) {
+  if (one.created_at !== other.created_at) return one.created_at > other.created_at;
+  return one.post_id > other.post_id;
+}
+
+const keyOf = (post) => ({ created_at: post.created_at, post_id: post.post_id });
+
+export class Feed {
+  #list = byId("posts");
+  #pill = byId("pill");
+  #more = byId("more");
+  #entries = []; // {key, card}, newest first
+  #newest = null; // key of the newest post that was ever seen, shown or waiting
+  #waiting = new Map(); // new posts that are not shown yet
+  #changed = new Map(); // what the stream brought since the last frame
+  #cursor = null;
+  #atEnd = false;
+  #cutAbove = false;
+  #busyUntil = 0;
+  #loading = null;
+  #retryMs = 1_000;
+  #timer = 0;
+  #takeIn = onceAFrame(() => this.#flush());
+
+  /** `onLoaded` gets the id from which the stream goes on. */
+  constructor(onLoaded) {
+    this.onLoaded = onLoaded;
+    this.#pill.onclick = async () => {
+      await this.toTop();
+      this.#entries[0]?.card.element.focus({ preventScroll: true });
+    };
+    this.#more.querySelector("button").onclick = () => this.more();
+    new IntersectionObserver(([entry]) => entry.isIntersecting && this.more(), {
+      rootMargin: "900px",
+    }).observe(this.#more);
+    const busy = () => { this.#busyUntil = performance.now() + HANDS_OFF_MS; };
+    for (const kind of ["pointermove", "pointerdown", "keydown"]) {
+      this.#list.addEventListener(kind, busy, { passive: true });
+    }
+    addEventListener("scroll", onceAFrame(() => this.#letIn()), { passive: true });
+  }
+
+  /** Loads the newest page in place of what is shown. */
+  load() {
+    this.#loading ??= this.#load().finally(() => { this.#loading = null; });
+    return this.#loading;
+  }
+
+  async #load() {
+    if (!this.#entries.length) this.#showSkeletons();
+    try {
+      const page = await getFeed(null);
+      this.#clear();
+      this.#addPage(page);
+      this.#retryMs = 1_000;
+      this.onLoaded(page.stream_id);
+    } catch (error) {
+      this.#say(`${error.message} Trying again…`);
+      setTimeout(() => this.load(), this.#retryMs);
+      this.#retryMs = Math.min(this.#retryMs * 2, 15_000);
+    }
+    this.#list.setAttribute("aria-busy", "false");
+  }
+
+  /** Loads what comes after the last card. Without a cursor it is looked for from the top. */
+  async more() {
+    if (this.#loading || this.#atEnd || !this.#entries.length) return;
+    this.#loading = this.#nextPage().finally(() => { this.#loading = null; });
+    await this.#loading;
+  }
+
+  async #nextPage() {
+    const before = this.#entries.at(-1)?.card;
+    try {
+      do {
+        this.#addPage(await getFeed(this.#cursor));
+      } while (!this.#atEnd && this.#entries.at(-1)?.card === before);
+      this.#trimAbove();
+    } catch (error) {
+      this.#say(error.message, true);
+    }
+  }
+
+  #addPage(page) {
+    for (const post of page.posts) {
+      if (this.#cutAbove && isNewer(post, this.#entries[0].key)) continue;
+      this.#insert(post);
+    }
+    this.#cursor = page.next;
+    this.#atEnd = page.next === null;
+    if (!this.#entries.length) this.#say("No posts yet. Share the first picture!");
+    else this.#say(this.#atEnd ? "You have seen it all." : "", !this.#atEnd);
+  }
+
+  /** A post from the stream: an update of what is shown, a new one, or nothing of interest. */
+  arrive(post) {
+    const before = this.#changed.get(post.post_id);
+    if (!before || post.version > before.version) this.#changed.set(post.post_id, post);
+    this.#takeIn();
+  }
+
+  /** Somebody deleted a post. */
+  leave(postId) {
+    this.#changed.delete(postId);
+    this.#waiting.delete(postId);
+    posts.remove(postId);
+    this.#showPill();
+  }
+
+  #flush() {
+    for (const post of this.#changed.values()) this.#sort(post);
+    this.#changed.clear();
+    this.#letIn();
+  }
+
+  #sort(post) {
+    const known = posts.get(post.post_id);
+    if (known) return this.#update(known, post);
+    if (posts.isGone(post.post_id)) return;
+    if (this.#waiting.has(post.post_id) || !this.#newest || isNewer(post, this.#newest)) return this.#wait(post);
+    const last = this.#entries.at(-1)?.key;
+    const isInside = last && (isNewer(post, last) || this.#atEnd);
+    if (isInside && !this.#cutAbove) this.#keepingPlace(() => this.#insert(post));
+  }
+
+  #update(known, post) {
+    const moves = known.version < 0 && known.created_at !== post.created_at;
+    if (posts.put(post) && moves) this.#replace(post);
+  }
+
+  /** The viewer's own post had the browser's time until the feed told its real one. */
+  #replace(post) {
+    const at = this.#entries.findIndex(({ card }) => card.postId === post.post_id);
+    if (at === -1) return;
+    const [{ card }] = this.#entries.splice(at, 1);
+    this.#noteNewest(post);
+    const place = this.#placeOf(post);
+    this.#entries.splice(place, 0, { key: keyOf(post), card });
+    if (place !== at) this.#list.insertBefore(card.element, this.#entries[place + 1]?.card.element ?? null);
+  }
+
+  #wait(post) {
+    const before = this.#waiting.get(post.post_id);
+    if (!before || post.version > before.version) this.#waiting.set(post.post_id, post);
+    this.#noteNewest(post);
+    if (this.#waiting.size > MOST_WAITING) {
+      this.#waiting.delete(this.#waiting.keys().next().value);
+      this.#cutAbove = true; // there is a hole now: to the top means loading anew
+    }
+  }
+
+  /** New posts come in by themselves while one is at the top and is not about to click something. */
+  #letIn() {
+    const isWanted = this.#waiting.size && !this.#cutAbove && scrollY < AT_TOP_PX;
+    clearTimeout(this.#timer);
+    if (isWanted && !this.#isBusy()) this.#showWaiting();
+    else if (isWanted) this.#timer = setTimeout(this.#takeIn, 500);
+    this.#showPill();
+  }
+
+  #isBusy() {
+    const field = document.activeElement;
+    const isWriting = this.#list.contains(field) && Boolean(field.value);
+    return isWriting || performance.now() < this.#busyUntil;
+  }
+
+  #showWaiting() {
+    for (const post of this.#waiting.values()) this.#insert(post)?.element.classList.add("fresh");
+    this.#waiting.clear();
+    this.#trimBelow();
+  }
+
+  #showPill() {
+    const count = this.#waiting.size;
+    const label = count === 0 ? "Newest posts" : count === 1 ? "1 new post" : `${count} new posts`;
+    this.#pill.hidden = count === 0 && !this.#cutAbove;
+    this.#pill.querySelector("span").textContent = label;
+  }
+
+  /** To the newest posts, those that wait included. */
+  async toTop() {
+    scrollTo({ top: 0 });
+    if (this.#cutAbove) return void (await this.load());
+    this.#showWaiting();
+    this.#showPill();
+  }
+
+  /** The viewer's own new post, or one whose deletion failed. */
+  add(post) {
+    if (!this.#cutAbove) this.#insert(post)?.element.classList.add("fresh");
+    this.#say("", !this.#atEnd);
+  }
+
+  cards() {
+    return this.#entries.map(({ card }) => card);
+  }
+
+  #insert(post) {
+    this.#noteNewest(post);
+    this.#waiting.delete(post.post_id);
+    if (posts.isGone(post.post_id)) return null;
+    if (this.#entries.some(({ card }) => card.postId === post.post_id)) {
+      posts.put(post);
+      return null;
+    }
+    const card = new Card(post, { onLeave: (left) => this.#drop(left.postId), onReturn: (back) => this.add(back) });
+    const at = this.#placeOf(post);
+    this.#entries.splice(at, 0, { key: keyOf(posts.get(post.post_id)), card });
+    const next = this.#entries[at + 1]?.card.element ?? null;
+    this.#list.insertBefore(card.element, next);
+    return card;
+  }
+
+  #placeOf(post) {
+    const at = this.#entries.findIndex(({ key }) => isNewer(post, key));
+    return at === -1 ? this.#entries.length : at;
+  }
+
+  #drop(postId) {
+    const at = this.#entries.findIndex(({ card }) => card.postId === postId);
+    if (at === -1) return;
+    const { card } = this.#entries[at];
+    const hadFocus = card.element.contains(document.activeElement);
+    this.#entries.splice(at, 1);
+    this.#keepingPlace(() => card.dispose());
+    if (hadFocus) this.#entries[Math.min(at, this.#entries.length - 1)]?.card.element.focus();
+    if (!this.#entries.length && this.#atEnd) this.#say("No posts yet. Share the first picture!");
+  }
+
+  #noteNewest(post) {
+    if (!this.#newest || isNewer(post, this.#newest)) this.#newest = keyOf(post);
+  }
+
+  #trimAbove() {
+    const surplus = this.#entries.length - MOST_CARDS;
+    if (surplus <= 0) return;
+    this.#cutAbove = true;
+    this.#keepingPlace(() => this.#entries.splice(0, surplus).forEach(({ card }) => card.dispose()));
+  }
+
+  #trimBelow() {
+    if (this.#entries.length <= MOST_CARDS) return;
+    this.#entries.splice(MOST_CARDS).forEach(({ card }) => card.dispose());
+    this.#cursor = null; // of the page that was cut: found again from the top
+    this.#atEnd = false;
+    this.#say("", true);
+  }
+
+  /** Changes the list without moving what is being looked at. */
+  #keepingPlace(change) {
+    const anchor = this.#entries.find(({ card }) => card.element.getBoundingClientRect().bottom > 80)?.card.element;
+    const before = anchor?.getBoundingClientRect().top;
+    change();
+    if (anchor?.isConnected && scrollY > AT_TOP_PX) scrollBy(0, anchor.getBoundingClientRect().top - before);
+  }
+
+  #clear() {
+    for (const { card } of this.#entries) card.dispose();
+    this.#list.replaceChildren();
+    this.#entries = [];
+    this.#waiting.clear();
+    this.#changed.clear();
+    this.#newest = null;
+    this.#cutAbove = false;
+    this.#showPill();
+  }
+
+  #showSkeletons() {
+    this.#list.replaceChildren(...[0, 1, 2].map(() => fromTemplate("skeleton-template")));
+  }
+
+  #say(text, canGoOn = false) {
+    this.#more.querySelector("p").textContent = text;
+    this.#more.querySelector("button").hidden = !canGoOn;
+  }
+}

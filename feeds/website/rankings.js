@@ -1,0 +1,123 @@
+// The trending and rising lists: who is where, and who moved since the ranking before.
+
+import { serverNow } from "./api.js";
+import { age, animate, byTestId, formatCount, fromTemplate, showCount, showPicture } from "./dom.js";
+
+const FEW = 8;
+const MOVES_SHOWN_MS = 20_000;
+const EMPTY = { trending: "Nothing is trending in the past hour.", rising: "No young post is rising right now." };
+
+export class RankingList {
+  #items = new Map(); // post_id -> {element, rank, movedAt}
+  #ranking = null;
+  #unfolded = false;
+
+  /** `onOpen` gets the id of a post that somebody wants to see. */
+  constructor(name, onOpen) {
+    this.name = name;
+    this.onOpen = onOpen;
+    this.list = byTestId(name);
+    this.section = this.list.parentElement;
+    this.age = this.section.querySelector(".ranking-age");
+    this.unfold = this.section.querySelector(".link");
+    this.unfold.onclick = () => {
+      this.#unfolded = !this.#unfolded;
+      this.render();
+    };
+  }
+
+  get generatedAt() {
+    return this.#ranking ? Date.parse(this.#ranking.generated_at) : 0;
+  }
+
+  /** Shows a ranking unless a newer one is shown; an empty one may be a service that has just begun. */
+  show(ranking) {
+    const isFirst = !this.#ranking?.posts.length;
+    if (!isFirst && ranking.generated_at <= this.#ranking.generated_at) return;
+    this.#ranking = ranking;
+    this.render(isFirst);
+  }
+
+  render(isFirst = false) {
+    const all = this.#ranking.posts;
+    const shown = this.#unfolded ? all : all.slice(0, FEW);
+    const tops = this.#tops();
+    const elements = shown.map((post) => this.#item(post, isFirst));
+    this.#forget(new Set(all.map(({ post_id: id }) => id)));
+    this.#place(elements);
+    this.list.dataset.empty = all.length ? "" : EMPTY[this.name];
+    this.unfold.hidden = all.length <= FEW;
+    this.unfold.textContent = this.#unfolded ? "Show fewer" : `Show all ${all.length}`;
+    this.#glide(tops);
+    this.renderAge();
+  }
+
+  renderAge() {
+    this.age.textContent = this.generatedAt > 0 ? `${age(serverNow() - this.generatedAt)} ago` : "";
+  }
+
+  #item(post, isFirst) {
+    const known = this.#items.get(post.post_id);
+    const item = known ?? { element: this.#create(post), rank: null, movedAt: 0 };
+    this.#items.set(post.post_id, item);
+    this.#showMove(item, post.rank, isFirst);
+    const one = (selector) => item.element.querySelector(selector);
+    one(".rank").textContent = post.rank;
+    showCount(one(".ranked-likes"), post.likes);
+    showCount(one(".ranked-comments"), post.comments);
+    showCount(one(".score b"), post.score);
+    return item.element;
+  }
+
+  #create(post) {
+    const element = fromTemplate("ranked-template");
+    element.dataset.postId = post.post_id;
+    element.querySelector(".ranked-caption").textContent = post.caption || "Untitled";
+    element.querySelector(".ranked-author").textContent = post.user_id;
+    element.querySelector(".score b").title = formatCount(post.score);
+    element.querySelector("button").onclick = () => this.onOpen(post.post_id);
+    showPicture(element.querySelector(".thumb"), post.image_url, "");
+    return element;
+  }
+
+  #showMove(item, rank, isFirst) {
+    const move = item.element.querySelector(".move");
+    const places = item.rank === null ? null : item.rank - rank;
+    item.rank = rank;
+    if (places === 0 || isFirst) {
+      if (performance.now() - item.movedAt > MOVES_SHOWN_MS) move.textContent = move.dataset.way = "";
+      return;
+    }
+    item.movedAt = performance.now();
+    move.dataset.way = places === null ? "new" : places > 0 ? "up" : "down";
+    move.textContent = places === null ? "new" : `${places > 0 ? "▲" : "▼"}${Math.abs(places)}`;
+    move.title = places === null ? "New in this list" : `${places > 0 ? "Up" : "Down"} ${Math.abs(places)}`;
+  }
+
+  #forget(ranked) {
+    for (const postId of this.#items.keys()) if (!ranked.has(postId)) this.#items.delete(postId);
+  }
+
+  /** Only moves what is in another place, so that focus and hover stay. */
+  #place(elements) {
+    const kept = new Set(elements);
+    for (const element of [...this.list.children]) if (!kept.has(element)) element.remove();
+    elements.forEach((element, index) => {
+      const here = this.list.children[index];
+      if (here !== element) this.list.insertBefore(element, here ?? null);
+    });
+  }
+
+  #tops() {
+    return new Map([...this.list.children].map((element) => [element, element.offsetTop]));
+  }
+
+  #glide(tops) {
+    for (const element of this.list.children) {
+      const distance = (tops.get(element) ?? element.offsetTop) - element.offsetTop;
+      if (!distance) continue;
+      const frames = [{ transform: `translateY(${distance}px)` }, { transform: "none" }];
+      animate(element, frames, { duration: 380, easing: "cubic-bezier(.2,.8,.3,1)" });
+    }
+  }
+}

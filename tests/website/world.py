@@ -1,0 +1,250 @@
+"""The stand-in's memory: facts take a moment to be counted, as in the real pipeline."""
+
+import asyncio
+import random
+from collections import deque
+from collections.abc import AsyncIterator, Callable
+from datetime import datetime, timedelta, timezone
+from io import BytesIO
+from typing import Any
+from uuid import uuid4
+
+from PIL import Image, ImageDraw
+
+from contract.facts import format_time, new_event_id
+from contract.results import Token
+
+LATENCY_SECONDS = 0.15
+PEOPLE = ["ada", "grace", "linus", "margaret", "alan", "barbara"]
+CAPTIONS = [
+    "First light over the ridge. Worth the four o'clock alarm.",
+    "Found this corner of the coast by accident and stayed all day.",
+    "Quiet evening.",
+    "The long way home is usually the better one 🚲",
+    "Somewhere between the second and the third pass, the fog simply ended and there it was: a whole valley, "
+    "nobody in it, and a light that lasted for about four minutes.",
+    "Sunday.",
+    "Same place as last year, other colours.",
+    "",
+]
+Post = dict[str, Any]
+
+
+class Refused(ValueError):  # noqa: N818 - reads as what it is
+    """A command that is not this user's to give."""
+
+
+def now(minutes_ago: float = 0) -> str:
+    return format_time(datetime.now(timezone.utc) - timedelta(minutes=minutes_ago))
+
+
+class World:
+    """Commands go in, are counted a moment later, and come out as results and events."""
+
+    people, captions = PEOPLE, CAPTIONS
+
+    def __init__(self, rate: float = 0.0) -> None:
+        self.rate = rate
+        self.broker_away = False
+        self.closing = False
+        self.epoch = uuid4().hex[:8]
+        self.published: dict[str, Post] = {}
+        self.log: list[tuple[str, Any]] = []
+        self._likes: dict[str, set[str]] = {}
+        self._comments: dict[str, dict[str, str]] = {}
+        self._waiting: deque[tuple[Callable[[], None], int]] = deque()
+        self._stored = 0
+        self._counted = 0
+        self._news = asyncio.Condition()
+
+    def create_post(self, user: str, image_url: str, caption: str, minutes_ago: float = 0) -> dict[str, str]:
+        post = {
+            "post_id": new_event_id(),
+            "user_id": user,
+            "image_url": image_url,
+            "caption": caption,
+            "created_at": now(minutes_ago),
+        }
+        answer = self._store("posts", post["post_id"], lambda: self._create(post))
+        return {**answer, "image_url": image_url}
+
+    def delete_post(self, user: str, post_id: str) -> dict[str, str]:
+        if self.published.get(post_id, {"user_id": user})["user_id"] != user:
+            raise Refused(f"{post_id} is not yours")
+        return self._store("posts", post_id, lambda: self._remove(post_id))
+
+    def like(self, user: str, post_id: str, likes: bool) -> dict[str, str]:
+        standing = self._likes.setdefault(post_id, set())
+        change = standing.add if likes else standing.discard
+        return self._store("likes", post_id, lambda: self._count(post_id, lambda: change(user)))
+
+    def add_comment(self, user: str, post_id: str, text: str) -> dict[str, str]:
+        comment_id = new_event_id()
+        comments = self._comments.setdefault(post_id, {})
+        change = lambda: comments.__setitem__(comment_id, user)  # noqa: E731
+        return {
+            **self._store("comments", post_id, lambda: self._count(post_id, change)),
+            "comment_id": comment_id,
+        }
+
+    def delete_comment(self, user: str, post_id: str, comment_id: str) -> dict[str, str]:
+        comments = self._comments.setdefault(post_id, {})
+        if comments.get(comment_id, user) != user:
+            raise Refused(f"{comment_id} is not yours")
+        change = lambda: comments.pop(comment_id, None)  # noqa: E731
+        return self._store("comments", post_id, lambda: self._count(post_id, change))
+
+    def _store(self, topic: str, post_id: str, apply: Callable[[], None]) -> dict[str, str]:
+        self._stored += 1
+        self._waiting.append((apply, self._stored))
+        token = Token(topic=topic, partition=0, offset=self._stored, post_id=post_id)
+        return {"event_id": new_event_id(), "post_id": post_id, "token": str(token)}
+
+    def _create(self, post: Post) -> None:
+        self.published[post["post_id"]] = {**post, "likes": 0, "comments": 0, "version": 0}
+        self._count(post["post_id"], lambda: None)
+
+    def _remove(self, post_id: str) -> None:
+        if self.published.pop(post_id, None):
+            self.log.append(("deleted", {"post_id": post_id}))
+
+    def _count(self, post_id: str, change: Callable[[], Any]) -> None:
+        change()
+        post = self.published.get(post_id)
+        if post is None:
+            return
+        self.published[post_id] = {
+            **post,
+            "likes": len(self._likes.get(post_id, ())),
+            "comments": len(self._comments.get(post_id, ())),
+            "updated_at": now(),
+            "version": post["version"] + 1,
+        }
+        self.log.append(("post", self.published[post_id]))
+
+    def apply_all(self) -> None:
+        """Count what is stored."""
+        while self._waiting:
+            apply, self._counted = self._waiting.popleft()
+            apply()
+
+    async def run(self) -> None:
+        """The pipeline: counts what is stored, a moment later, and makes traffic where that is asked for."""
+        chance, due = random.Random(2), 0.0
+        while True:
+            await asyncio.sleep(LATENCY_SECONDS)
+            due += self.rate * LATENCY_SECONDS
+            while due >= 1:
+                due -= 1
+                self.random_fact(chance)
+            self.apply_all()
+            async with self._news:
+                self._news.notify_all()
+
+    async def until_seen(self, token: str, seconds: float) -> bool:
+        offset = Token.parse(token).offset
+        async with self._news:
+            try:
+                await asyncio.wait_for(self._news.wait_for(lambda: self._counted >= offset), seconds)
+            except asyncio.TimeoutError:
+                return False
+        return True
+
+    @property
+    def stream_id(self) -> str:
+        return self.id_at(len(self.log))
+
+    def id_at(self, position: int) -> str:
+        return f"{self.epoch}-{position}"
+
+    def place_of(self, stream_id: str | None) -> int | None:
+        """Where a stream goes on; None where that is not known."""
+        if stream_id is None:
+            return len(self.log)
+        epoch, _, position = stream_id.partition("-")
+        return int(position) if epoch == self.epoch and int(position) <= len(self.log) else None
+
+    async def follow(self, at: int) -> AsyncIterator[tuple[int, tuple[str, Any]]]:
+        """Every event from there on, with the position after it."""
+        while not self.closing:
+            while at < len(self.log):
+                at += 1
+                yield at, self.log[at - 1]
+            async with self._news:
+                await self._news.wait()
+
+    def page(self, limit: int, before: str | None) -> dict[str, Any]:
+        ordered = sorted(self.published.values(), key=_newest, reverse=True)
+        left = [post for post in ordered if before is None or "|".join(_newest(post)) < before]
+        following = "|".join(_newest(left[limit - 1])) if len(left) > limit else None
+        return {"posts": left[:limit], "next": following, "as_of": now(), "stream_id": self.stream_id}
+
+    def ranking(self) -> dict[str, Any]:
+        scored = [
+            {**post, "score": post["likes"] + 2 * post["comments"]} for post in self.published.values()
+        ]
+        best = sorted(scored, key=lambda post: (-post["score"], -post["likes"], post["post_id"]))[:50]
+        fields = ("post_id", "user_id", "image_url", "caption", "likes", "comments", "score")
+        posts = [
+            {"rank": rank, **{name: post[name] for name in fields}}
+            for rank, post in enumerate(best, 1)
+            if post["score"] > 0
+        ]
+        return {"window_start": now(60), "window_end": now(), "generated_at": now(), "posts": posts}
+
+    def random_fact(self, chance: random.Random) -> None:
+        if chance.random() < 0.02 and self.published:
+            like_this = chance.choice(list(self.published.values()))
+            self.create_post(chance.choice(PEOPLE), like_this["image_url"], chance.choice(CAPTIONS))
+        else:
+            self.random_engagement(chance)
+
+    def random_engagement(self, chance: random.Random) -> None:
+        if not self.published:
+            return
+        newest = sorted(self.published, reverse=True)
+        post_id = newest[min(int(chance.expovariate(0.12)), len(newest) - 1)]
+        user = f"user{chance.randrange(5000)}"
+        if chance.random() < 0.8:
+            self.like(user, post_id, chance.random() < 0.9)
+        else:
+            self.add_comment(user, post_id, "nice")
+
+
+def _newest(post: Post) -> tuple[str, str]:
+    return post["created_at"], post["post_id"]
+
+
+def picture_bytes(chance: random.Random, width: int = 960, height: int = 720) -> bytes:
+    """A landscape that does not exist."""
+    image = Image.new("RGB", (width, height))
+    draw = ImageDraw.Draw(image)
+    warm, cool = (chance.randrange(200, 256), chance.randrange(120, 190), chance.randrange(90, 160)), (
+        chance.randrange(30, 110),
+        chance.randrange(60, 150),
+        chance.randrange(130, 210),
+    )
+    for y in range(height):
+        draw.line([(0, y), (width, y)], fill=_mix(cool, warm, y / height))
+    sun, radius = (chance.randrange(width), chance.randrange(height // 5, height // 2)), chance.randrange(30, 80)
+    draw.ellipse([sun[0] - radius, sun[1] - radius, sun[0] + radius, sun[1] + radius], fill=(255, 240, 214))
+    for ridge in range(4):
+        _ridge(draw, chance, width, height, ridge, _mix(warm, (18, 26, 44), 0.35 + ridge * 0.19))
+    encoded = BytesIO()
+    image.save(encoded, "JPEG", quality=88)
+    return encoded.getvalue()
+
+
+def _ridge(
+    draw: ImageDraw.ImageDraw, chance: random.Random, width: int, height: int, ridge: int, colour: tuple[int, ...]
+) -> None:
+    base, steps = height * (0.5 + ridge * 0.12), 24
+    y, line = base, [(0.0, float(height))]
+    for step in range(steps + 1):
+        y += chance.uniform(-38, 38) + (base - y) * 0.3
+        line.append((width * step / steps, y))
+    draw.polygon([*line, (width, height)], fill=colour)
+
+
+def _mix(one: tuple[int, ...], other: tuple[int, ...], share: float) -> tuple[int, ...]:
+    return tuple(round(a + (b - a) * share) for a, b in zip(one, other, strict=True))
