@@ -198,7 +198,7 @@ def _producer(bootstrap: str) -> KafkaProducer:
         linger_ms=2,
         batch_size=64 * 1024,
         allow_auto_create_topics=False,  # topics have settings of their own; see contract/topics.py
-        bootstrap_timeout_ms=3_000,
+        bootstrap_timeout_ms=2_000,
         max_block_ms=3_000,
         reconnect_backoff_max_ms=1_000,
         metrics_enabled=False,

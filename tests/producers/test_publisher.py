@@ -1,0 +1,158 @@
+"""The publisher against a real broker that comes, goes and comes back."""
+
+import asyncio
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from kafka import KafkaProducer
+from one_broker import OneBroker
+
+from contract.facts import PostLiked, new_event_id
+from contract.results import Token
+from producers.bulk import BulkWriter
+from producers.publisher import BrokerUnavailable, Publisher, Record
+
+pytestmark = pytest.mark.kafka
+
+
+def like(user: str = "ada", post: str = "p1") -> PostLiked:
+    return PostLiked(event_id=new_event_id(), occurred_at="2026-11-20T14:00:00.000Z", user_id=user, post_id=post)
+
+
+def likes_publisher(bootstrap: str, deadline: float = 10.0) -> Publisher:
+    return Publisher(bootstrap, deadline_seconds=deadline, topics=["likes"])
+
+
+@pytest.fixture
+def restartable(tmp_path: Path) -> Iterator[OneBroker]:
+    with OneBroker(tmp_path) as broker:
+        broker.start().create_topics("likes")
+        yield broker
+
+
+def test_the_answer_names_where_the_fact_is(broker: OneBroker) -> None:
+    publisher = likes_publisher(broker.bootstrap)
+    publisher.wait_until_ready(30)
+    first, second = asyncio.run(_publish(publisher, like(), like()))
+    publisher.close()
+    assert (first.topic, first.post_id) == ("likes", "p1")
+    assert (second.partition, second.offset) == (first.partition, first.offset + 1)
+
+
+def test_a_topic_that_is_missing_is_named(broker: OneBroker) -> None:
+    publisher = Publisher(broker.bootstrap, topics=["nowhere"])
+    with pytest.raises(BrokerUnavailable):
+        publisher.wait_until_ready(5)
+    assert "no topic nowhere" in str(publisher.complaint())
+    publisher.close()
+
+
+def test_without_a_broker_every_fact_is_refused_at_once() -> None:
+    publisher = likes_publisher("127.0.0.1:1")
+    with pytest.raises(BrokerUnavailable):
+        asyncio.run(publisher.publish(like()))
+    publisher.close()
+
+
+def test_what_was_refused_is_not_delivered_when_the_broker_is_back(restartable: OneBroker) -> None:
+    publisher = likes_publisher(restartable.bootstrap, deadline=2)
+    publisher.wait_until_ready(30)
+    before, refused, after = like("before"), like("refused"), like("after")
+    asyncio.run(publisher.publish(before))
+    restartable.kill()
+    with pytest.raises(BrokerUnavailable):
+        asyncio.run(publisher.publish(refused))
+    restartable.start()
+    publisher.wait_until_ready(30)
+    asyncio.run(publisher.publish(after))
+    publisher.close()
+    assert restartable.values("likes") == {Record.of(fact).value: 1 for fact in (before, after)}
+
+
+def test_a_short_outage_only_delays_the_answer(restartable: OneBroker) -> None:
+    publisher = likes_publisher(restartable.bootstrap, deadline=30)
+    publisher.wait_until_ready(30)
+    asyncio.run(publisher.publish(like("first")))
+    restartable.kill()
+
+    async def meanwhile() -> None:
+        waiting = asyncio.create_task(publisher.publish(like("waiting")))
+        await asyncio.to_thread(restartable.start)
+        await waiting
+
+    asyncio.run(meanwhile())
+    publisher.close()
+    assert sorted(restartable.values("likes").values()) == [1, 1]
+
+
+def test_a_killed_broker_neither_loses_nor_doubles_what_it_acknowledged(restartable: OneBroker) -> None:
+    publisher = likes_publisher(restartable.bootstrap, deadline=3)
+    publisher.wait_until_ready(30)
+    facts = [like(f"u{number}") for number in range(400)]
+
+    async def under_load() -> list[object]:
+        tasks = [asyncio.create_task(publisher.publish(fact)) for fact in facts[:200]]
+        await tasks[20]
+        restartable.kill()
+        tasks += [asyncio.create_task(publisher.publish(fact)) for fact in facts[200:]]
+        return list(await asyncio.gather(*tasks, return_exceptions=True))
+
+    outcomes = asyncio.run(under_load())
+    restartable.start()
+    publisher.wait_until_ready(30)
+    asyncio.run(publisher.publish(like("last")))
+    publisher.close()
+    stored = restartable.values("likes")
+    accepted = {Record.of(f).value for f, o in zip(facts, outcomes, strict=True) if not isinstance(o, Exception)}
+    sent_after_the_kill = {Record.of(fact).value for fact in facts[200:]}
+    assert set(stored.values()) == {1}
+    assert accepted <= stored.keys()
+    assert not (sent_after_the_kill - accepted) & stored.keys()
+
+
+def test_bulk_writing_goes_on_over_a_restart(restartable: OneBroker) -> None:
+    publisher = likes_publisher(restartable.bootstrap, deadline=2)
+    records = [Record.of(like(f"u{number}")) for number in range(3_000)]
+    with BulkWriter(publisher, in_flight=500) as writer:
+        for number, record in enumerate(records):
+            if number == 1_500:
+                restartable.kill()
+            if number == 1_600:
+                restartable.start()
+            writer.write(record)
+    publisher.close()
+    assert writer.acknowledged == len(records)
+    assert restartable.values("likes").keys() == {record.value for record in records}
+
+
+def test_one_publisher_is_at_least_half_as_fast_as_the_bare_library(broker: OneBroker) -> None:
+    records = [Record.of(like(f"u{number}")) for number in range(30_000)]
+    bare = KafkaProducer(bootstrap_servers=broker.bootstrap, compression_type="lz4")
+    publisher = likes_publisher(broker.bootstrap)
+    publisher.wait_until_ready(30)
+
+    def bare_seconds() -> float:
+        began = time.perf_counter()
+        futures = [bare.send(record.topic, record.value, record.key) for record in records]
+        bare.flush()
+        assert all(future.succeeded() for future in futures)
+        return time.perf_counter() - began
+
+    def our_seconds() -> float:
+        began = time.perf_counter()
+        with BulkWriter(publisher) as writer:
+            for record in records:
+                writer.write(record)
+        return time.perf_counter() - began
+
+    ours = min(our_seconds() for _ in range(3))
+    theirs = min(bare_seconds() for _ in range(3))
+    bare.close()
+    publisher.close()
+    assert ours <= 2 * theirs, f"ours {len(records) / ours:,.0f}/s, bare {len(records) / theirs:,.0f}/s"
+
+
+async def _publish(publisher: Publisher, *facts: PostLiked) -> list[Token]:
+    return [await publisher.publish(fact) for fact in facts]
