@@ -1,6 +1,6 @@
 """The website and all five services on one port.
 
-    .venv/bin/python -m runtime.web
+.venv/bin/python -m runtime.web
 """
 
 from pathlib import Path

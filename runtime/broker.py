@@ -1,0 +1,156 @@
+"""The embedded Kafka broker: one node, KRaft combined mode, loopback only, formatted once.
+
+.venv/bin/python -m runtime.broker
+"""
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from kafka import KafkaAdminClient
+from kafka.errors import KafkaError
+
+from conf.settings import Settings, load_settings
+from runtime.processes import Process, wait_until
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+JARS = REPOSITORY / ".jars" / "kafka"
+CLUSTER_ID = "bXlzb2NpYWxtZWRpYS1ydA"  # 16 bytes in base64; one stack, one cluster
+LOOPBACK = "127.0.0.1"
+
+PROPERTIES = """\
+process.roles=broker,controller
+node.id=1
+controller.quorum.voters=1@127.0.0.1:{controller_port}
+listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller_port}
+advertised.listeners=PLAINTEXT://127.0.0.1:{port}
+controller.listener.names=CONTROLLER
+listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT
+log.dirs={log_dir}
+auto.create.topics.enable=false
+offsets.topic.replication.factor=1
+offsets.topic.num.partitions=4
+transaction.state.log.replication.factor=1
+transaction.state.log.min.isr=1
+transaction.state.log.num.partitions=4
+group.initial.rebalance.delay.ms=0
+log.segment.bytes=134217728
+log.cleaner.dedupe.buffer.size=33554432
+"""
+
+LOGGING = """\
+Configuration:
+  Appenders:
+    Console:
+      name: out
+      target: SYSTEM_OUT
+      PatternLayout: {pattern: "%d{ISO8601} %p %c{1}: %m%n"}
+  Loggers:
+    Root:
+      level: warn
+      AppenderRef: {ref: out}
+"""
+
+
+def broker_command(settings: Settings) -> list[str]:
+    """The command that runs the broker; writes its configuration and formats its folder, if nobody did before."""
+    if not any(JARS.glob("kafka_2.13-*.jar")):
+        raise SystemExit(f"no Kafka jars in {JARS}: run make setup")
+    properties = _configure(settings)
+    if not (settings.kafka_dir / "log" / "meta.properties").exists():
+        _format(properties)
+    return [*_java(settings), "kafka.Kafka", str(properties)]
+
+
+def _configure(settings: Settings) -> Path:
+    folder = settings.kafka_dir.absolute()
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "log4j2.yaml").write_text(LOGGING)
+    properties = folder / "server.properties"
+    ports = {"port": settings.kafka_port, "controller_port": settings.kafka_port + 1}
+    properties.write_text(PROPERTIES.format(log_dir=folder / "log", **ports))
+    return properties
+
+
+def _java(settings: Settings) -> list[str]:
+    java = shutil.which("java")
+    if java is None:
+        raise SystemExit(
+            "java is missing: install a JRE of version 17 or later (apt-get install openjdk-17-jre-headless)"
+        )
+    logging = settings.kafka_dir.absolute() / "log4j2.yaml"
+    return [java, "-Xmx512m", "-XX:+UseSerialGC", f"-Dlog4j2.configurationFile={logging}", "-cp", f"{JARS}/*"]
+
+
+def _format(properties: Path) -> None:
+    command = [*_java(load_settings())[:2], "-cp", f"{JARS}/*", "kafka.tools.StorageTool"]
+    done = subprocess.run(
+        [*command, "format", "-t", CLUSTER_ID, "-c", str(properties)], capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        raise SystemExit(f"the broker's folder {properties.parent} cannot be formatted: {done.stderr.strip()[-400:]}")
+
+
+def refuse_taken_ports(settings: Settings) -> None:
+    """SystemExit with the fix where a port of the broker is in use."""
+    for port in (settings.kafka_port, settings.kafka_port + 1):
+        if is_taken(port):
+            raise SystemExit(
+                f"port {port} of the embedded broker is in use: stop what uses it, or set MSM_KAFKA_PORT to another "
+                f"(the controller takes the next one), or MSM_KAFKA_BOOTSTRAP to use a cluster that runs already"
+            )
+
+
+def is_taken(port: int, host: str = LOOPBACK) -> bool:
+    """Whether somebody listens on the port."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError:
+            return True
+    return False
+
+
+def is_ready(bootstrap: str) -> bool:
+    """Whether the brokers answer a metadata request."""
+    try:
+        admin = KafkaAdminClient(bootstrap_servers=bootstrap, request_timeout_ms=5_000)
+    except (KafkaError, OSError, ValueError):
+        return False
+    try:
+        return bool(admin.describe_cluster())
+    except KafkaError:
+        return False
+    finally:
+        admin.close()
+
+
+@contextmanager
+def embedded_broker(settings: Settings) -> Iterator[Process]:
+    """A broker of one's own for the time of a block; its data stays in `settings.kafka_dir`."""
+    refuse_taken_ports(settings)
+    process = Process.start("broker", broker_command(settings), settings.log_dir)
+    try:
+        wait_until(lambda: is_ready(settings.bootstrap), 60, lambda: f"the broker is not ready: {process.last_words()}")
+        yield process
+    finally:
+        process.stop()
+
+
+def main() -> None:
+    """Become the broker."""
+    settings = load_settings()
+    refuse_taken_ports(settings)
+    command = broker_command(settings)
+    sys.stdout.flush()
+    os.execv(command[0], command)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,142 @@
+"""The command line `msm`; make calls it."""
+
+import os
+import subprocess
+import sys
+import time
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from conf.settings import load_settings
+from runtime import stack
+from runtime.broker import REPOSITORY
+from runtime.parts import JOBS, job_env, job_metrics, spark_submit
+from runtime.topics import differences, ensure_topics
+
+app = typer.Typer(add_completion=False, no_args_is_help=True, help="MySocialMedia's real-time engine.")
+console = Console(highlight=False)
+PASS_ON = {"allow_extra_args": True, "ignore_unknown_options": True}
+DEMO_TRAFFIC = ("--rate", "20")
+
+
+@app.command()
+def up() -> None:
+    """Start the stack in the background; returns when it is ready."""
+    settings = load_settings()
+    stack.start(settings, console.print)
+    console.print(f"live on http://{settings.http_host}:{settings.http_port} (make status, make down)")
+
+
+@app.command()
+def down() -> None:
+    """Stop the stack; data stays."""
+    console.print("stopped" if stack.stop(load_settings()) else "nothing was running")
+
+
+@app.command()
+def status() -> None:
+    """Show how each part is; exit code 1 where one is not ready, 3 where nothing runs."""
+    settings = load_settings()
+    state = stack.running(settings)
+    if state is None:
+        console.print(f"no stack runs on {settings.data_dir}: make up starts one")
+        raise typer.Exit(3)
+    table = Table("part", "state", "pid", "restarts", "records behind")
+    for name, part in state["parts"].items():
+        lag = sum(value for metric, value in job_metrics(settings, name).items() if metric.startswith("msm_job_lag"))
+        ready = (
+            "ready" if part["ready"] else "waits for " + ", ".join(part["waits_for"]) if part["waits_for"] else "starts"
+        )
+        table.add_row(name, ready, str(part["pid"] or ""), str(part["restarts"]), f"{lag:,.0f}" if name in JOBS else "")
+    console.print(table)
+    if not all(part["ready"] for part in state["parts"].values()):
+        raise typer.Exit(1)
+
+
+def _condition(part: dict[str, Any]) -> str:
+    if part["ready"]:
+        return "ready"
+    return f"waits for {', '.join(part['waits_for'])}" if part["waits_for"] else "starts"
+
+
+@app.command()
+def demo() -> None:
+    """Start the stack with simulated traffic; Ctrl-C stops it."""
+    os.environ["MSM_DEMO"] = "true"
+    settings = load_settings()
+    try:
+        stack.start(settings, console.print, DEMO_TRAFFIC)
+        console.print(
+            f"\nlive on [bold]http://{settings.http_host}:{settings.http_port}[/bold]   Ctrl-C stops everything"
+        )
+        while stack.running(settings):
+            time.sleep(1)
+        raise SystemExit(f"the stack ended: see {settings.log_dir / 'supervisor.log'}")
+    except KeyboardInterrupt:
+        console.print("\nstopping ...")
+    finally:
+        stack.stop(settings)
+
+
+@app.command(context_settings=PASS_ON)
+def simulate(context: typer.Context) -> None:
+    """Write simulated facts to the configured cluster (options: see --help of producers.simulator)."""
+    raise SystemExit(subprocess.call([sys.executable, "-m", "producers.simulator", *context.args], cwd=REPOSITORY))
+
+
+@app.command()
+def topics() -> None:
+    """Create the topics that are missing, and say where existing ones differ from the registry."""
+    settings = load_settings()
+    for name in ensure_topics(settings):
+        console.print(f"created {name}")
+    complaints = differences(settings)
+    for complaint in complaints:
+        console.print(complaint)
+    if complaints:
+        raise typer.Exit(1)
+
+
+@app.command()
+def jobs() -> None:
+    """spark-submit every job against the configured cluster; Ctrl-C stops them."""
+    settings = load_settings()
+    ensure_topics(settings)
+    env = {**os.environ, **job_env(settings)}
+    running = [subprocess.Popen(spark_submit(settings, name), cwd=REPOSITORY, env=env) for name in JOBS]
+    try:
+        codes = [process.wait() for process in running]
+    except KeyboardInterrupt:
+        codes = [process.wait() for process in running]
+    raise SystemExit(max(abs(code) for code in codes))
+
+
+@app.command()
+def doctor() -> None:
+    """Check Java, versions, ports, disk, broker, topics and checkpoints."""
+    from runtime.doctor import main as examine
+
+    raise typer.Exit(examine(load_settings()))
+
+
+@app.command()
+def token(user: Annotated[str, typer.Argument(help="The user to act as.")]) -> None:
+    """Print a JWT for a user, signed with this stack's key; good for a day."""
+    from service.auth import issue_token
+
+    print(issue_token(load_settings(), user, 24 * 60 * 60))
+
+
+def main() -> None:
+    """The entry point."""
+    try:
+        app()
+    except TimeoutError as error:
+        raise SystemExit(str(error)) from None
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,114 @@
+"""The parts of the local stack: what runs, how one knows that it is ready, what it waits for."""
+
+import json
+import os
+import signal
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from conf.settings import Settings
+from runtime.broker import is_ready
+from runtime.topics import ensure_topics
+
+JOBS = ("posts_with_counts", "trending_posts", "archive")
+PYTHON = sys.executable
+
+
+@dataclass(frozen=True)
+class Part:
+    """`ready` is asked until it says yes; a part starts when all of `after` are ready.
+
+    `ask_to_stop` is how it ends well; SIGTERM where there is none.
+    """
+
+    name: str
+    command: tuple[str, ...]
+    ready: Callable[[], bool]
+    after: tuple[str, ...] = ()
+    ask_to_stop: Callable[[], None] | None = None
+    env: dict[str, str] = field(default_factory=dict)
+
+
+def stack_parts(settings: Settings, simulate: tuple[str, ...] | None = None) -> list[Part]:
+    """Broker, jobs, website, in the order in which a like comes through; with `simulate`, traffic too."""
+    parts = [_broker(settings)] if settings.embedded_kafka else []
+    after_broker = tuple(part.name for part in parts)
+    parts.append(_job(settings, JOBS[0], after_broker))
+    parts.append(_web(settings, after_broker))
+    # The page lives from the first two: the other jobs do not compete with their start.
+    parts += [_job(settings, name, (JOBS[0],)) for name in JOBS[1:]]
+    if simulate is not None:
+        command = (PYTHON, "-m", "producers.simulator", *simulate)
+        parts.append(Part("simulator", command, lambda: True, after=("web", JOBS[0])))
+    return parts
+
+
+def _broker(settings: Settings) -> Part:
+    return Part("broker", (PYTHON, "-m", "runtime.broker"), lambda: _has_topics(settings))
+
+
+def _has_topics(settings: Settings) -> bool:
+    if not is_ready(settings.bootstrap):
+        return False
+    ensure_topics(settings)
+    return True
+
+
+def _web(settings: Settings, after: tuple[str, ...]) -> Part:
+    url = f"http://{settings.http_host}:{settings.http_port}/healthz"
+    return Part("web", (PYTHON, "-m", "runtime.web"), lambda: _get(url) is not None, after)
+
+
+def _job(settings: Settings, name: str, after: tuple[str, ...]) -> Part:
+    return Part(
+        name,
+        spark_submit(settings, name),
+        lambda: job_metrics(settings, name).get("msm_job_ready") == 1,
+        after,
+        ask_to_stop=lambda: _signal_job(settings, name),
+    )
+
+
+def spark_submit(settings: Settings, name: str) -> tuple[str, ...]:
+    """The line of the job's docstring."""
+    submit = Path(PYTHON).with_name("spark-submit")
+    options = ("--master", settings.spark_master, "--properties-file", "conf/spark.conf")
+    return (str(submit), *options, f"jobs/{name}.py")
+
+
+def job_env(settings: Settings) -> dict[str, str]:
+    """What every part gets besides the caller's environment."""
+    loopback = {"SPARK_LOCAL_IP": "127.0.0.1"} if settings.spark_master.startswith("local") else {}
+    return {"MSM_DATA_DIR": str(settings.data_dir.absolute()), "PYSPARK_PYTHON": PYTHON, **loopback}
+
+
+def job_metrics(settings: Settings, name: str) -> dict[str, float]:
+    """The metrics of a running job, labels in the name; empty where it does not answer."""
+    try:
+        port = json.loads((settings.run_dir / f"{name}.json").read_text())["metrics_port"]
+    except (OSError, ValueError, KeyError):
+        return {}
+    text = _get(f"http://127.0.0.1:{port}/metrics") or ""
+    lines = [line.rsplit(" ", 1) for line in text.splitlines() if line and not line.startswith("#")]
+    return {metric: float(value) for metric, value in lines}
+
+
+def _signal_job(settings: Settings, name: str) -> None:
+    """SIGTERM to the job's driver, which is a child of the JVM: it stops between two batches."""
+    try:
+        pid = json.loads((settings.run_dir / f"{name}.json").read_text())["pid"]
+        os.kill(pid, signal.SIGTERM)
+    except (OSError, ValueError, KeyError):
+        return
+
+
+def _get(url: str) -> str | None:
+    try:
+        with urllib.request.urlopen(url, timeout=2) as answer:
+            return str(answer.read().decode())
+    except (urllib.error.URLError, OSError, ValueError):
+        return None

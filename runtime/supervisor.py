@@ -1,0 +1,168 @@
+"""Starts the parts of a stack in order, restarts what dies, stops everything.
+
+.venv/bin/python -m runtime.supervisor [--simulate OPTIONS...]
+"""
+
+import json
+import os
+import signal
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+import structlog
+
+from conf.settings import Settings, load_settings
+from runtime.broker import REPOSITORY
+from runtime.parts import Part, job_env, stack_parts
+from runtime.processes import Process
+
+log = structlog.get_logger()
+FIRST_BACK_OFF, LONGEST_BACK_OFF = 0.5, 30.0  # seconds
+STEADY_SECONDS = 60
+TRIES = 3
+"""Starts without ever being ready after which the stack gives up: something is wrong that no restart mends."""
+
+
+@dataclass
+class Child:
+    """A part and how it is doing."""
+
+    part: Part
+    process: Process | None = None
+    started_at: float = 0
+    next_start: float = 0
+    failures: int = 0
+    restarts: int = 0
+    ready: bool = False
+    was_ready: bool = False
+    said: str = ""
+
+
+class Supervisor:
+    """One loop: look at each part, do what is due, write down how things are."""
+
+    def __init__(self, settings: Settings, parts: Sequence[Part]) -> None:
+        self._settings = settings
+        self._children = [Child(part) for part in parts]
+        self._stopping = False
+        self._state_file = settings.run_dir / "stack.json"
+        self._written = ""
+
+    def run(self) -> int:
+        """Until SIGTERM or Ctrl-C; 1 where a part cannot be brought up."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: self._stop_soon())
+        failed = ""
+        try:
+            while not self._stopping and not failed:
+                for child in self._children:
+                    self._look_at(child)
+                failed = self._hopeless()
+                self._write(failed)
+                time.sleep(0.2)
+        finally:
+            self._stop_all(failed)
+        return 1 if failed else 0
+
+    def _stop_soon(self) -> None:
+        self._stopping = True
+
+    def _look_at(self, child: Child) -> None:
+        if child.process is None:
+            if time.monotonic() >= child.next_start and self._may_start(child.part):
+                self._start(child)
+        elif child.process.exit_code is not None:
+            self._note_death(child)
+        elif not child.ready and child.part.ready():
+            child.ready = child.was_ready = True
+            log.info("ready", part=child.part.name, seconds=round(time.monotonic() - child.started_at, 1))
+        elif child.ready and time.monotonic() - child.started_at > STEADY_SECONDS:
+            child.failures = 0
+
+    def _may_start(self, part: Part) -> bool:
+        ready = {child.part.name for child in self._children if child.was_ready}
+        return set(part.after) <= ready
+
+    def _start(self, child: Child) -> None:
+        part = child.part
+        env = {**job_env(self._settings), **part.env}
+        child.process = Process.start(part.name, part.command, self._settings.log_dir, env, REPOSITORY)
+        child.started_at = time.monotonic()
+        log.info("started", part=part.name, pid=child.process.popen.pid)
+
+    def _note_death(self, child: Child) -> None:
+        process = child.process
+        assert process is not None
+        process.kill()  # what outlived its parent must not write beside the next one
+        child.failures += 1
+        child.restarts += 1
+        wait = min(LONGEST_BACK_OFF, FIRST_BACK_OFF * 2 ** (child.failures - 1))
+        child.next_start = time.monotonic() + wait
+        child.process, child.ready = None, False
+        said = process.last_words()
+        log.warning("died", part=child.part.name, exit_code=process.exit_code, starts_again_in=wait, said=said)
+        child.said = said
+
+    def _hopeless(self) -> str:
+        for child in self._children:
+            if child.failures >= TRIES and not child.was_ready:
+                return f"{child.part.name} does not come up: {child.said} (log: {self._log_of(child)})"
+        return ""
+
+    def _log_of(self, child: Child) -> Path:
+        return self._settings.log_dir / f"{child.part.name}.log"
+
+    def _write(self, failed: str = "", stopped: bool = False) -> None:
+        state = {
+            "pid": os.getpid(),
+            "started_at": psutil.Process().create_time(),
+            "http_port": self._settings.http_port,
+            "failed": failed,
+            "parts": {} if stopped else {child.part.name: _state_of(child) for child in self._children},
+        }
+        text = json.dumps(state, indent=1)
+        if text != self._written:
+            self._state_file.parent.mkdir(parents=True, exist_ok=True)
+            fresh = self._state_file.with_suffix(".new")
+            fresh.write_text(text)
+            fresh.replace(self._state_file)
+            self._written = text
+
+    def _stop_all(self, failed: str) -> None:
+        """In reverse order: the broker last, so that every part can still write what it has."""
+        for child in reversed(self._children):
+            if child.process is not None:
+                log.info("stopping", part=child.part.name)
+                child.process.stop(ask=child.part.ask_to_stop)
+                child.process = None
+        if failed:
+            log.error("gave up", reason=failed)
+            self._write(failed, stopped=True)
+        else:
+            self._state_file.unlink(missing_ok=True)
+
+
+def _state_of(child: Child) -> dict[str, Any]:
+    return {
+        "pid": child.process.popen.pid if child.process else None,
+        "ready": child.ready,
+        "restarts": child.restarts,
+        "waits_for": list(child.part.after) if child.process is None else [],
+    }
+
+
+def main() -> None:
+    """Run the stack of the settings; options after --simulate go to the simulator."""
+    settings = load_settings()
+    arguments = sys.argv[1:]
+    simulate = tuple(arguments[1:]) if arguments[:1] == ["--simulate"] else None
+    sys.exit(Supervisor(settings, stack_parts(settings, simulate)).run())
+
+
+if __name__ == "__main__":
+    main()
