@@ -59,7 +59,7 @@ function showConnection() {
 /** How old what is shown is, told every second. */
 function showAges() {
   const newest = Math.max(lastHeard, rankings.trending.generatedAt, rankings.rising.generatedAt);
-  byId("age").textContent = newest > 0 ? `as of ${age(serverNow() - newest)} ago` : "";
+  byId("age").textContent = newest > 0 ? `${age(serverNow() - newest)} ago` : "";
   Object.values(rankings).forEach((ranking) => ranking.renderAge());
 }
 

@@ -33,8 +33,7 @@ export function showPicture(frame, address, alt) {
   const safe = safeImage(address);
   frame.style.setProperty("--hue", hue(address));
   image.alt = alt;
-  image.hidden = true;
-  image.onload = () => { image.hidden = false; };
+  image.onload = () => image.classList.add("loaded");
   if (safe) image.src = safe;
 }
 

@@ -3,7 +3,8 @@
 import { serverNow } from "./api.js";
 import { age, animate, byTestId, formatCount, fromTemplate, showCount, showPicture } from "./dom.js";
 
-const FEW = 8;
+const isNarrow = matchMedia("(max-width: 899px)");
+const few = () => (isNarrow.matches ? 12 : 5);
 const MOVES_SHOWN_MS = 20_000;
 const EMPTY = { trending: "Nothing is trending in the past hour.", rising: "No young post is rising right now." };
 
@@ -40,13 +41,13 @@ export class RankingList {
 
   render(isFirst = false) {
     const all = this.#ranking.posts;
-    const shown = this.#unfolded ? all : all.slice(0, FEW);
+    const shown = this.#unfolded ? all : all.slice(0, few());
     const tops = this.#tops();
     const elements = shown.map((post) => this.#item(post, isFirst));
     this.#forget(new Set(all.map(({ post_id: id }) => id)));
     this.#place(elements);
     this.list.dataset.empty = all.length ? "" : EMPTY[this.name];
-    this.unfold.hidden = all.length <= FEW;
+    this.unfold.hidden = all.length <= few();
     this.unfold.textContent = this.#unfolded ? "Show fewer" : `Show all ${all.length}`;
     this.#glide(tops);
     this.renderAge();

@@ -1,0 +1,74 @@
+"""A headless Chromium whose pages may leave nothing on the console."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from playwright.sync_api import BrowserContext, ConsoleMessage, Page, Playwright, expect, sync_playwright
+
+CHROMIUM = "/usr/bin/chromium"
+ARGUMENTS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--no-first-run",
+]
+PATIENCE_MS = 20_000
+NewPage = Callable[..., Page]
+
+
+class Console:
+    """What pages left on the console, but for what a scenario brought about on purpose."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+        self.allowed: list[str] = []
+
+    def watch(self, page: Page) -> None:
+        page.on("console", self._note)
+        page.on("pageerror", lambda error: self.lines.append(f"uncaught: {error}"))
+
+    def _note(self, message: ConsoleMessage) -> None:
+        if message.type in ("error", "warning"):
+            self.lines.append(f"{message.type}: {message.text}")
+
+    def unexpected(self) -> list[str]:
+        return [line for line in self.lines if not any(part in line for part in self.allowed)]
+
+
+class Tabs:
+    """Tabs of one browser window; call it for a new one. `allow` names console lines that are meant to be."""
+
+    def __init__(self, context: BrowserContext) -> None:
+        self.context = context
+        self.console = Console()
+
+    def __call__(self) -> Page:
+        page = self.context.new_page()
+        page.set_default_timeout(PATIENCE_MS)
+        self.console.watch(page)
+        return page
+
+    def allow(self, *parts: str) -> None:
+        self.console.allowed.extend(parts)
+
+
+@contextmanager
+def window(playwright: Playwright, **options: Any) -> Iterator[Tabs]:
+    """A fresh browser profile; when it closes, its consoles must be empty."""
+    expect.set_options(timeout=PATIENCE_MS)
+    browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+    try:
+        tabs = Tabs(browser.new_context(**options))
+        yield tabs
+        assert tabs.console.unexpected() == []
+    finally:
+        browser.close()
+
+
+@contextmanager
+def chromium() -> Iterator[Playwright]:
+    with sync_playwright() as playwright:
+        yield playwright
