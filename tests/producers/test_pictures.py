@@ -1,0 +1,177 @@
+"""Uploads: real pictures are cleaned and kept, everything else is refused."""
+
+import hashlib
+import zlib
+from collections.abc import Callable
+from io import BytesIO
+from pathlib import Path
+from struct import pack
+
+import pytest
+from fastapi.testclient import TestClient
+from PIL import Image
+
+from conf.settings import Settings
+from producers.pictures import LONGEST_SIDE, BadPicture, clean_picture, keep_picture
+from producers.simulator.pictures import paint_pictures
+
+By = Callable[[str], dict[str, str]]
+FORMATS = {"JPEG": "jpg", "PNG": "png", "WEBP": "webp", "GIF": "gif"}
+PLACE = "52.5200 North"
+
+
+def encoded(image_format: str, size: tuple[int, int] = (40, 20), **options: object) -> bytes:
+    data = BytesIO()
+    Image.new("RGB", size, (200, 30, 60)).save(data, image_format, **options)
+    return data.getvalue()
+
+
+def with_place(orientation: int = 1) -> bytes:
+    exif = Image.Exif()
+    exif[0x010E], exif[0x0112] = PLACE, orientation
+    return encoded("JPEG", exif=exif)
+
+
+def png_that_claims(width: int, height: int) -> bytes:
+    """A few bytes that would unpack into very many."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return pack(">I", len(data)) + kind + data + pack(">I", zlib.crc32(kind + data))
+
+    header = pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    body = zlib.compress(b"\0" * 10_000)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", body) + chunk(b"IEND", b"")
+
+
+def opened(data: bytes) -> Image.Image:
+    image = Image.open(BytesIO(data))
+    image.load()
+    return image
+
+
+@pytest.mark.parametrize("image_format", FORMATS)
+def test_each_format_is_kept_as_what_it_is(image_format: str) -> None:
+    clean, extension = clean_picture(encoded(image_format))
+    assert (opened(clean).format, extension) == (image_format, FORMATS[image_format])
+
+
+def test_the_place_where_it_was_taken_is_not_kept() -> None:
+    assert PLACE.encode() in with_place()
+    clean, _ = clean_picture(with_place())
+    assert PLACE.encode() not in clean
+    assert not opened(clean).getexif()
+
+
+@pytest.mark.parametrize("image_format", ["PNG", "WEBP"])
+def test_metadata_of_other_formats_is_not_kept_either(image_format: str) -> None:
+    exif = Image.Exif()
+    exif[0x010E] = PLACE
+    clean, _ = clean_picture(encoded(image_format, exif=exif))
+    assert PLACE.encode() not in clean
+
+
+def test_a_comment_inside_the_file_is_not_kept() -> None:
+    clean, _ = clean_picture(encoded("GIF", comment=PLACE.encode()))
+    assert PLACE.encode() not in clean
+
+
+def test_a_picture_taken_sideways_stands_upright() -> None:
+    clean, _ = clean_picture(with_place(orientation=6))
+    assert opened(clean).size == (20, 40)
+
+
+def test_what_stands_behind_the_picture_in_the_file_is_not_kept() -> None:
+    clean, _ = clean_picture(encoded("PNG") + b"<script>alert(1)</script>")
+    assert b"<script>" not in clean
+
+
+def test_of_an_animation_the_first_frame_is_kept() -> None:
+    frames = [Image.new("RGB", (8, 8), colour) for colour in ("red", "blue")]
+    data = BytesIO()
+    frames[0].save(data, "GIF", save_all=True, append_images=frames[1:])
+    clean, _ = clean_picture(data.getvalue())
+    assert getattr(opened(clean), "n_frames", 1) == 1
+
+
+def test_a_large_picture_is_made_smaller() -> None:
+    clean, _ = clean_picture(encoded("PNG", size=(4_000, 1_000)))
+    assert opened(clean).size == (LONGEST_SIDE, LONGEST_SIDE // 4)
+
+
+HOSTILE = {
+    "nothing": b"",
+    "text": b"hello",
+    "SVG": b'<svg xmlns="http://www.w3.org/2000/svg"><script>alert(1)</script></svg>',
+    "HTML": b"<!doctype html><img src=x>",
+    "TIFF": encoded("TIFF"),
+    "BMP": encoded("BMP"),
+    "PDF": encoded("PDF"),
+    "half a JPEG": encoded("JPEG", size=(300, 300))[:500],
+    "half a PNG": encoded("PNG", size=(300, 300))[:100],
+    "only a beginning": b"\x89PNG\r\n\x1a\n",
+    "a bomb": png_that_claims(30_000, 30_000),
+    "a small bomb": png_that_claims(9_000, 9_000),
+    "a picture that is shorter than it says": png_that_claims(400, 400),
+}
+
+
+@pytest.mark.parametrize("data", HOSTILE.values(), ids=HOSTILE.keys())
+def test_what_is_no_picture_is_refused(data: bytes) -> None:
+    with pytest.raises(BadPicture):
+        clean_picture(data)
+
+
+def test_the_name_is_the_hash_of_what_is_kept(tmp_path: Path) -> None:
+    name = keep_picture(tmp_path, b"bytes", "png")
+    assert name == f"{hashlib.sha256(b'bytes').hexdigest()}.png"
+    assert keep_picture(tmp_path, b"bytes", "png") == name
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+def test_painted_pictures_differ_and_come_out_the_same_again(tmp_path: Path) -> None:
+    paths = paint_pictures(tmp_path)
+    assert len(set(paths)) == 12
+    assert paths == paint_pictures(tmp_path)
+
+
+@pytest.mark.kafka
+class TestUploads:
+    def test_an_uploaded_picture_is_served_as_what_it_is(self, client: TestClient, by: By) -> None:
+        files = {"image": ("../../x.html", with_place(), "text/html")}
+        answer = client.post("/posts", files=files, data={"caption": "Me"}, headers=by("ada"))
+        assert answer.status_code == 201
+        picture = client.get(answer.json()["image_url"])
+        assert picture.headers["Content-Type"] == "image/jpeg"
+        assert picture.headers["X-Content-Type-Options"] == "nosniff"
+        assert "immutable" in picture.headers["Cache-Control"]
+        assert opened(picture.content).size == (40, 20)
+
+    @pytest.mark.parametrize("data", HOSTILE.values(), ids=HOSTILE.keys())
+    def test_what_is_no_picture_is_refused_and_not_kept(
+        self, client: TestClient, live: Settings, by: By, data: bytes
+    ) -> None:
+        answer = client.post("/posts", files={"image": ("a.png", data, "image/png")}, headers=by("ada"))
+        assert answer.status_code == 422
+        assert not live.media_dir.exists()
+
+    def test_a_picture_over_the_limit_is_refused(self, client: TestClient, by: By) -> None:
+        answer = client.post("/posts", files={"image": ("a.png", b"x" * 200_001)}, headers=by("ada"))
+        assert answer.status_code == 413
+
+    def test_a_form_far_over_the_limit_is_not_even_read(self, client: TestClient, by: By) -> None:
+        answer = client.post("/posts", files={"image": ("a.png", b"x" * 400_000)}, headers=by("ada"))
+        assert answer.status_code == 413
+
+    def test_a_form_without_a_picture_is_refused(self, client: TestClient, by: By) -> None:
+        files = {"other": ("a.png", encoded("PNG"))}
+        assert client.post("/posts", files=files, headers=by("ada")).status_code == 422
+        fields = {"image": (None, "text")}
+        assert client.post("/posts", files=fields, headers=by("ada")).status_code == 422
+
+    def test_a_caption_too_long_is_refused(self, client: TestClient, by: By) -> None:
+        files, fields = {"image": ("a.png", encoded("PNG"))}, {"caption": "x" * 2_201}
+        assert client.post("/posts", files=files, data=fields, headers=by("ada")).status_code == 422
+
+    @pytest.mark.parametrize("name", ["..%2fauth.secret", "%2e%2e", "0" * 64 + ".png", "x.jpg"])
+    def test_nothing_but_pictures_is_served(self, client: TestClient, name: str) -> None:
+        assert client.get(f"/media/{name}").status_code == 404

@@ -1,0 +1,134 @@
+"""What is refused before it reaches the broker, and what happens while there is none."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from fastapi.testclient import TestClient
+from one_broker import OneBroker
+
+from conf.settings import Settings
+from contract.facts import FACT_TOPICS
+from producers import likes
+from producers.ownership import Ownership
+from service.app import build_app
+
+By = Callable[[str], dict[str, str]]
+
+
+def test_a_service_starts_without_its_broker_and_says_what_is_wrong(lonely: TestClient, by: By) -> None:
+    answer = lonely.put("/posts/p1/like", headers=by("ada"))
+    assert answer.status_code == 503
+    assert int(answer.headers["Retry-After"]) > 0
+    assert "Kafka broker at 127.0.0.1:1" in answer.json()["detail"]
+    health = lonely.get("/healthz")
+    assert (health.status_code, health.json()["status"]) == (503, "unwell")
+
+
+def test_a_picture_is_not_kept_for_a_post_that_cannot_be(lonely: TestClient, away: Settings, by: By) -> None:
+    answer = lonely.post("/posts", files={"image": ("a.png", b"x")}, headers=by("ada"))
+    assert answer.status_code == 503
+    assert not away.media_dir.exists()
+
+
+@pytest.mark.kafka
+def test_a_service_recovers_when_its_broker_comes_without_a_restart(away: Settings, by: By, tmp_path: Path) -> None:
+    with OneBroker(tmp_path) as broker:
+        app = build_app([likes.SERVICE], away.model_copy(update={"kafka_bootstrap": broker.bootstrap}))
+        with TestClient(app) as client:
+            assert client.put("/posts/p1/like", headers=by("early")).status_code == 503
+            broker.start().create_topics(*FACT_TOPICS)
+            app.state.publisher.wait_until_ready(30)
+            assert client.put("/posts/p1/like", headers=by("later")).status_code == 202
+        [value] = broker.values("likes")
+    assert b'"later"' in value
+
+
+BODIES = {
+    "no text": {},
+    "empty text": {"text": ""},
+    "long text": {"text": "x" * 2_201},
+    "text that is a number": {"text": 1},
+    "text that is null": {"text": None},
+}
+
+
+@pytest.mark.kafka
+class TestBadInput:
+    @pytest.mark.parametrize("body", BODIES.values(), ids=BODIES.keys())
+    def test_a_bad_comment_is_refused(self, client: TestClient, by: By, body: dict[str, object]) -> None:
+        assert client.post("/posts/p1/comments", json=body, headers=by("ada")).status_code == 422
+
+    @pytest.mark.parametrize("path", ["/posts/a%20b/like", f"/posts/{'x' * 65}/like", "/posts/caf%C3%A9/like"])
+    def test_an_id_that_is_none_is_refused(self, client: TestClient, by: By, path: str) -> None:
+        assert client.put(path, headers=by("ada")).status_code == 422
+
+    @pytest.mark.parametrize(
+        "url",
+        [
+            "javascript:alert(1)",
+            "data:image/png;base64,AAAA",
+            "//example.org/a.png",
+            "/media/../auth.secret",
+            "/media/x.png",
+            "https://",
+            "https://example.org/a b",
+            "https://example.org/a\n",
+            "",
+            "https://example.org/" + "x" * 2_048,
+        ],
+    )
+    def test_an_address_that_is_no_picture_is_refused(self, client: TestClient, by: By, url: str) -> None:
+        assert client.post("/posts", json={"image_url": url}, headers=by("ada")).status_code == 422
+
+    @pytest.mark.parametrize(
+        "body", [b"", b"[]", b"{", b"\xff", b'"x"', b'{"image_url":"http://x/","caption":"\\ud800"}']
+    )
+    def test_a_body_that_is_no_object_is_refused(self, client: TestClient, by: By, body: bytes) -> None:
+        headers = {**by("ada"), "Content-Type": "application/json"}
+        assert client.post("/posts", content=body, headers=headers).status_code == 422
+        assert client.post("/posts/p1/comments", content=body, headers=headers).status_code in (400, 422)
+
+    def test_half_a_surrogate_is_no_text(self, client: TestClient, by: By) -> None:
+        headers = {**by("ada"), "Content-Type": "application/json"}
+        answer = client.post("/posts/p1/comments", content=b'{"text":"\\ud800"}', headers=headers)
+        assert answer.status_code == 422
+
+    def test_a_long_caption_is_refused(self, client: TestClient, by: By) -> None:
+        body = {"image_url": "https://example.org/a.jpg", "caption": "x" * 2_201}
+        assert client.post("/posts", json=body, headers=by("ada")).status_code == 422
+
+    def test_a_body_that_says_it_is_too_large_is_not_read(self, client: TestClient, by: By) -> None:
+        answer = client.post("/posts/p1/comments", json={"text": "x" * 70_000}, headers=by("ada"))
+        assert answer.status_code == 413
+
+    def test_a_body_that_turns_out_too_large_is_cut_off(self, client: TestClient, by: By) -> None:
+        def endless() -> Iterator[bytes]:
+            yield b'{"text":"'
+            for _ in range(100):
+                yield b"x" * 1_000
+
+        headers = {**by("ada"), "Content-Type": "application/json"}
+        assert client.post("/posts/p1/comments", content=endless(), headers=headers).status_code == 413
+
+    def test_an_empty_idempotency_key_is_refused(self, client: TestClient, by: By) -> None:
+        headers = {**by("ada"), "Idempotency-Key": ""}
+        body = {"image_url": "https://example.org/a.jpg"}
+        assert client.post("/posts", json=body, headers=headers).status_code == 422
+
+
+def test_an_id_proves_its_owner_and_nobody_else() -> None:
+    ownership = Ownership("key")
+    made = ownership.new_id(ownership.fresh(), "ada")
+    assert not ownership.is_stranger(made, "ada")
+    assert ownership.is_stranger(made, "grace")
+    assert ownership.is_stranger(made, "ada", "p1")
+    assert Ownership("another key").is_stranger(made, "ada")
+    assert len(made) <= 64
+
+
+def test_a_repeatable_id_has_the_form_of_a_uuid_7() -> None:
+    made = Ownership("key").repeatable("post", "ada", "retry-1")
+    assert (made.version, made.variant) == (7, "specified in RFC 4122")
+    assert made == Ownership("key").repeatable("post", "ada", "retry-1")
+    assert made != Ownership("key").repeatable("comment", "ada", "retry-1")

@@ -1,0 +1,84 @@
+"""Who a command is from: only a good token says so."""
+
+from collections.abc import Callable
+from datetime import datetime, timedelta, timezone
+from typing import Any
+
+import jwt
+import pytest
+from conftest import JWT_KEY
+from fastapi.testclient import TestClient
+
+SOON = datetime.now(timezone.utc) + timedelta(hours=1)
+GOOD: dict[str, Any] = {"sub": "ada", "aud": "mysocialmedia", "exp": SOON}
+
+
+def like_with(client: TestClient, token: str) -> int:
+    headers = {"Authorization": f"Bearer {token}"}
+    return client.put("/posts/p1/like", headers=headers).status_code
+
+
+def signed(claims: dict[str, Any], key: str = JWT_KEY, algorithm: str = "HS256") -> str:
+    return jwt.encode(claims, key, algorithm=algorithm)
+
+
+def without(claim: str) -> dict[str, Any]:
+    return {name: value for name, value in GOOD.items() if name != claim}
+
+
+def test_a_good_token_gets_as_far_as_the_broker(lonely: TestClient) -> None:
+    assert like_with(lonely, signed(GOOD)) == 503
+
+
+@pytest.mark.parametrize(
+    "token",
+    [
+        signed({**GOOD, "exp": datetime.now(timezone.utc) - timedelta(seconds=1)}),
+        signed({**GOOD, "aud": "somebody else"}),
+        signed(GOOD, key="another key that is long enough for it"),
+        signed(GOOD, algorithm="none", key=""),
+        signed(GOOD, algorithm="HS512", key=JWT_KEY * 2),
+        signed(without("exp")),
+        signed(without("aud")),
+        signed(without("sub")),
+        signed({**GOOD, "sub": "not an identifier"}),
+        signed({**GOOD, "sub": "x" * 65}),
+        "garbage",
+        "",
+    ],
+    ids=[
+        "expired",
+        "wrong audience",
+        "wrong key",
+        "none alg",
+        "other alg",
+        "no exp",
+        "no aud",
+        "no sub",
+        "bad sub",
+        "long sub",
+        "garbage",
+        "empty",
+    ],
+)
+def test_a_bad_token_is_refused(lonely: TestClient, token: str) -> None:
+    assert like_with(lonely, token) == 401
+
+
+def test_a_command_without_a_token_is_told_what_to_send(lonely: TestClient) -> None:
+    answer = lonely.delete("/posts/p1")
+    assert answer.status_code == 401
+    assert answer.headers["WWW-Authenticate"] == "Bearer"
+    assert "Authorization: Bearer" in answer.json()["detail"]
+
+
+def test_basic_credentials_are_no_token(lonely: TestClient) -> None:
+    assert lonely.put("/posts/p1/like", headers={"Authorization": "Basic YWRhOmFkYQ=="}).status_code == 401
+
+
+@pytest.mark.kafka
+def test_a_user_named_in_the_body_is_ignored(client: TestClient, by: Callable[[str], dict[str, str]]) -> None:
+    body = {"image_url": "https://example.org/a.jpg", "user_id": "grace"}
+    post = client.post("/posts", json=body, headers=by("ada")).json()["post_id"]
+    assert client.delete(f"/posts/{post}", headers=by("grace")).status_code == 403
+    assert client.delete(f"/posts/{post}", headers=by("ada")).status_code == 202
