@@ -40,16 +40,9 @@ def event(name: str, data: str, seq: int = 0, id: str | None = None) -> Event:
 class Client:
     """An open stream: what it has yet to be sent. `since` is the newest change it had when it opened."""
 
-    since: int = 0
+    since: int = -1
     chunks: "asyncio.Queue[bytes | None]" = field(default_factory=lambda: asyncio.Queue(QUEUE_MAX))
     scope: anyio.CancelScope = field(default_factory=anyio.CancelScope)
-
-    async def all_waiting(self) -> list[bytes | None]:
-        """Everything there is to send; waits for the first."""
-        chunks = [await self.chunks.get()]
-        while not self.chunks.empty():
-            chunks.append(self.chunks.get_nowait())
-        return chunks
 
 
 class Broadcaster:
@@ -162,11 +155,10 @@ class EventStream(Response):
     async def _send(self, client: Client, send: Send) -> None:
         await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
         await send(_body(self._opening(client)))
-        while True:
-            chunks = await client.all_waiting()
-            await send(_body(b"".join(chunk for chunk in chunks if chunk is not None)))
-            if None in chunks:
-                return await send({"type": "http.response.body", "body": b"", "more_body": False})
+        # One by one, so that a slow client's connection never holds more than a chunk.
+        while (chunk := await client.chunks.get()) is not None:
+            await send(_body(chunk))
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
 def _body(chunk: bytes) -> dict[str, object]:

@@ -1,5 +1,6 @@
 """Reads the result topics into a view, for ever: the only place here that knows kafka-python's consumer."""
 
+import socket
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -81,6 +82,8 @@ class FeedConsumer:
 
     def _consume(self) -> None:
         self._view.check()
+        if not _listens(self._bootstrap):
+            return self._say(f"Kafka at {self._bootstrap} does not answer")
         with closing(self._connect()) as consumer:
             self._compare_topics()
             while not self._stop.is_set() and not self._assign(consumer):
@@ -182,6 +185,18 @@ class FeedConsumer:
         if time.monotonic() - self._in_step > IN_STEP_SECONDS:
             self._view.touch()
             self._in_step = time.monotonic()
+
+
+def _listens(bootstrap: str) -> bool:
+    """Whether any of the brokers takes connections: a client that finds none leaves its thread behind."""
+    for address in bootstrap.split(","):
+        host, _, port = address.strip().rpartition(":")
+        try:
+            socket.create_connection((host.strip("[]"), int(port)), timeout=1).close()
+            return True
+        except OSError:
+            continue
+    return False
 
 
 def _record(raw) -> Record:  # type: ignore[no-untyped-def]

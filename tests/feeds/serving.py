@@ -1,0 +1,97 @@
+"""Apps on a real uvicorn server, and clients of their event streams."""
+
+import json
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import httpx2
+import uvicorn
+from fastapi import FastAPI
+
+PATIENCE_SECONDS = 20.0
+PORTS = range(23_100, 24_000)
+
+
+@dataclass(frozen=True)
+class SentEvent:
+    """What a browser's EventSource would make of it."""
+
+    event: str
+    data: Any
+    id: str | None
+
+
+def listening_socket() -> socket.socket:
+    """Bound to a free port below those that the system gives to outgoing connections."""
+    for port in PORTS:
+        listener = socket.socket()
+        try:
+            listener.bind(("127.0.0.1", port))
+            return listener
+        except OSError:
+            listener.close()
+    raise AssertionError(f"no port is free in {PORTS}")
+
+
+def free_port() -> int:
+    with listening_socket() as probe:
+        port: int = probe.getsockname()[1]
+        return port
+
+
+@contextmanager
+def served(app: FastAPI) -> Iterator[str]:
+    """The address of the app while it runs in a thread of its own."""
+    listener = listening_socket()
+    config = uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=3)
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+    thread.start()
+    try:
+        wait_for(lambda: server.started or not thread.is_alive())
+        assert server.started, "the app did not start"
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+    finally:
+        server.should_exit = True
+        thread.join(PATIENCE_SECONDS)
+        assert not thread.is_alive(), "the server did not stop"
+
+
+def wait_for(condition: Callable[[], bool], seconds: float = PATIENCE_SECONDS) -> None:
+    """Until it holds; AssertionError when it does not in time."""
+    done = threading.Event()
+    for _ in range(int(seconds / 0.02)):
+        if condition():
+            return
+        done.wait(0.02)
+    raise AssertionError("it did not come to be in time")
+
+
+@contextmanager
+def event_stream(url: str, **arguments: Any) -> Iterator[Iterator[SentEvent]]:
+    """The events of a stream, as they come; what has only an id is an event without data."""
+    with (
+        httpx2.Client(timeout=PATIENCE_SECONDS, trust_env=False) as client,
+        client.stream("GET", url, **arguments) as response,
+    ):
+        assert response.status_code == 200
+        assert response.headers["content-type"].startswith("text/event-stream")
+        yield _events(response.iter_lines())
+
+
+def _events(lines: Iterator[str]) -> Iterator[SentEvent]:
+    fields: dict[str, str] = {}
+    for line in lines:
+        if line.startswith(":"):
+            continue
+        if line:
+            name, _, value = line.partition(": ")
+            fields[name] = value
+        elif fields:
+            data = json.loads(fields["data"]) if "data" in fields else None
+            yield SentEvent(fields.get("event", ""), data, fields.get("id"))
+            fields = {}

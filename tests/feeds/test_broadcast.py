@@ -1,0 +1,126 @@
+"""Streams of events from a real server: order, bounds, slow clients and the end."""
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from urllib.parse import urlsplit
+
+import pytest
+from fastapi import FastAPI, Response
+
+from feeds.broadcast import PENDING_MAX, Broadcaster, Event, EventStream, event
+from tests.feeds.serving import event_stream, served, wait_for
+
+
+class Stage:
+    """A broadcaster behind a server, driven from the test's thread."""
+
+    def __init__(self) -> None:
+        self.ready = True
+        self.url = ""
+        self.app = FastAPI(lifespan=self._lifespan)
+        self.app.add_api_route("/stream", self._stream)
+
+    @asynccontextmanager
+    async def _lifespan(self, app: FastAPI) -> AsyncIterator[None]:
+        self.loop = asyncio.get_running_loop()
+        reset = event("reset", "{}")
+        self.broadcaster = Broadcaster("test", lambda: reset, lambda: self.ready)
+        running = asyncio.create_task(self.broadcaster.run())
+        yield
+        running.cancel()
+
+    async def _stream(self, since: int = -1) -> Response:
+        def opening(client: object) -> bytes:
+            client.since = since  # type: ignore[attr-defined]
+            return b": hello\n\n"
+
+        return EventStream(self.broadcaster, opening)
+
+    def publish(self, *events: Event) -> None:
+        self.loop.call_soon_threadsafe(self.broadcaster.publish, events)
+
+    def clients(self) -> int:
+        return len(self.broadcaster._clients)
+
+
+@pytest.fixture
+def stage() -> Iterator[Stage]:
+    stage = Stage()
+    with served(stage.app) as stage.url:
+        yield stage
+
+
+def number(value: int, key: str | None = None) -> Event:
+    made = event("number", str(value), value, str(value))
+    return Event(key or str(value), made.seq, made.wire)
+
+
+def test_every_client_gets_every_event_in_order(stage: Stage) -> None:
+    with event_stream(f"{stage.url}/stream") as one, event_stream(f"{stage.url}/stream") as two:
+        wait_for(lambda: stage.clients() == 2)
+        stage.publish(number(1), number(2))
+        stage.publish(number(3))
+        assert [next(one).data for _ in range(3)] == [1, 2, 3]
+        assert [next(two).data for _ in range(3)] == [1, 2, 3]
+
+
+def test_of_one_post_only_the_newest_state_is_sent(stage: Stage) -> None:
+    stage.ready = False
+    with event_stream(f"{stage.url}/stream") as events:
+        wait_for(lambda: stage.clients() == 1)
+        stage.publish(number(1, "a"), number(2, "b"), number(3, "a"))
+        stage.ready = True
+        assert [next(events).data for _ in range(2)] == [2, 3]
+
+
+def test_a_client_is_not_sent_again_what_it_opened_with(stage: Stage) -> None:
+    with event_stream(f"{stage.url}/stream?since=2") as events:
+        wait_for(lambda: stage.clients() == 1)
+        stage.publish(number(1), number(2), number(3))
+        assert next(events).data == 3
+
+
+def test_when_too_much_changed_at_once_clients_reload(stage: Stage) -> None:
+    with event_stream(f"{stage.url}/stream") as events:
+        wait_for(lambda: stage.clients() == 1)
+        stage.publish(*(number(value) for value in range(PENDING_MAX + 1)))
+        assert next(events).event == "reset"
+
+
+def test_a_slow_client_is_dropped_and_the_others_are_not_held_up(stage: Stage) -> None:
+    address = urlsplit(stage.url)
+    assert address.hostname
+    with socket.create_connection((address.hostname, address.port or 0)) as slow:
+        slow.sendall(b"GET /stream HTTP/1.1\r\nHost: x\r\n\r\n")
+        wait_for(lambda: stage.clients() == 1)
+        with event_stream(f"{stage.url}/stream") as quick:
+            wait_for(lambda: stage.clients() == 2)
+            big = "x" * 500_000
+            for value in range(1, 1_000):
+                stage.publish(event(str(value), f'"{big}"', value))
+                assert next(quick).event == str(value)
+                if stage.clients() == 1:
+                    break
+            assert stage.clients() == 1
+            stage.publish(number(5_000))
+            assert next(quick).data == 5_000
+        slow.settimeout(20)
+        while slow.recv(1 << 20):  # what was on its way, and then the end
+            pass
+
+
+def test_a_client_that_leaves_is_forgotten(stage: Stage) -> None:
+    with event_stream(f"{stage.url}/stream"):
+        wait_for(lambda: stage.clients() == 1)
+    wait_for(lambda: stage.clients() == 0)
+
+
+def test_closing_ends_every_stream(stage: Stage) -> None:
+    with event_stream(f"{stage.url}/stream") as events:
+        wait_for(lambda: stage.clients() == 1)
+        stage.loop.call_soon_threadsafe(stage.broadcaster.close)
+        assert list(events) == []
+    with event_stream(f"{stage.url}/stream") as late:
+        assert list(late) == []

@@ -1,0 +1,191 @@
+"""The routes of both feeds over a real server, while no broker answers: what is in the view is served."""
+
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx2
+import pytest
+from fastapi import FastAPI
+
+from conf.settings import Settings
+from contract.facts import parse_time
+from feeds import refresh_feed, trending_feed
+from feeds.records import Record
+from feeds.refresh_feed import RefreshFeed
+from feeds.trending_feed import TrendingFeed
+from tests.feeds.samples import body, ranking, row, tombstone
+from tests.feeds.serving import event_stream, served
+
+
+class Refresh:
+    """The refresh feed's app; batches come from the test instead of from Kafka."""
+
+    def __init__(self, app: FastAPI, url: str) -> None:
+        self.url = url
+        self.feed: RefreshFeed = app.state.refresh_feed
+        self.feed.consumer.caught_up = True
+        self.http = httpx2.Client(base_url=url, trust_env=False, timeout=20)
+
+    def take(self, *records: Record) -> None:
+        self.feed.apply(records, {("posts_with_counts", 0): 1})
+
+
+def settings(tmp_path: Path) -> Settings:
+    return Settings(data_dir=tmp_path, kafka_bootstrap="127.0.0.1:1", wait_seconds=0.5)
+
+
+@pytest.fixture
+def refresh(tmp_path: Path) -> Iterator[Refresh]:
+    app = refresh_feed.create_app(settings(tmp_path))
+    with served(app) as url:
+        here = Refresh(app, url)
+        yield here
+        here.http.close()
+
+
+@pytest.fixture
+def trending(tmp_path: Path) -> Iterator[tuple[TrendingFeed, str]]:
+    app = trending_feed.create_app(settings(tmp_path))
+    with served(app) as url:
+        app.state.trending_feed.consumer.caught_up = True
+        yield app.state.trending_feed, url
+
+
+def test_a_page_names_the_next_one(refresh: Refresh) -> None:
+    refresh.take(*(row(f"p{n}", created_at=f"2026-11-20T14:00:0{n}.000Z") for n in range(5)))
+    seen, cursor = [], None
+    while True:
+        page = refresh.http.get("/feed", params={"limit": 2, **({"before": cursor} if cursor else {})}).json()
+        seen += [post["post_id"] for post in page["posts"]]
+        cursor = page["next"]
+        if cursor is None:
+            break
+    assert seen == ["p4", "p3", "p2", "p1", "p0"]
+    assert set(page) == {"posts", "next", "as_of", "stream_id"}
+    assert parse_time(page["as_of"])
+
+
+def test_a_post_has_the_fields_of_the_contract_exactly(refresh: Refresh) -> None:
+    refresh.take(row("p1", 4, caption='"<b>"\u2028', extra="not in the contract"))
+    assert refresh.http.get("/posts/p1").json() == body("p1", 4, caption='"<b>"\u2028')
+
+
+def test_a_deleted_post_is_gone_from_everywhere(refresh: Refresh) -> None:
+    refresh.take(row("p1"), row("p2"))
+    refresh.take(tombstone("p1"))
+    assert refresh.http.get("/posts/p1").status_code == 404
+    assert [post["post_id"] for post in refresh.http.get("/feed").json()["posts"]] == ["p2"]
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        *("limit=0", "limit=101", "limit=x", "before=x", "before=%00", "before=YXxi"),
+        *("after=x", "after=x-0-0-p1", "after=likes-x-0-p1", "after=likes-0-0-%20"),
+        "after=posts_with_counts-0-0-p1",
+    ],
+)
+def test_a_wrong_query_is_refused(refresh: Refresh, query: str) -> None:
+    assert refresh.http.get(f"/feed?{query}").status_code == 422
+
+
+def test_one_reads_ones_own_writes(refresh: Refresh) -> None:
+    refresh.take(row("p1", 1, {"posts": (0, 3)}))
+    answer = refresh.http.get("/posts/p1?after=posts-0-3-p1")
+    assert answer.headers["X-Caught-Up"] == "true"
+    late = refresh.http.get("/posts/p1?after=likes-2-7-p1")
+    assert late.headers["X-Caught-Up"] == "false"
+    assert late.json()["version"] == 1
+
+
+def test_a_reader_waits_until_the_write_arrives(refresh: Refresh) -> None:
+    writer = threading.Timer(0.2, lambda: refresh.take(row("p1", 2, {"likes": (2, 7)})))
+    writer.start()
+    answer = refresh.http.get("/feed?after=likes-2-7-p1")
+    writer.join()
+    assert answer.headers["X-Caught-Up"] == "true"
+    assert answer.json()["posts"][0]["version"] == 2
+
+
+def test_a_deletion_is_visible_to_the_one_who_deleted(refresh: Refresh) -> None:
+    refresh.take(row("p1", 1, {"posts": (0, 3)}), tombstone("p1", {"posts": (0, 4)}))
+    answer = refresh.http.get("/posts/p1?after=posts-0-4-p1")
+    assert (answer.status_code, answer.headers["X-Caught-Up"]) == (404, "true")
+
+
+def test_a_stream_goes_on_after_the_page(refresh: Refresh) -> None:
+    refresh.take(row("p1"))
+    stream_id = refresh.http.get("/feed").json()["stream_id"]
+    refresh.take(row("p1", 2), row("p2"))
+    refresh.take(tombstone("p2"))
+    with event_stream(f"{refresh.url}/feed/stream", params={"last_event_id": stream_id}) as events:
+        changed, deleted, live = next(events), next(events), next(events)
+        assert (changed.event, changed.data) == ("post", body("p1", 2))
+        assert (deleted.event, deleted.data) == ("deleted", {"post_id": "p2"})
+        assert (live.event, live.id) == ("", refresh.feed.view.stream_id())
+        refresh.take(row("p3"))
+        assert next(events).data == body("p3")
+
+
+def test_a_browser_that_reconnects_goes_on_after_its_last_event(refresh: Refresh) -> None:
+    with event_stream(f"{refresh.url}/feed/stream") as events:
+        next(events)
+        refresh.take(row("p1"))
+        last = next(events).id
+    assert last
+    refresh.take(row("p1", 2))
+    stale = refresh.feed.view.epoch + "-0"
+    query, header = {"last_event_id": stale}, {"Last-Event-ID": last}
+    with event_stream(f"{refresh.url}/feed/stream", params=query, headers=header) as events:
+        assert next(events).data["version"] == 2
+
+
+@pytest.mark.parametrize("last", ["other-1", "garbage", "-"])
+def test_an_id_of_another_store_resets(refresh: Refresh, last: str) -> None:
+    with event_stream(f"{refresh.url}/feed/stream", headers={"Last-Event-ID": last}) as events:
+        reset = next(events)
+        assert (reset.event, reset.data, reset.id) == ("reset", {}, refresh.feed.view.stream_id())
+        refresh.take(row("p1"))
+        assert next(events).event == "post"
+
+
+def test_a_rebuild_resets_open_streams(refresh: Refresh) -> None:
+    with event_stream(f"{refresh.url}/feed/stream") as events:
+        before = next(events).id
+        refresh.feed.view.rebuild("the test says so")
+        reset = next(events)
+        assert reset.event == "reset"
+        assert reset.id != before
+
+
+def test_without_a_broker_the_feed_says_so_and_still_answers(refresh: Refresh) -> None:
+    health = refresh.http.get("/healthz")
+    assert health.status_code == 503
+    assert "posts_with_counts" in health.json()["services"]["refresh_feed"]
+    assert refresh.http.get("/feed").status_code == 200
+
+
+def test_there_is_an_empty_ranking_before_the_first(trending: tuple[TrendingFeed, str]) -> None:
+    answer = httpx2.get(f"{trending[1]}/trending", trust_env=False).json()
+    assert answer["posts"] == []
+    assert set(answer) == {"window_start", "window_end", "generated_at", "posts"}
+
+
+def test_an_older_ranking_does_not_replace_a_newer_one(trending: tuple[TrendingFeed, str]) -> None:
+    feed, url = trending
+    feed.apply([ranking("2026-11-20T14:00:05.000Z", "p2")], {})
+    feed.apply([ranking("2026-11-20T14:00:00.000Z", "p1")], {})
+    answer = httpx2.get(f"{url}/trending", trust_env=False).json()
+    assert [post["post_id"] for post in answer["posts"]] == ["p2"]
+
+
+def test_rankings_are_streamed_whole_and_at_once(trending: tuple[TrendingFeed, str]) -> None:
+    feed, url = trending
+    feed.apply([ranking("2026-11-20T14:00:00.000Z", "p1")], {})
+    with event_stream(f"{url}/trending/stream") as events:
+        first, second = next(events), next(events)
+        assert [first.event, second.event] == ["trending", "rising"]
+        feed.apply([ranking("2026-11-20T14:00:05.000Z", "p2", topic="rising_posts", key="first_hour")], {})
+        third = next(events)
+        assert (third.event, third.data["posts"][0]["post_id"]) == ("rising", "p2")
