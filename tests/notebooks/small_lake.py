@@ -1,0 +1,86 @@
+"""Writes a small lake to `MSM_DATA_DIR` with the jobs' own transformations and sinks; for spark-submit."""
+
+from collections.abc import Iterator, Sequence
+from datetime import datetime, timedelta, timezone
+
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+
+from conf.settings import Settings, load_settings
+from contract import tables
+from contract.facts import FACT_TOPICS
+from jobs.archive import keep_events, project_posts
+from jobs.harness import spark_session
+from jobs.sinks.kafka import post_records
+from jobs.sinks.lake import append_once, ensure_table, table_path
+from jobs.sinks.rankings import Rankings
+from jobs.transforms.counts import count
+from jobs.transforms.facts import facts, valid
+from jobs.transforms.panes import dated_acts, minute_panes, summed
+from jobs.transforms.ranking import MINUTE
+from jobs.trending_posts import FIRST_HOUR, PANES, POST_FACTS
+from producers.publisher import Record
+from producers.simulator.arrivals import spread
+from producers.simulator.history import Mix, history
+
+FACTS, BATCHES, MINUTES_RANKED = 2_000, 3, 2
+RECORD = "topic string, partition int, offset bigint, timestamp timestamp, key binary, value binary"
+# A dead letter would want a broker; redeliveries, strangers, unlikes and likes before their post stay in.
+MIX = Mix(broken=0, create_post=5, late=0)
+Arrived = tuple[str, int, int, datetime, bytes | None, bytes]
+
+
+def arrivals(now: datetime) -> Iterator[Arrived]:
+    """What a small network did in the past two hours, as Kafka would hold it."""
+    moments = list(spread(now - timedelta(hours=2), now, FACTS))
+    offsets = dict.fromkeys(FACT_TOPICS, 0)
+    for record, moment in zip(history(1, moments, users=200, mix=MIX), moments, strict=True):
+        yield _arrived(record, offsets[record.topic], moment)
+        offsets[record.topic] += 1
+
+
+def _arrived(record: Record, offset: int, moment: datetime) -> Arrived:
+    return record.topic, 0, offset, moment, record.key, record.value
+
+
+def write_lake(spark: SparkSession, settings: Settings, now: datetime) -> None:
+    """The tables that the archive and the trending job keep."""
+    records = list(arrivals(now))
+    frames = [spark.createDataFrame(part, RECORD).coalesce(1).persist() for part in _growing(records)]
+    write_counts(spark, settings, frames)
+    write_rankings(spark, settings, frames[-1], now)
+
+
+def _growing(records: Sequence[Arrived]) -> list[Sequence[Arrived]]:
+    return [records[: len(records) * part // BATCHES] for part in range(1, BATCHES + 1)]
+
+
+def write_counts(spark: SparkSession, settings: Settings, growing: Sequence[DataFrame]) -> None:
+    """All records once; the counts of each part as a version of its own."""
+    keep_events(spark, settings)(growing[-1], 0)
+    project = project_posts(spark, settings)
+    for batch_id, records in enumerate(growing):
+        counted = records.transform(facts).transform(valid).transform(count).transform(post_records)
+        position = F.lit(0).alias("partition"), F.lit(batch_id).cast("long").alias("offset")
+        project(counted.select("*", *position), batch_id)
+
+
+def write_rankings(spark: SparkSession, settings: Settings, records: DataFrame, now: datetime) -> None:
+    """Panes and facts of posts, and the rankings at the end of the last minutes."""
+    judged = records.transform(facts).transform(valid)
+    panes = judged.where("topic <> 'posts'").transform(dated_acts).transform(minute_panes)
+    changes = panes.transform(summed, "judged_from", "post_id", "minute")
+    posts = judged.where("topic = 'posts'").select(POST_FACTS.fieldNames())
+    post_facts = ensure_table(spark, table_path(settings, tables.POST_FACTS), POST_FACTS)
+    by_minute = ensure_table(spark, table_path(settings, tables.ENGAGEMENT_BY_MINUTE), PANES, ["judged_from"])
+    ensure_table(spark, table_path(settings, tables.FIRST_HOUR_ENGAGEMENT), FIRST_HOUR)
+    append_once(changes, by_minute, "panes", 0)
+    append_once(posts, post_facts, "posts", 0)
+    rankings = Rankings(spark, settings)
+    for back in range(MINUTES_RANKED, 0, -1):
+        rankings.remember(spark, now - MINUTE * (back - 1), "history")
+
+
+if __name__ == "__main__":
+    configured = load_settings()
+    write_lake(spark_session("small lake", configured), configured, datetime.now(timezone.utc))
