@@ -139,6 +139,23 @@ def _pair(position: str) -> Column:
     return F.when(struct.isNotNull(), F.array(struct["partition"].cast("long"), struct["offset"]))
 
 
+def living_posts(post_facts: DataFrame) -> DataFrame:
+    """The posts that live, without counts: rule 4 alone, in two plain aggregates that a ranking can afford each tick."""
+    body = F.struct("occurred_at", "event_id", "image_url", "caption")
+    creation = F.min(F.when(F.col("event_type") == "post_created", body)).alias("creation")
+    deleted = F.max(F.col("event_type") == "post_deleted").alias("deleted")
+    by_author = post_facts.groupBy("post_id", "user_id").agg(creation, deleted)
+    first = F.min(F.struct("creation", "user_id", "deleted")).alias("post")
+    posts = by_author.where(F.col("creation").isNotNull()).groupBy("post_id").agg(first)
+    return posts.where(~F.col("post.deleted")).select(
+        "post_id",
+        "post.user_id",
+        "post.creation.image_url",
+        "post.creation.caption",
+        F.col("post.creation.occurred_at").alias("created_at"),
+    )
+
+
 def count(facts: DataFrame) -> DataFrame:
     """All of it: stream, backfill and audit call this and nothing else."""
     return (

@@ -7,7 +7,7 @@ from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
 from contract.results import RankedPost
-from jobs.transforms.counts import count
+from jobs.transforms.counts import living_posts
 
 HOUR, MINUTE = timedelta(hours=1), timedelta(minutes=1)
 
@@ -80,9 +80,8 @@ def ranked(candidates: DataFrame, post_facts: DataFrame, top: int) -> DataFrame:
 
 def _living(post_facts: DataFrame, wanted: DataFrame) -> DataFrame:
     facts = post_facts.join(F.broadcast(wanted.select("post_id")), "post_id", "left_semi")
-    # One partition for the few posts that are left: the aggregates of `count` then need no further shuffle.
-    posts = facts.repartition(1).transform(count).where("alive")
-    return posts.select("post_id", "user_id", "image_url", "caption", "created_at")
+    # One partition for the few posts that are left: no shuffle between the two aggregates.
+    return facts.repartition(1).transform(living_posts)
 
 
 def _is_this_creation() -> Column:
