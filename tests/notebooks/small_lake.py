@@ -23,7 +23,7 @@ from producers.publisher import Record
 from producers.simulator.arrivals import spread
 from producers.simulator.history import Mix, history
 
-FACTS, BATCHES, MINUTES_RANKED = 2_000, 3, 2
+FACTS, BATCHES, MINUTES_RANKED = 1_500, 2, 2
 RECORD = "topic string, partition int, offset bigint, timestamp timestamp, key binary, value binary"
 # A dead letter would want a broker; redeliveries, strangers, unlikes and likes before their post stay in.
 MIX = Mix(broken=0, create_post=5, late=0)
@@ -67,7 +67,7 @@ def write_counts(spark: SparkSession, settings: Settings, growing: Sequence[Data
 
 def write_rankings(spark: SparkSession, settings: Settings, records: DataFrame, now: datetime) -> None:
     """Panes and facts of posts, and the rankings at the end of the last minutes."""
-    judged = records.transform(facts).transform(valid)
+    judged = records.transform(facts).transform(valid).persist()
     panes = judged.where("topic <> 'posts'").transform(dated_acts).transform(minute_panes)
     changes = panes.transform(summed, "judged_from", "post_id", "minute")
     posts = judged.where("topic = 'posts'").select(POST_FACTS.fieldNames())

@@ -1,0 +1,73 @@
+"""The notebooks run from top to bottom on a lake that the jobs' own code wrote, and show what they say."""
+
+from pathlib import Path
+
+import jupytext
+import nbformat
+import pytest
+from nbclient import NotebookClient
+from nbclient.exceptions import CellExecutionError
+from nbformat import NotebookNode
+
+NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
+NAMES = sorted(path.stem for path in NOTEBOOKS.glob("*.py"))
+
+
+def run(name: str, data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> NotebookNode:
+    """The notebook after it ran, as Jupyter would run it, in its own folder."""
+    monkeypatch.setenv("MSM_DATA_DIR", str(data_dir))
+    monkeypatch.setenv("PYTHONWARNINGS", "error::DeprecationWarning:__main__")
+    notebook = jupytext.read(NOTEBOOKS / f"{name}.py")
+    client = NotebookClient(notebook, timeout=120, resources={"metadata": {"path": str(NOTEBOOKS)}})
+    return client.execute()
+
+
+def outputs(notebook: NotebookNode) -> list[NotebookNode]:
+    return [output for cell in notebook.cells for output in cell.get("outputs", [])]
+
+
+def said(notebook: NotebookNode) -> str:
+    return "".join(output.text for output in outputs(notebook) if output.get("name") == "stdout")
+
+
+def complaints(notebook: NotebookNode) -> str:
+    return "".join(output.text for output in outputs(notebook) if output.get("name") == "stderr")
+
+
+def plots(notebook: NotebookNode) -> int:
+    return sum("image/png" in output.get("data", {}) for output in outputs(notebook))
+
+
+@pytest.mark.spark
+def test_the_lake_is_explored_and_one_post_counted_by_hand_agrees_with_the_job(
+    data_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    notebook = run("explore_the_lake", data_dir, monkeypatch)
+    by_hand, counted = said(notebook).partition("; ")[2].split(" likes by hand, ")
+    assert int(by_hand) == int(counted.split()[0]) > 0
+    assert plots(notebook) == 3
+    assert complaints(notebook) == ""
+
+
+@pytest.mark.spark
+def test_the_published_ranking_is_found_again_in_the_panes(data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    notebook = run("trending", data_dir, monkeypatch)
+    assert "100% of the published places are the same" in said(notebook)
+    assert plots(notebook) == 4
+    assert complaints(notebook) == ""
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_notebook_without_a_lake_says_what_to_do(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(CellExecutionError, match="run `make demo`, or set MSM_DATA_DIR"):
+        run(name, tmp_path, monkeypatch)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_notebook_is_the_same_as_its_text_form_and_carries_no_outputs(name: str) -> None:
+    text = jupytext.read(NOTEBOOKS / f"{name}.py")
+    paired = nbformat.read(NOTEBOOKS / f"{name}.ipynb", as_version=4)
+    assert [(cell.cell_type, cell.source) for cell in paired.cells] == [
+        (cell.cell_type, cell.source) for cell in text.cells
+    ], f"run: jupytext --sync notebooks/{name}.py"
+    assert outputs(paired) == []
