@@ -33,6 +33,9 @@ export class Feed {
   #loading = null;
   #retryMs = 1_000;
   #timer = 0;
+  #nearEnd = new IntersectionObserver((entries) => entries.at(-1).isIntersecting && this.more(), {
+    rootMargin: "900px",
+  });
   #takeIn = onceAFrame(() => this.#flush());
 
   /** `onLoaded` gets the id from which the stream goes on. */
@@ -43,9 +46,6 @@ export class Feed {
       this.#entries[0]?.card.element.focus({ preventScroll: true });
     };
     this.#more.querySelector("button").onclick = () => this.more();
-    new IntersectionObserver(([entry]) => entry.isIntersecting && this.more(), {
-      rootMargin: "900px",
-    }).observe(this.#more);
     const busy = () => { this.#busyUntil = performance.now() + HANDS_OFF_MS; };
     for (const kind of ["pointermove", "pointerdown", "keydown"]) {
       this.#list.addEventListener(kind, busy, { passive: true });
@@ -103,6 +103,13 @@ export class Feed {
     this.#atEnd = page.next === null;
     if (!this.#entries.length) this.#say("No posts yet. Share the first picture!");
     else this.#say(this.#atEnd ? "You have seen it all." : "", !this.#atEnd);
+    this.#watchEnd();
+  }
+
+  /** Observed anew after each page, since the end may still be near. */
+  #watchEnd() {
+    this.#nearEnd.unobserve(this.#more);
+    this.#nearEnd.observe(this.#more);
   }
 
   /** A post from the stream: an update of what is shown, a new one, or nothing of interest. */
@@ -249,6 +256,7 @@ export class Feed {
     if (surplus <= 0) return;
     this.#cutAbove = true;
     this.#keepingPlace(() => this.#entries.splice(0, surplus).forEach(({ card }) => card.dispose()));
+    this.#showPill();
   }
 
   #trimBelow() {

@@ -19,7 +19,7 @@ START_SECONDS = 10
 @contextmanager
 def running(folder: Path, world: World, port: int = 0, demo: bool = True) -> Iterator[str]:
     """The stand-in's address, for as long as the block lasts."""
-    settings = Settings(data_dir=folder, demo=demo, auth_secret="s" * 32)  # noqa: S106 - of a throw-away server
+    settings = Settings(data_dir=folder, demo=demo, auth_secret="s" * 32)
     config = uvicorn.Config(create_app(settings, world), log_level="warning", ws="none", timeout_graceful_shutdown=1)
     server = uvicorn.Server(config)
     listener = socket.socket()

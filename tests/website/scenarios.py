@@ -37,9 +37,7 @@ def a_caption() -> str:
 
 
 def choose_picture(page: Page) -> None:
-    page.get_by_test_id("image").set_input_files(
-        {"name": "picture.png", "mimeType": "image/png", "buffer": picture()}
-    )
+    page.get_by_test_id("image").set_input_files({"name": "picture.png", "mimeType": "image/png", "buffer": picture()})
 
 
 def post_picture(page: Page, caption: str) -> Locator:
@@ -187,7 +185,7 @@ def a_post_that_is_kept_after_all_stays(tabs: Tabs, base_url: str) -> None:
 def markup_from_users_is_only_text(tabs: Tabs, base_url: str) -> None:
     ada, grace = open_as(tabs, base_url, "ada"), open_as(tabs, base_url, "grace")
     mark = uuid4().hex
-    hostile = f"<img src=x onerror=\"window.hacked=1\"><script>window.hacked=1</script>{{{{7*7}}}} {mark}"
+    hostile = f'<img src=x onerror="window.hacked=1"><script>window.hacked=1</script>{{{{7*7}}}} {mark}'
     mine = post_picture(ada, hostile)
     theirs = card_with(grace, mark)
     expect(theirs.locator(".caption")).to_have_text(hostile)

@@ -115,7 +115,9 @@ async def post(request: Request, response: Response, post_id: str, after: str | 
 
 @router.get("/feed/stream", response_class=EventSourceResponse)
 async def feed_stream(
-    request: Request, last_event_id: str | None = None, resume: Annotated[str | None, Header(alias="Last-Event-ID")] = None
+    request: Request,
+    last_event_id: str | None = None,
+    resume: Annotated[str | None, Header(alias="Last-Event-ID")] = None,
 ) -> AsyncIterator[ServerSentEvent]:
     world = world_of(request)
     at = world.place_of(resume or last_event_id)
@@ -173,7 +175,9 @@ def populate(world: World, media: Path, posts: int, seed: int = 1) -> None:
     for number in range(posts):
         data, extension = clean_picture(picture_bytes(chance))
         image_url = f"/media/{keep_picture(media, data, extension)}"
-        world.create_post(chance.choice(world.people), image_url, chance.choice(world.captions), minutes_ago=posts - number)
+        world.create_post(
+            chance.choice(world.people), image_url, chance.choice(world.captions), minutes_ago=posts - number
+        )
     world.apply_all()
     for _ in range(posts * 30):
         world.random_engagement(chance)

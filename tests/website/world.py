@@ -131,6 +131,7 @@ class World:
     async def run(self) -> None:
         """The pipeline: counts what is stored, a moment later, and makes traffic where that is asked for."""
         chance, due = random.Random(2), 0.0
+        self._news = asyncio.Condition()  # of this event loop: a world outlives its servers
         while True:
             await asyncio.sleep(LATENCY_SECONDS)
             due += self.rate * LATENCY_SECONDS
@@ -180,9 +181,7 @@ class World:
         return {"posts": left[:limit], "next": following, "as_of": now(), "stream_id": self.stream_id}
 
     def ranking(self) -> dict[str, Any]:
-        scored = [
-            {**post, "score": post["likes"] + 2 * post["comments"]} for post in self.published.values()
-        ]
+        scored = [{**post, "score": post["likes"] + 2 * post["comments"]} for post in self.published.values()]
         best = sorted(scored, key=lambda post: (-post["score"], -post["likes"], post["post_id"]))[:50]
         fields = ("post_id", "user_id", "image_url", "caption", "likes", "comments", "score")
         posts = [
@@ -219,10 +218,13 @@ def picture_bytes(chance: random.Random, width: int = 960, height: int = 720) ->
     """A landscape that does not exist."""
     image = Image.new("RGB", (width, height))
     draw = ImageDraw.Draw(image)
-    warm, cool = (chance.randrange(200, 256), chance.randrange(120, 190), chance.randrange(90, 160)), (
-        chance.randrange(30, 110),
-        chance.randrange(60, 150),
-        chance.randrange(130, 210),
+    warm, cool = (
+        (chance.randrange(200, 256), chance.randrange(120, 190), chance.randrange(90, 160)),
+        (
+            chance.randrange(30, 110),
+            chance.randrange(60, 150),
+            chance.randrange(130, 210),
+        ),
     )
     for y in range(height):
         draw.line([(0, y), (width, y)], fill=_mix(cool, warm, y / height))

@@ -1,0 +1,236 @@
+"""What the page does when servers go away, records come twice, or a great deal happens."""
+
+import re
+import socket
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from conf.settings import Settings
+from service.auth import issue_token
+from tests.website.browser import Tabs
+from tests.website.running import running
+from tests.website.scenarios import a_caption, card_with, open_as, post_picture, shows
+from tests.website.world import World
+
+pytestmark = pytest.mark.browser
+
+FRAME_GAPS = """milliseconds => new Promise((resolve) => {
+  const gaps = [], start = performance.now();
+  let before = start;
+  const frame = (now) => {
+    gaps.push(now - before);
+    before = now;
+    if (now - start < milliseconds) requestAnimationFrame(frame);
+    else resolve(gaps.slice(1).sort((one, other) => one - other));
+  };
+  requestAnimationFrame(frame);
+})"""
+
+
+@pytest.fixture
+def port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def a_post(world: World, caption: str, minutes_ago: float = 0) -> str:
+    """A post that is in the feed already; its picture is none that may be loaded."""
+    post_id = world.create_post("ada", "none", caption, minutes_ago)["post_id"]
+    world.apply_all()
+    return post_id
+
+
+def has_state(page: Page, state: str) -> None:
+    expect(page.get_by_test_id("connection")).to_have_attribute("data-state", re.compile(state))
+
+
+def test_a_page_catches_up_when_its_server_comes_back(tabs: Tabs, tmp_path: Path, world: World, port: int) -> None:
+    tabs.allow("net::ERR_")
+    post_id = a_post(world, "before the fault")
+    with running(tmp_path, world, port) as address:
+        page = open_as(tabs, address, "grace")
+        card = card_with(page, "before the fault")
+    has_state(page, "reconnecting|offline")
+    world.closing = False
+    world.like("linus", post_id, True)
+    with running(tmp_path, world, port):
+        has_state(page, "live")
+        shows(card, likes=1)
+
+
+def test_a_page_that_missed_too_much_loads_anew(tabs: Tabs, tmp_path: Path, world: World, port: int) -> None:
+    tabs.allow("net::ERR_")
+    a_post(world, "of the old store")
+    with running(tmp_path, world, port) as address:
+        page = open_as(tabs, address, "grace")
+    rebuilt = World()
+    a_post(rebuilt, "of the new store")
+    with running(tmp_path, rebuilt, port):
+        expect(card_with(page, "of the new store")).to_be_visible()
+        expect(card_with(page, "of the old store")).to_have_count(0)
+
+
+def test_a_page_without_a_network_says_so(tabs: Tabs, stand_in: str) -> None:
+    tabs.allow("net::ERR_")
+    page = open_as(tabs, stand_in, "grace")
+    tabs.context.set_offline(True)
+    has_state(page, "offline")
+    tabs.context.set_offline(False)
+    has_state(page, "live")
+
+
+def test_a_page_that_came_too_early_loads_when_the_server_answers(tabs: Tabs, stand_in: str, world: World) -> None:
+    tabs.allow("503")
+    a_post(world, "there in the end")
+    page = tabs()
+    page.route("**/feed?*", lambda route: route.fulfill(status=503, json={"detail": "the view is being built"}))
+    page.goto(stand_in)
+    expect(page.get_by_text("Trying again")).to_be_visible()
+    page.unroute("**/feed?*")
+    expect(card_with(page, "there in the end")).to_be_visible()
+
+
+def test_an_older_version_never_replaces_a_newer_one(tabs: Tabs, stand_in: str, world: World) -> None:
+    post_id, other_id = a_post(world, "the one"), a_post(world, "the other")
+    page = open_as(tabs, stand_in, "grace")
+    old = world.published[post_id]
+    for user in ("linus", "alan"):
+        world.like(user, post_id, True)
+    shows(card_with(page, "the one"), likes=2)
+    world.log.append(("post", old))
+    world.like("linus", other_id, True)  # comes after the old record on the same stream
+    shows(card_with(page, "the other"), likes=1)
+    shows(card_with(page, "the one"), likes=2)
+
+
+def test_a_like_is_shown_at_once_and_never_counted_twice(tabs: Tabs, stand_in: str, world: World) -> None:
+    a_post(world, "to be liked")
+    page = open_as(tabs, stand_in, "grace")
+    card = card_with(page, "to be liked")
+    seen = card.get_by_test_id("likes").evaluate_handle(
+        """count => {
+          const seen = [];
+          new MutationObserver(() => seen.push(count.textContent)).observe(count, { childList: true });
+          return seen;
+        }"""
+    )
+    card.get_by_test_id("like").click()
+    expect(card).to_have_attribute("data-version", "2")
+    card.get_by_test_id("like").click()
+    expect(card).to_have_attribute("data-version", "3")
+    shows(card, likes=0)
+    assert seen.json_value() == ["1", "0"]
+
+
+def test_a_post_that_comes_late_is_put_where_it_belongs(tabs: Tabs, stand_in: str, world: World) -> None:
+    a_post(world, "old", minutes_ago=30)
+    a_post(world, "new")
+    page = open_as(tabs, stand_in, "grace")
+    expect(card_with(page, "old")).to_be_visible()
+    a_post(world, "late", minutes_ago=10)
+    expect(page.locator("#posts .caption")).to_have_text(["new", "late", "old"])
+
+
+def test_older_posts_come_as_one_scrolls_and_the_page_stays_small(tabs: Tabs, stand_in: str, world: World) -> None:
+    for number in range(260):
+        a_post(world, f"number {number}", minutes_ago=260 - number)
+    page = open_as(tabs, stand_in, "grace")
+    end, last = page.get_by_text("You have seen it all."), page.locator("#posts [data-post-id]").last
+    while not end.is_visible():
+        shown = str(last.get_attribute("data-post-id"))
+        page.evaluate("scrollTo(0, document.body.scrollHeight)")
+        expect(last).not_to_have_attribute("data-post-id", shown)
+    expect(last).to_contain_text("number 0")
+    assert page.locator("#posts [data-post-id]").count() == 200
+    page.get_by_test_id("new-posts").click()
+    expect(card_with(page, "number 259")).to_be_in_viewport()
+    assert page.locator("#posts [data-post-id]").count() < 200
+
+
+def test_the_page_stays_smooth_while_a_great_deal_happens(tabs: Tabs, stand_in: str, world: World) -> None:
+    for number in range(60):
+        a_post(world, f"number {number}", minutes_ago=60 - number)
+    page = open_as(tabs, stand_in, "grace")
+    world.rate = 100
+    gaps = page.evaluate(FRAME_GAPS, 4_000)
+    world.rate = 0
+    assert gaps[int(len(gaps) * 0.9)] < 50, f"a tenth of the frames took longer: {gaps[-10:]}"
+    post_id = max(world.published)
+    shows(
+        page.locator(f"#posts [data-post-id='{post_id}']"),
+        likes=world.published[post_id]["likes"],
+        comments=world.published[post_id]["comments"],
+    )
+
+
+def test_without_the_demo_one_reads_or_signs_in_with_a_token(tabs: Tabs, tmp_path: Path, world: World) -> None:
+    tabs.allow("404")  # there is no /demo
+    settings = Settings(data_dir=tmp_path, auth_secret="s" * 32)
+    a_post(world, "for readers")
+    with running(tmp_path, world, demo=False) as address:
+        page = tabs()
+        page.goto(address)
+        card = card_with(page, "for readers")
+        card.get_by_test_id("like").click()
+        page.get_by_test_id("token").fill("no token")
+        page.get_by_test_id("token-send").click()
+        expect(page.locator("#token-error")).to_have_text("This is not an access token.")
+        page.get_by_test_id("token").fill(issue_token(settings, "hopper", 60))
+        page.get_by_test_id("token-send").click()
+        card.get_by_test_id("like").click()
+        shows(card, likes=1)
+        page.get_by_role("button", name="Sign out").click()
+        expect(page.get_by_test_id("caption")).to_be_hidden()
+
+
+def test_a_session_that_ended_is_renewed_in_the_demo(tabs: Tabs, stand_in: str, world: World) -> None:
+    tabs.allow("401")
+    a_post(world, "still mine")
+    page = open_as(tabs, stand_in, "ada")
+    page.evaluate("sessionStorage.setItem('msm.session', JSON.stringify({ user: 'ada', token: 'a.b.c' }))")
+    page.reload()
+    card = card_with(page, "still mine")
+    expect(page.get_by_test_id("user")).to_have_value("ada")
+    card.get_by_test_id("like").click()
+    shows(card, likes=1)
+    expect(card).to_have_attribute("data-version", "2")
+
+
+def test_a_picture_that_is_none_leaves_a_placeholder(tabs: Tabs, stand_in: str, world: World) -> None:
+    for address in (
+        "javascript:alert(1)",
+        "data:image/png;base64,AA",
+        "//evil.example/x.png",
+        "",
+        "file:///etc/passwd",
+    ):
+        world.create_post("ada", address, f"pictured {address}")
+    world.apply_all()
+    page = open_as(tabs, stand_in, "grace")
+    expect(page.locator("#posts [data-post-id]")).to_have_count(5)
+    assert page.locator("#posts img[src]").count() == 0
+
+
+def test_a_reader_who_wants_less_motion_gets_none(tabs: Tabs, stand_in: str, world: World) -> None:
+    post_id = a_post(world, "calm")
+    page = tabs()
+    page.emulate_media(reduced_motion="reduce")
+    page.goto(stand_in)
+    card = card_with(page, "calm")
+    has_state(page, "live")
+    world.like("linus", post_id, True)
+    shows(card, likes=1)
+    assert page.evaluate("document.getAnimations().length") == 0
+
+
+def test_captions_of_any_length_and_script_fit(tabs: Tabs, stand_in: str) -> None:
+    page = open_as(tabs, stand_in, "grace")
+    page.set_viewport_size({"width": 380, "height": 800})
+    caption = f"{a_caption()} {'שלום ' * 20}{'x' * 900}\n\n{'word ' * 100}"
+    card = post_picture(page, caption[:60])
+    expect(card).to_be_visible()
+    page.get_by_test_id("caption").fill(caption)
+    assert page.evaluate("document.documentElement.scrollWidth") <= 380
