@@ -13,7 +13,7 @@ from kafka.errors import KafkaError, LogTruncationError, OffsetOutOfRangeError
 from contract.results import SEEN_HEADER
 from feeds.metrics import AGE, LAG
 from feeds.records import Record
-from feeds.view import DamagedError, Offsets, View
+from feeds.view import MustRebuildError, Offsets, View
 
 log = structlog.get_logger()
 Apply = Callable[[Sequence[Record], Offsets], None]
@@ -64,7 +64,7 @@ class FeedConsumer:
                 self._consume()
             except (OffsetOutOfRangeError, LogTruncationError) as error:
                 self._rebuild(f"the topic lost records: {error}")
-            except DamagedError as error:
+            except MustRebuildError as error:
                 self._rebuild(str(error))
             except Exception as error:
                 # A thread that dies would leave a view that is silently old.
@@ -81,18 +81,13 @@ class FeedConsumer:
         self._trouble = trouble
 
     def _consume(self) -> None:
-        self._view.check()
         if not _listens(self._bootstrap):
             return self._say(f"Kafka at {self._bootstrap} does not answer")
-        with closing(self._connect()) as consumer:
-            self._compare_topics()
-            while not self._stop.is_set() and not self._assign(consumer):
-                self._say(f"Kafka has no topic {' or '.join(self._topics)} yet")
-                self._stop.wait(LOOK_SECONDS)
+        with closing(self._connect()) as consumer, closing(self._connect_admin()) as admin:
             looked = 0.0
             while not self._stop.is_set():
                 if time.monotonic() - looked >= LOOK_SECONDS:
-                    self._look(consumer)
+                    self._look(consumer, admin)
                     looked = time.monotonic()
                 self._take(consumer.poll(timeout_ms=POLL_MS, max_records=BATCH))
 
@@ -111,41 +106,43 @@ class FeedConsumer:
             fetch_max_wait_ms=POLL_MS,
         )
 
-    def _compare_topics(self) -> None:
-        """Rebuild the view where a topic was deleted and made again: its offsets mean nothing there."""
-        with closing(KafkaAdminClient(bootstrap_servers=self._bootstrap.split(","))) as admin:
-            described = admin.describe_topics(self._topics)
-        ids = {topic["name"]: str(topic["topic_id"]) for topic in described if not topic["error_code"]}
+    def _connect_admin(self) -> KafkaAdminClient:
+        return KafkaAdminClient(
+            bootstrap_servers=self._bootstrap.split(","),
+            client_id="msm-feed",
+            reconnect_backoff_max_ms=1_000,
+            bootstrap_timeout_ms=BROKER_MS,
+            request_timeout_ms=BROKER_MS,
+        )
+
+    def _partitions(self, admin: KafkaAdminClient) -> set[TopicPartition]:
+        """Every partition of the topics; empty while one of them does not exist."""
+        found = [topic for topic in admin.describe_topics(self._topics) if not topic["error_code"]]
+        ids = {topic["name"]: str(topic["topic_id"]) for topic in found}
         known = self._view.topic_ids()
         if any(known.get(name, topic_id) != topic_id for name, topic_id in ids.items()):
-            self._rebuild("a topic was made anew")
-        self._view.remember_topics(ids)
-
-    def _partitions(self, consumer: KafkaConsumer) -> set[TopicPartition]:
-        """Every partition of the topics; empty while one of them does not exist."""
-        found = {topic: consumer.partitions_for_topic(topic) for topic in self._topics}
-        if not all(found.values()):
+            raise MustRebuildError("a topic was deleted and made again, so its offsets mean nothing there")
+        self._view.remember_topics({name: ids[name] for name in ids.keys() - known.keys()})
+        if len(found) < len(self._topics):
             return set()
-        return {TopicPartition(topic, number) for topic, numbers in found.items() for number in numbers}
+        return {
+            TopicPartition(topic["name"], partition["partition_index"])
+            for topic in found
+            for partition in topic["partitions"]
+        }
 
-    def _assign(self, consumer: KafkaConsumer) -> bool:
-        """Take every partition from where the view stands; False while a topic is missing."""
-        partitions = sorted(self._partitions(consumer))
-        if not partitions:
-            return False
+    def _assign(self, consumer: KafkaConsumer, partitions: Sequence[TopicPartition]) -> None:
+        """Take every partition from where the view stands."""
         first = consumer.beginning_offsets(partitions, timeout_ms=BROKER_MS)
         last = consumer.end_offsets(partitions, timeout_ms=BROKER_MS)
         offsets = self._view.offsets()
         for topic, number in offsets:
             place = TopicPartition(topic, number)
             if not first.get(place, 0) <= offsets[topic, number] <= last.get(place, -1):
-                self._rebuild(f"its place in {topic}, partition {number}, is not in the topic any more")
-                offsets = {}
-                break
+                raise MustRebuildError(f"its place in {topic}, partition {number}, is not in the topic any more")
         consumer.assign(partitions)
         for place in partitions:
             consumer.seek(place, offsets.get((place.topic, place.partition), first[place]))
-        return True
 
     def _take(self, polled: dict[TopicPartition, list]) -> None:  # type: ignore[type-arg]
         if not polled:
@@ -157,14 +154,17 @@ class FeedConsumer:
         if not self.caught_up:
             self.as_of = self._newest_ms / 1000
 
-    def _look(self, consumer: KafkaConsumer) -> None:
+    def _look(self, consumer: KafkaConsumer, admin: KafkaAdminClient) -> None:
         """See how far the topics go, whether the broker answers, and whether there are new partitions."""
         self._view.check()
         asked = time.time()
         try:
-            if self._partitions(consumer) - consumer.assignment():
-                self._assign(consumer)
-            last = consumer.end_offsets(sorted(consumer.assignment()), timeout_ms=BROKER_MS)
+            partitions = sorted(self._partitions(admin))
+            if not partitions:
+                return self._say(f"Kafka has no topic {' or '.join(self._topics)} yet")
+            if set(partitions) - consumer.assignment():
+                self._assign(consumer, partitions)
+            last = consumer.end_offsets(partitions, timeout_ms=BROKER_MS)
         except KafkaError as error:
             return self._say(f"Kafka at {self._bootstrap} does not answer ({type(error).__name__})")
         self._trouble = None

@@ -38,8 +38,8 @@ class InUseError(RuntimeError):
     """Another process keeps this view."""
 
 
-class DamagedError(RuntimeError):
-    """The view's file is gone or corrupt."""
+class MustRebuildError(RuntimeError):
+    """The view is of no use any more, and why."""
 
 
 class View:
@@ -98,11 +98,11 @@ class View:
                 _put(db, f"topic:{topic}", topic_id)
 
     def check(self) -> None:
-        """DamagedError where the file is gone, or where somebody read something corrupt."""
+        """MustRebuildError where the file is gone, or where somebody read something corrupt."""
         if not self.path.exists():
-            raise DamagedError("its file is gone")
+            raise MustRebuildError("its file is gone")
         if self._damage is not None:
-            raise DamagedError(self._damage)
+            raise MustRebuildError(self._damage)
 
     @contextmanager
     def writing(self, offsets: Mapping[tuple[str, int], int] | None = None) -> Iterator[sqlite3.Connection]:

@@ -4,7 +4,7 @@ import json
 import socket
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,7 +27,7 @@ class SentEvent:
 
 def listening_socket() -> socket.socket:
     """Bound to a free port below those that the system gives to outgoing connections."""
-    for port in PORTS:
+    for port in reversed(PORTS):  # brokers take the first ones
         listener = socket.socket()
         try:
             listener.bind(("127.0.0.1", port))
@@ -37,10 +37,17 @@ def listening_socket() -> socket.socket:
     raise AssertionError(f"no port is free in {PORTS}")
 
 
-def free_port() -> int:
-    with listening_socket() as probe:
-        port: int = probe.getsockname()[1]
-        return port
+def free_ports(count: int) -> int:
+    """The first of that many free ports in a row."""
+    for first in PORTS[:: count + 8]:
+        with ExitStack() as stack:
+            try:
+                for port in range(first, first + count):
+                    stack.enter_context(socket.socket()).bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return first
+    raise AssertionError(f"no {count} ports in a row are free in {PORTS}")
 
 
 @contextmanager
