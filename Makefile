@@ -1,0 +1,52 @@
+PYTHON ?= python3
+MSM := .venv/bin/msm
+ARGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help setup ready doctor demo up down status simulate jobs notebooks test lint clean
+
+help:
+	@echo "MySocialMedia's real-time engine"
+	@awk '/^## / {printf "\n%s\n", substr($$0, 4)} \
+	  match($$0, /^[a-z]+:.*## /) {split($$0, part, ":"); printf "  make %-10s %s\n", part[1], substr($$0, RLENGTH + 1)}' Makefile
+	@echo
+	@echo "Every target makes the set-up that it needs. Options of a target: make simulate ARGS='--rate 100'"
+
+## Start here
+demo: ready  ## The live page with simulated traffic, until Ctrl-C (45 s to start; the first time 3 min more)
+	@$(MSM) demo
+test: ready  ## Prove it: all layers, from pure functions to the page in a browser (10 min; ARGS='-m "not stack"')
+	@.venv/bin/python -m pytest $(ARGS)
+doctor: ready  ## Check Java, versions, ports, disk, broker, topics and checkpoints (5 s)
+	@$(MSM) doctor
+
+## Run
+up: ready  ## Start the stack in the background; returns when it is ready (45 s)
+	@$(MSM) up
+status: ready  ## Show each part of the stack, and how far the jobs are behind (1 s)
+	@$(MSM) status
+down: ready  ## Stop the stack; the data stays (10 s)
+	@$(MSM) down
+simulate: ready  ## Write simulated facts to the cluster, until Ctrl-C or the end (ARGS='--help' shows the options)
+	@$(MSM) simulate $(ARGS)
+jobs: ready  ## spark-submit every job against the configured cluster, until Ctrl-C (20 s to start)
+	@$(MSM) jobs
+
+## Work on it
+setup:  ## Make .venv and .jars from the pins (2 min; 1 s when they are there)
+	@$(PYTHON) runtime/setup.py
+notebooks: ready  ## Run the notebooks against your lake and keep their plots (1 min)
+	@.venv/bin/jupytext --quiet --to ipynb --execute notebooks/*.py
+	@echo "notebooks/*.ipynb hold the plots now: open them in any editor that shows notebooks"
+lint: ready  ## ruff and mypy --strict (20 s)
+	@.venv/bin/ruff check
+	@.venv/bin/ruff format --check
+	@.venv/bin/mypy
+clean:  ## Remove caches and build output; never data/, .venv/ or .jars/ (1 s)
+	@rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis spark-warehouse artifacts
+	@rm -rf *.egg-info derby.log metastore_db
+	@find . \( -path ./.venv -o -path ./.jars -o -path ./data -o -path ./.git \) -prune -o -type d \
+	  \( -name __pycache__ -o -name .ipynb_checkpoints \) -exec rm -rf {} +
+
+ready:
+	@$(PYTHON) runtime/setup.py --quiet

@@ -1,0 +1,324 @@
+"""Makes the environment: `.venv` from requirements.lock, `.jars` from conf/ivy.xml; `make setup` runs it.
+
+Standard library only, since nothing is installed yet. An interrupted run goes on where it was: the stamp that says
+"done" is written last.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+import venv
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from threading import Thread
+
+ROOT = Path(__file__).resolve().parents[1]
+VENV = ROOT / ".venv"
+PYTHON = VENV / "bin" / "python"
+STAMP = VENV / ".stamp"
+JARS = ROOT / ".jars"
+LOCK = ROOT / "requirements.lock"
+CHECKSUMS = ROOT / "conf" / "jars.sha256"
+IVY, IVY_SETTINGS = ROOT / "conf" / "ivy.xml", ROOT / "conf" / "ivysettings.xml"
+PATTERN = "[conf]/[artifact]-[revision](-[classifier]).[ext]"
+
+PYTHON_NEEDED = (3, 10)
+JAVA_NEEDED = 17
+GIB = 1024**3
+DISK_NEEDED = 3 * GIB
+INSTALL_JAVA = "install a JRE of version 17 or later: apt-get install openjdk-17-jre-headless"
+
+BEGAN = time.monotonic()
+
+
+class SetupError(Exception):
+    """Something that set-up needs is not there; says what, and the fix."""
+
+
+def say(text: str) -> None:
+    """A line of progress, with the seconds since the start."""
+    print(f"{time.monotonic() - BEGAN:6.1f} s  {text}", flush=True)
+
+
+# What the machine must have
+
+
+def check_machine() -> None:
+    """SetupError, where the machine lacks what set-up and the stack need."""
+    check_python(sys.version_info[:2])
+    check_venv()
+    for java in java_commands():
+        check_java(java)
+    check_disk(shutil.disk_usage(ROOT).free)
+
+
+def check_python(version: tuple[int, int]) -> None:
+    if version < PYTHON_NEEDED:
+        raise SetupError(
+            f"Python {version[0]}.{version[1]} is too old: install Python 3.10 or later, "
+            "and name it: make setup PYTHON=python3.11"
+        )
+
+
+def check_venv() -> None:
+    """Debian ships `venv` without the `ensurepip` that it needs. uv brings its own."""
+    try:
+        import ensurepip  # noqa: F401
+    except ImportError:
+        if not shutil.which("uv"):
+            raise SetupError("Python's venv module is missing: apt-get install python3-venv") from None
+
+
+def java_commands() -> list[str]:
+    """The Java that the broker runs (from PATH), and Spark's, where JAVA_HOME names another."""
+    java = shutil.which("java")
+    if java is None:
+        raise SetupError(f"Java is missing: {INSTALL_JAVA}")
+    home = os.environ.get("JAVA_HOME")
+    return [java, str(Path(home, "bin", "java"))] if home else [java]
+
+
+def check_java(java: str) -> str:
+    """Its version; SetupError where it does not run or is too old."""
+    try:
+        done = subprocess.run([java, "-version"], capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        raise SetupError(f"{java} does not run: {INSTALL_JAVA} (and check JAVA_HOME)") from None
+    found = re.search(r'version "((?:1\.)?(\d+)[^"]*)"', done.stderr + done.stdout)
+    if not found:
+        raise SetupError(f"{java} does not tell its version: {INSTALL_JAVA}")
+    if int(found[2]) < JAVA_NEEDED:
+        raise SetupError(f"Java {found[1]} at {java} is too old: {INSTALL_JAVA} (and check JAVA_HOME)")
+    return found[1]
+
+
+def check_disk(free: int) -> None:
+    if free < DISK_NEEDED:
+        raise SetupError(f"only {free / GIB:.1f} GiB are free at {ROOT}: free at least {DISK_NEEDED // GIB} GiB")
+
+
+# Done already?
+
+
+def wanted() -> dict[str, str]:
+    """What the environment is made from; a stamp with other values is out of date."""
+    files = (LOCK, IVY, CHECKSUMS, ROOT / "pyproject.toml")
+    return {"root": str(ROOT), **{file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in files}}
+
+
+def read_stamp() -> dict[str, dict[str, object]]:
+    try:
+        stamp: dict[str, dict[str, object]] = json.loads(STAMP.read_text())
+    except (OSError, ValueError):
+        return {}
+    return stamp
+
+
+def is_done() -> bool:
+    """Whether the stamp is of today's pins and every jar is there; by size, so that it takes no time."""
+    stamp = read_stamp()
+    return stamp.get("made_from") == wanted() and PYTHON.exists() and stamp.get("jars") == jar_sizes()
+
+
+def jar_sizes() -> dict[str, int]:
+    return {str(jar.relative_to(JARS)): jar.stat().st_size for conf in jar_folders() for jar in conf.glob("*.jar")}
+
+
+def jar_folders() -> list[Path]:
+    return [JARS / name for name in sorted({jar.split("/")[0] for jar in expected_jars()})]
+
+
+def expected_jars() -> dict[str, str]:
+    """SHA-256 by `folder/file`."""
+    lines = (line.split() for line in CHECKSUMS.read_text().splitlines())
+    return {name: checksum for checksum, name in lines}
+
+
+# Python packages
+
+
+def make_venv() -> None:
+    """The environment with exactly the locked packages, and this project in it, editable."""
+    if read_stamp().get("made_from", {}).get("root") not in (None, str(ROOT)):
+        say("the folder has moved: making the environment again")
+        shutil.rmtree(VENV)
+    STAMP.unlink(missing_ok=True)
+    uv = shutil.which("uv")
+    if uv:
+        install_with_uv(uv)
+    else:
+        install_with_pip()
+
+
+def install_with_uv(uv: str) -> None:
+    if not PYTHON.exists():
+        follow("virtual environment", [uv, "venv", "--clear", "--python", sys.executable, str(VENV)])
+    install = [uv, "pip", "install", "--python", str(PYTHON)]
+    # The stamp is gone: an interrupted run may have left half a package, and uv's cache makes it cheap to be sure.
+    follow("Python packages", [*install, "--reinstall", "--require-hashes", "-r", str(LOCK)])
+    follow("this project", [*install, "--no-deps", "--no-build-isolation", "--editable", str(ROOT)])
+
+
+def install_with_pip() -> None:
+    if not PYTHON.exists():
+        say("virtual environment")
+        venv.create(VENV, clear=True, symlinks=True, with_pip=False)
+    if not has_pip():
+        follow("pip", [str(PYTHON), "-m", "ensurepip", "--upgrade", "--default-pip"])
+    drop_half_installed()
+    install = [str(PYTHON), "-m", "pip", "install", "--disable-pip-version-check", "--progress-bar", "off"]
+    follow("Python packages", [*install, "--require-hashes", "-r", str(LOCK)])
+    follow("this project", [*install, "--no-deps", "--no-build-isolation", "--editable", str(ROOT)])
+
+
+def has_pip() -> bool:
+    return subprocess.run([str(PYTHON), "-m", "pip", "--version"], capture_output=True, check=False).returncode == 0
+
+
+def drop_half_installed() -> None:
+    """pip writes RECORD last: a package without it was interrupted, and pip would take it for installed."""
+    for info in VENV.glob("lib/python*/site-packages/*.dist-info"):
+        if not (info / "RECORD").exists():
+            shutil.rmtree(info)
+
+
+# Jars
+
+
+def make_jars() -> None:
+    """`.jars/spark` and `.jars/kafka`, each jar with the checksum that it must have."""
+    if not wrong_jars(JARS):
+        return
+    incoming = JARS / "incoming"
+    shutil.rmtree(incoming, ignore_errors=True)
+    follow("jars", ivy_command(incoming))
+    wrong = wrong_jars(incoming)
+    if wrong:
+        shutil.rmtree(JARS / "cache", ignore_errors=True)
+        raise SetupError(f"these jars are not what conf/jars.sha256 says: {', '.join(wrong)}; run make setup again")
+    for folder in jar_folders():
+        shutil.rmtree(folder, ignore_errors=True)
+        (incoming / folder.name).rename(folder)
+    shutil.rmtree(incoming)
+
+
+def ivy_command(target: Path) -> list[str]:
+    """pyspark carries Ivy, so that no Maven is needed; the cache in .jars keeps what an interrupted run fetched."""
+    ivy = next(VENV.glob("lib/python*/site-packages/pyspark/jars/ivy-*.jar"))
+    files = ["-settings", str(IVY_SETTINGS), "-ivy", str(IVY)]
+    return [java_commands()[0], "-jar", str(ivy), *files, "-retrieve", f"{target}/{PATTERN}"]
+
+
+def wrong_jars(folder: Path) -> list[str]:
+    """The jars that are missing, damaged, or not listed."""
+    expected = expected_jars()
+    stray = {str(jar.relative_to(folder)) for conf in jar_folders() for jar in (folder / conf.name).glob("*.jar")}
+    wrong = {name for name, checksum in expected.items() if not has_checksum(folder / name, checksum)}
+    return sorted(wrong | (stray - expected.keys()))
+
+
+def has_checksum(jar: Path, checksum: str) -> bool:
+    return jar.is_file() and hashlib.sha256(jar.read_bytes()).hexdigest() == checksum
+
+
+# Running things
+
+
+def follow(what: str, command: list[str]) -> None:
+    """Run a command; a line every five seconds with the last thing it said, and all it said last if it fails."""
+    say(what)
+    process = subprocess.Popen(command, cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    lines: deque[str] = deque(maxlen=60)
+    reader = Thread(target=lines.extend, args=(process.stdout,), daemon=True)
+    reader.start()
+    try:
+        while not has_ended(process):
+            say(f"{what}: {lines[-1].strip().split(' (')[0][:70]}" if lines else what)
+    finally:
+        process.kill()
+    reader.join()
+    if process.returncode:
+        raise SetupError(explain(what, "".join(lines)))
+
+
+def has_ended(process: subprocess.Popen[str], within: float = 5) -> bool:
+    try:
+        process.wait(within)
+    except subprocess.TimeoutExpired:
+        return False
+    return True
+
+
+UNREACHABLE = (
+    r"NewConnectionError|Failed to establish|ConnectionError|ConnectTimeout|Could not find a version|No matching dist"
+    r"|Failed to fetch|error sending request|dns error|UnknownHost|ConnectException|Server access error"
+)
+
+
+def explain(what: str, output: str) -> str:
+    """One sentence for a failure, with what the tool said above it."""
+    print(output, end="", file=sys.stderr)
+    if "No space left" in output:
+        return f"{what}: the disk is full: free at least {DISK_NEEDED // GIB} GiB and run make setup again"
+    if re.search(UNREACHABLE, output):
+        return (
+            f"{what}: the registry cannot be reached, or lacks a pinned version: check the network, proxy and mirror "
+            "settings and run make setup again; it goes on where it was"
+        )
+    return f"{what}: failed, see above; run make setup again, it goes on where it was"
+
+
+@contextmanager
+def one_at_a_time() -> Iterator[None]:
+    """Two makes at once must not install over each other."""
+    JARS.mkdir(exist_ok=True)
+    with (JARS / ".lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            say("waiting for another set-up in this folder")
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def set_up() -> None:
+    """Everything that is not there yet."""
+    check_machine()
+    with one_at_a_time():
+        if is_done():
+            return
+        make_venv()
+        make_jars()
+        STAMP.write_text(json.dumps({"made_from": wanted(), "jars": jar_sizes()}, indent=1))
+    say("set-up is complete")
+
+
+def main() -> int:
+    """0 where the environment is as it should be, or was made so."""
+    quiet = "--quiet" in sys.argv[1:]
+    try:
+        if not is_done():
+            set_up()
+        elif not quiet:
+            say("set-up is complete: nothing to do")
+    except SetupError as error:
+        print(f"make setup: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("make setup: interrupted; run it again and it goes on where it was", file=sys.stderr)
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
