@@ -1,7 +1,8 @@
 """The counting rules of the contract, section 2, taken literally: what every test is judged by."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Any
 
 Fact = dict[str, Any]
@@ -69,3 +70,60 @@ def posts_with_counts(records: Iterable[Fact]) -> dict[str, Post]:
         for post_id, post in created.items()
         if post is not None
     }
+
+
+@dataclass(frozen=True)
+class Ranked:
+    """A place of a ranking."""
+
+    post_id: str
+    likes: int
+    comments: int
+    score: int
+
+
+def trending(records: Iterable[Fact], end: datetime, top: int = 50) -> list[Ranked]:
+    """The hour before `end`; what stands is judged by the facts dated from an hour before the last minute's hour."""
+    facts = list({fact["event_id"]: fact for fact in records}.values())
+    judged_from = (end - timedelta(minutes=1)).replace(minute=0) - timedelta(hours=1)
+    judging = [fact for fact in facts if moment(fact) >= judged_from]
+
+    def in_window(fact: Fact, _: Fact) -> bool:
+        return end - timedelta(hours=1) <= moment(fact) < end
+
+    return _ranked(facts, judging, in_window, top)
+
+
+def rising(records: Iterable[Fact], end: datetime, top: int = 50) -> list[Ranked]:
+    """Posts born in the hour before `end`, by engagement dated within the first hour of their life."""
+    facts = list({fact["event_id"]: fact for fact in records}.values())
+
+    def in_first_hour(fact: Fact, post: Fact) -> bool:
+        is_young = end - timedelta(hours=1) <= moment(post) < end
+        return is_young and moment(post) <= moment(fact) < moment(post) + timedelta(hours=1)
+
+    return _ranked(facts, facts, in_first_hour, top, since_birth=True)
+
+
+def _ranked(
+    facts: list[Fact],
+    judging: list[Fact],
+    counts: Callable[[Fact, Fact], bool],
+    top: int,
+    since_birth: bool = False,
+) -> list[Ranked]:
+    ranking = []
+    for post_id in {fact["post_id"] for fact in facts}:
+        post = creation(facts, post_id)
+        if post is None:
+            continue
+        judges = [f for f in judging if not since_birth or moment(f) >= moment(post)]
+        likes = sum(counts(fact, post) for fact in likers(judges, post_id).values())
+        added = sum(counts(fact, post) for fact in comments(judges, post_id).values())
+        if likes + 2 * added > 0:
+            ranking.append(Ranked(post_id, likes, added, likes + 2 * added))
+    return sorted(ranking, key=lambda place: (-place.score, -place.likes, place.post_id))[:top]
+
+
+def moment(fact: Fact) -> datetime:
+    return datetime.fromisoformat(fact["occurred_at"].replace("Z", "+00:00"))

@@ -1,0 +1,82 @@
+"""Hostile histories: few users and posts, so that everything collides; and how Kafka would deliver them."""
+
+import json
+from datetime import datetime, timedelta, timezone
+from typing import Any
+
+from hypothesis import strategies as st
+from pyspark.sql import DataFrame, SparkSession
+
+from contract.facts import FACT_BY_TYPE, format_time
+
+Fact = dict[str, Any]
+NOON = datetime(2026, 11, 20, 12, 0, tzinfo=timezone.utc)
+RECORD = "topic string, partition int, offset long, timestamp timestamp, key binary, value binary"
+
+_TYPES = st.sampled_from(
+    ["post_created", "post_created", "post_deleted", *["post_liked", "post_unliked"] * 2, "comment_added"] * 2
+    + ["comment_deleted"]
+)
+
+
+@st.composite
+def facts(draw: st.DrawFn, minutes: st.SearchStrategy[int]) -> Fact:
+    """One fact, dated some minutes from noon; event ids collide in time, not with each other."""
+    event_type = draw(_TYPES)
+    fact = {
+        "event_id": draw(st.uuids()).hex,
+        "event_type": event_type,
+        "occurred_at": format_time(NOON + timedelta(minutes=draw(minutes))),
+        "user_id": draw(st.sampled_from(["ada", "bob", "cy"])),
+        "post_id": draw(st.sampled_from(["p1", "p2", "p3", "p4"])),
+    }
+    if event_type == "post_created":
+        fact |= {
+            "image_url": f"/media/{fact['event_id']}.jpg",
+            "caption": draw(st.sampled_from(["", "hi {", "5", "ü]"])),
+        }
+    if event_type.startswith("comment"):
+        fact["comment_id"] = draw(st.sampled_from(["c1", "c2"]))
+    if event_type == "comment_added":
+        fact["text"] = "nice"
+    return fact
+
+
+def histories(
+    minutes: st.SearchStrategy[int] | None = None, min_size: int = 1, max_size: int = 60
+) -> st.SearchStrategy[list[Fact]]:
+    """Facts in any order, some of them delivered again."""
+    some = st.lists(facts(minutes if minutes is not None else st.integers(0, 5)), min_size=min_size, max_size=max_size)
+    return some.flatmap(_redelivered)
+
+
+def _redelivered(history: list[Fact]) -> st.SearchStrategy[list[Fact]]:
+    again = st.lists(st.sampled_from(history), max_size=len(history) // 3)
+    return again.flatmap(lambda more: st.permutations(history + more))
+
+
+def cuts(history: list[Fact], most: int) -> st.SearchStrategy[list[list[Fact]]]:
+    """The history in up to `most` micro-batches."""
+    places = st.lists(st.integers(0, len(history)), max_size=most - 1, unique=True).map(sorted)
+    return places.map(lambda at: [history[a:b] for a, b in zip([0, *at], [*at, len(history)], strict=True) if b > a])
+
+
+def records(spark: SparkSession, history: list[Fact], first_offset: int = 0) -> DataFrame:
+    """The history as Kafka has it, arrived long after everything."""
+    arrived = NOON + timedelta(days=30)
+    rows = [
+        (
+            FACT_BY_TYPE[f["event_type"]].topic,
+            0,
+            first_offset + at,
+            arrived,
+            f["post_id"].encode(),
+            json.dumps(f).encode(),
+        )
+        for at, f in enumerate(history)
+    ]
+    return spark.createDataFrame(rows, RECORD)
+
+
+def _topic(fact: Fact) -> str:
+    return FACT_BY_TYPE[fact["event_type"]].topic

@@ -1,0 +1,160 @@
+"""The counts are what the rules say, in batch and in any stream, whatever arrives in which order."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from pyspark.sql import DataFrame, Row, SparkSession
+
+from jobs.transforms.counts import count, living_posts
+from jobs.transforms.facts import facts as judged
+from jobs.transforms.facts import valid
+from tests import reference
+from tests.jobs.histories import Fact, cuts, histories, records
+from tests.jobs.streams import CutStream
+
+pytestmark = pytest.mark.spark
+HOSTILE = settings(
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCheck.data_too_large],
+)
+
+
+def counted(frame: DataFrame) -> DataFrame:
+    return frame.transform(judged).transform(valid).transform(count)
+
+
+def as_post(row: Row) -> reference.Post:
+    return reference.Post(row.user_id, row.image_url, row.caption, row.created_at, row.likes, row.comments)
+
+
+def counts_of(spark: SparkSession, history: list[Fact]) -> dict[str, reference.Post]:
+    return {row.post_id: as_post(row) for row in counted(records(spark, history)).collect() if row.alive}
+
+
+class Reader:
+    """Reads what a stream emits as a feed does; a version that does not grow is an error."""
+
+    def __init__(self) -> None:
+        self.posts: dict[str, reference.Post] = {}
+        self._versions: dict[str, int] = {}
+
+    def __call__(self, batch: DataFrame, _: int) -> None:
+        for row in batch.collect():
+            assert row.version > self._versions.get(row.post_id, 0)
+            self._versions[row.post_id] = row.version
+            self.posts.pop(row.post_id, None)
+            if row.alive:
+                self.posts[row.post_id] = as_post(row)
+
+
+def streamed(spark: SparkSession, folder: Path, batches: list[list[Fact]]) -> dict[str, reference.Post]:
+    """Half of the batches, then a restart from the checkpoint, then the rest."""
+    reader, stream = Reader(), CutStream(spark, folder)
+    for part in (batches[: len(batches) // 2], batches[len(batches) // 2 :]):
+        for batch in part:
+            stream.add(batch)
+        if part:
+            stream.run(counted, reader)
+    return reader.posts
+
+
+@pytest.fixture
+def chained(spark: SparkSession) -> Any:
+    """The job's own session setting: see docs/decisions/disabled-check.md."""
+    spark.conf.set("spark.sql.streaming.unsupportedOperationCheck", "false")
+    yield spark
+    spark.conf.unset("spark.sql.streaming.unsupportedOperationCheck")
+
+
+def fact(event_type: str, event_id: str, at: str, user: str, post: str = "p1", **more: str) -> Fact:
+    body = {"image_url": "/media/a.jpg", "caption": f"by {user}"} if event_type == "post_created" else {}
+    text = {"text": "nice"} if event_type == "comment_added" else {}
+    known = {"event_id": event_id, "event_type": event_type, "user_id": user, "post_id": post}
+    return {**known, "occurred_at": f"2026-11-20T{at}:00.000Z", **body, **text, **more}
+
+
+POST = fact("post_created", "e0", "12:00", "ada")
+
+
+def test_a_user_who_unlikes_from_another_device_is_not_counted(spark: SparkSession) -> None:
+    taken_back = [fact("post_unliked", "e2", "12:02", "bob"), fact("post_liked", "e1", "12:01", "bob")]
+    assert counts_of(spark, [*taken_back, POST])["p1"].likes == 0
+
+
+def test_at_the_same_moment_the_greater_event_id_rules(spark: SparkSession) -> None:
+    same = [fact("post_unliked", "e1", "12:01", "bob"), fact("post_liked", "e2", "12:01", "bob")]
+    assert counts_of(spark, [*same, POST])["p1"].likes == 1
+
+
+def test_a_comment_deleted_before_it_was_added_stays_deleted(spark: SparkSession) -> None:
+    deleted = fact("comment_deleted", "e1", "11:00", "bob", comment_id="c1")
+    added = fact("comment_added", "e2", "12:01", "bob", comment_id="c1")
+    assert counts_of(spark, [POST, deleted, added])["p1"].comments == 0
+
+
+def test_a_stranger_deletes_neither_comment_nor_post(spark: SparkSession) -> None:
+    added = fact("comment_added", "e1", "12:01", "bob", comment_id="c1")
+    strangers = [
+        fact("comment_deleted", "e2", "12:02", "cy", comment_id="c1"),
+        fact("post_deleted", "e3", "12:03", "cy"),
+    ]
+    assert counts_of(spark, [POST, added, *strangers])["p1"].comments == 1
+
+
+def test_a_post_belongs_to_its_earliest_creation_also_when_that_one_arrives_last(spark: SparkSession) -> None:
+    hijack = fact("post_created", "e9", "12:30", "mallory")
+    assert counts_of(spark, [hijack, POST])["p1"].user_id == "ada"
+    assert counts_of(spark, [hijack, fact("post_deleted", "e8", "12:40", "ada"), POST]) == {}
+
+
+def test_nothing_is_published_for_a_post_that_is_not_known(spark: SparkSession) -> None:
+    assert counts_of(spark, [fact("post_liked", "e1", "12:01", "bob", post="nowhere")]) == {}
+
+
+def test_updated_at_is_the_latest_date_that_went_in(spark: SparkSession) -> None:
+    went_in = [POST, fact("post_liked", "e1", "12:07", "bob"), fact("post_liked", "e2", "12:05", "cy")]
+    stranger = fact("comment_deleted", "e3", "13:00", "cy", comment_id="c1")
+    row = counted(records(spark, [*went_in, stranger])).first()
+    assert row is not None
+    assert row.updated_at == "2026-11-20T12:07:00.000Z"
+
+
+def test_a_pair_that_flaps_two_hundred_times_in_reverse_keeps_one_state_and_one_like(
+    chained: SparkSession, tmp_path: Path
+) -> None:
+    flaps = [
+        fact("post_liked" if number % 2 else "post_unliked", f"e{number:03}", f"12:{number // 4:02}", "bob")
+        for number in range(200)
+    ]
+    backwards = flaps[::-1]
+    batches = [[POST], backwards[:50], backwards[50:120], backwards[120:]]
+    assert streamed(chained, tmp_path, batches)["p1"].likes == 1
+
+
+@settings(HOSTILE, max_examples=25)
+@given(history=histories(max_size=120))
+def test_any_history_counts_as_the_rules_say(spark: SparkSession, history: list[Fact]) -> None:
+    assert counts_of(spark, history) == reference.posts_with_counts(history)
+
+
+@settings(HOSTILE, max_examples=12)
+@given(history=histories(max_size=80))
+def test_posts_live_for_a_ranking_as_they_do_for_the_counts(spark: SparkSession, history: list[Fact]) -> None:
+    posts = records(spark, history).where("topic = 'posts'").transform(judged).transform(valid)
+    living = {row.post_id: (row.user_id, row.caption, row.created_at) for row in living_posts(posts).collect()}
+    expected = reference.posts_with_counts(history)
+    assert living == {post_id: (post.user_id, post.caption, post.created_at) for post_id, post in expected.items()}
+
+
+@settings(HOSTILE, max_examples=8)
+@given(data=st.data())
+def test_any_stream_cut_and_restarted_anywhere_counts_the_same(
+    chained: SparkSession, tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
+) -> None:
+    history = data.draw(histories(min_size=20, max_size=80))
+    batches = data.draw(cuts(history, most=7))
+    assert streamed(chained, tmp_path_factory.mktemp("stream"), batches) == reference.posts_with_counts(history)
