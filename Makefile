@@ -34,7 +34,7 @@ jobs: ready  ## spark-submit every job against the configured cluster, until Ctr
 
 ## Work on it
 setup:  ## Make .venv and .jars from the pins (2 min; 1 s when they are there)
-	@$(PYTHON) runtime/setup.py
+	@$(PYTHON) -m runtime.setup
 notebooks: ready  ## Run the notebooks against your lake and keep their plots (1 min)
 	@.venv/bin/jupytext --quiet --to ipynb --execute notebooks/*.py
 	@echo "notebooks/*.ipynb hold the plots now: open them in any editor that shows notebooks"
@@ -49,4 +49,4 @@ clean:  ## Remove caches and build output; never data/, .venv/ or .jars/ (1 s)
 	  \( -name __pycache__ -o -name .ipynb_checkpoints \) -exec rm -rf {} +
 
 ready:
-	@$(PYTHON) runtime/setup.py --quiet
+	@$(PYTHON) -m runtime.setup --quiet

@@ -9,7 +9,6 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import json
-import os
 import re
 import shutil
 import subprocess
@@ -22,6 +21,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from threading import Thread
 
+from runtime.machine import DISK_NEEDED, GIB, SetupError, check_machine, java_commands
+
 ROOT = Path(__file__).resolve().parents[1]
 VENV = ROOT / ".venv"
 PYTHON = VENV / "bin" / "python"
@@ -32,79 +33,12 @@ CHECKSUMS = ROOT / "conf" / "jars.sha256"
 IVY, IVY_SETTINGS = ROOT / "conf" / "ivy.xml", ROOT / "conf" / "ivysettings.xml"
 PATTERN = "[conf]/[artifact]-[revision](-[classifier]).[ext]"
 
-PYTHON_NEEDED = (3, 10)
-JAVA_NEEDED = 17
-GIB = 1024**3
-DISK_NEEDED = 3 * GIB
-INSTALL_JAVA = "install a JRE of version 17 or later: apt-get install openjdk-17-jre-headless"
-
 BEGAN = time.monotonic()
-
-
-class SetupError(Exception):
-    """Something that set-up needs is not there; says what, and the fix."""
 
 
 def say(text: str) -> None:
     """A line of progress, with the seconds since the start."""
     print(f"{time.monotonic() - BEGAN:6.1f} s  {text}", flush=True)
-
-
-# What the machine must have
-
-
-def check_machine() -> None:
-    """SetupError, where the machine lacks what set-up and the stack need."""
-    check_python(sys.version_info[:2])
-    check_venv()
-    for java in java_commands():
-        check_java(java)
-    check_disk(shutil.disk_usage(ROOT).free)
-
-
-def check_python(version: tuple[int, int]) -> None:
-    if version < PYTHON_NEEDED:
-        raise SetupError(
-            f"Python {version[0]}.{version[1]} is too old: install Python 3.10 or later, "
-            "and name it: make setup PYTHON=python3.11"
-        )
-
-
-def check_venv() -> None:
-    """Debian ships `venv` without the `ensurepip` that it needs. uv brings its own."""
-    try:
-        import ensurepip  # noqa: F401
-    except ImportError:
-        if not shutil.which("uv"):
-            raise SetupError("Python's venv module is missing: apt-get install python3-venv") from None
-
-
-def java_commands() -> list[str]:
-    """The Java that the broker runs (from PATH), and Spark's, where JAVA_HOME names another."""
-    java = shutil.which("java")
-    if java is None:
-        raise SetupError(f"Java is missing: {INSTALL_JAVA}")
-    home = os.environ.get("JAVA_HOME")
-    return [java, str(Path(home, "bin", "java"))] if home else [java]
-
-
-def check_java(java: str) -> str:
-    """Its version; SetupError where it does not run or is too old."""
-    try:
-        done = subprocess.run([java, "-version"], capture_output=True, text=True, check=True)
-    except (OSError, subprocess.CalledProcessError):
-        raise SetupError(f"{java} does not run: {INSTALL_JAVA} (and check JAVA_HOME)") from None
-    found = re.search(r'version "((?:1\.)?(\d+)[^"]*)"', done.stderr + done.stdout)
-    if not found:
-        raise SetupError(f"{java} does not tell its version: {INSTALL_JAVA}")
-    if int(found[2]) < JAVA_NEEDED:
-        raise SetupError(f"Java {found[1]} at {java} is too old: {INSTALL_JAVA} (and check JAVA_HOME)")
-    return found[1]
-
-
-def check_disk(free: int) -> None:
-    if free < DISK_NEEDED:
-        raise SetupError(f"only {free / GIB:.1f} GiB are free at {ROOT}: free at least {DISK_NEEDED // GIB} GiB")
 
 
 # Done already?
@@ -175,7 +109,7 @@ def install_with_pip() -> None:
         venv.create(VENV, clear=True, symlinks=True, with_pip=False)
     if not has_pip():
         follow("pip", [str(PYTHON), "-m", "ensurepip", "--upgrade", "--default-pip"])
-    drop_half_installed()
+    drop_half_installed(VENV)
     install = [str(PYTHON), "-m", "pip", "install", "--disable-pip-version-check", "--progress-bar", "off"]
     follow("Python packages", [*install, "--require-hashes", "-r", str(LOCK)])
     follow("this project", [*install, "--no-deps", "--no-build-isolation", "--editable", str(ROOT)])
@@ -185,9 +119,9 @@ def has_pip() -> bool:
     return subprocess.run([str(PYTHON), "-m", "pip", "--version"], capture_output=True, check=False).returncode == 0
 
 
-def drop_half_installed() -> None:
+def drop_half_installed(environment: Path) -> None:
     """pip writes RECORD last: a package without it was interrupted, and pip would take it for installed."""
-    for info in VENV.glob("lib/python*/site-packages/*.dist-info"):
+    for info in environment.glob("lib/python*/site-packages/*.dist-info"):
         if not (info / "RECORD").exists():
             shutil.rmtree(info)
 
@@ -237,7 +171,9 @@ def has_checksum(jar: Path, checksum: str) -> bool:
 def follow(what: str, command: list[str]) -> None:
     """Run a command; a line every five seconds with the last thing it said, and all it said last if it fails."""
     say(what)
-    process = subprocess.Popen(command, cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    process = subprocess.Popen(
+        command, cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, close_fds=False
+    )
     lines: deque[str] = deque(maxlen=60)
     reader = Thread(target=lines.extend, args=(process.stdout,), daemon=True)
     reader.start()
@@ -283,6 +219,7 @@ def one_at_a_time() -> Iterator[None]:
     """Two makes at once must not install over each other."""
     JARS.mkdir(exist_ok=True)
     with (JARS / ".lock").open("w") as lock:
+        os.set_inheritable(lock.fileno(), True)  # a pip that outlives a killed set-up still holds the lock
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -293,7 +230,7 @@ def one_at_a_time() -> Iterator[None]:
 
 def set_up() -> None:
     """Everything that is not there yet."""
-    check_machine()
+    check_machine(ROOT)
     with one_at_a_time():
         if is_done():
             return

@@ -1,0 +1,253 @@
+"""Examines everything that the stack rests on, and says how to mend what is wrong; `make doctor` runs it."""
+
+import json
+import re
+import subprocess
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, distributions, version
+from pathlib import Path
+
+from kafka.errors import KafkaError
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from conf.settings import Settings
+from runtime import stack
+from runtime.broker import is_ready, is_taken
+from runtime.machine import GIB, INSTALL_JAVA, SetupError, check_disk, check_java, java_commands
+from runtime.setup import JARS, LOCK, wrong_jars
+from runtime.topics import differences
+
+DISK_NEEDED = 2 * GIB
+VECTOR_MODULE = "jdk.incubator.vector"
+MATCHED_WHEELS = ("pyspark", "delta-spark", "kafka-python")
+REBUILD = (
+    "make down, move checkpoints/ and lake/ of the data dir aside, both, and make up: they are built again from Kafka"
+)
+SET_UP_AGAIN = "remove .venv/.stamp and run make setup"
+
+
+@dataclass(frozen=True)
+class Check:
+    """What was looked at, whether it is well, what was seen, and the fix where it is not."""
+
+    name: str
+    ok: bool
+    said: str
+    fix: str = ""
+
+
+def checks(settings: Settings) -> list[Check]:
+    """Everything, in the order in which one thing rests on another."""
+    runs = stack.running(settings) is not None
+    machine = [*_java(), _wheels(), _jars(), _versions(), _disk(settings)]
+    return [*machine, *_ports(settings, runs), *_cluster(settings, runs), *_checkpoints(settings.checkpoint_dir)]
+
+
+# The machine
+
+
+def _java() -> Iterator[Check]:
+    try:
+        commands = java_commands()
+    except SetupError as error:
+        yield Check("Java", False, "not found", str(error))
+        return
+    for java in commands:
+        yield _java_version(java)
+        yield _vector_module(java)
+
+
+def _java_version(java: str) -> Check:
+    try:
+        return Check("Java", True, f"{check_java(java)} at {java}")
+    except SetupError as error:
+        return Check("Java", False, java, str(error))
+
+
+def _vector_module(java: str) -> Check:
+    """Spark's launcher demands it; stripped-down runtimes lack it."""
+    try:
+        modules = subprocess.run([java, "--list-modules"], capture_output=True, text=True, check=False).stdout
+    except OSError:
+        modules = ""
+    there = VECTOR_MODULE in modules
+    return Check("Java's vector module", there, VECTOR_MODULE if there else f"{VECTOR_MODULE} is missing", INSTALL_JAVA)
+
+
+def _disk(settings: Settings) -> Check:
+    try:
+        return Check("disk", True, f"{check_disk(settings.data_dir, DISK_NEEDED)} at {settings.data_dir}")
+    except SetupError as error:
+        return Check("disk", False, str(error), "free some, or point MSM_DATA_DIR to a larger disk")
+
+
+# What set-up installed
+
+
+def _wheels() -> Check:
+    locked = _locked_versions(LOCK.read_text())
+    have = {_normal(package.metadata["Name"]): package.version for package in distributions()}
+    wrong = [
+        f"{name} is {have.get(name, 'missing')}, not {' or '.join(sorted(versions))}"
+        for name, versions in locked.items()
+        if (name in have or name in MATCHED_WHEELS) and have.get(name) not in versions
+    ]
+    return Check("Python packages", not wrong, "; ".join(wrong) or "as in requirements.lock", SET_UP_AGAIN)
+
+
+def _locked_versions(lock: str) -> dict[str, set[str]]:
+    """The pins of each package: some have one for older and one for newer Python."""
+    locked: dict[str, set[str]] = {}
+    for name, pin in re.findall(r"^([A-Za-z0-9._-]+)==(\S+)", lock, re.MULTILINE):
+        locked.setdefault(_normal(name), set()).add(pin)
+    return locked
+
+
+def _normal(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def _jars() -> Check:
+    wrong = wrong_jars(JARS)
+    return Check(
+        "jars",
+        not wrong,
+        f"not as in conf/jars.sha256: {', '.join(wrong)}" if wrong else "as in conf/jars.sha256",
+        SET_UP_AGAIN,
+    )
+
+
+def _versions() -> Check:
+    """Wheels and jars that talk to each other must be of one version."""
+    try:
+        wrong = list(_mismatches(version("pyspark"), version("delta-spark"), JARS / "spark"))
+    except PackageNotFoundError as error:
+        wrong = [f"{error.name} is missing"]
+    return Check(
+        "wheels and jars match",
+        not wrong,
+        "; ".join(wrong) or f"Spark {version('pyspark')}, Delta {version('delta-spark')}",
+        "give pyproject.toml and conf/ivy.xml the same versions and run make setup",
+    )
+
+
+def _mismatches(spark: str, delta: str, jars: Path) -> Iterator[str]:
+    minor = spark.rpartition(".")[0]
+    for jar in (
+        f"spark-sql-kafka-0-10_2.13-{spark}.jar",
+        f"delta-spark_{minor}_2.13-{delta}.jar",
+        f"delta-storage-{delta}.jar",
+    ):
+        if not (jars / jar).exists():
+            yield f"{jar} is not in {jars}"
+
+
+# What runs
+
+
+def _ports(settings: Settings, runs: bool) -> Iterator[Check]:
+    if settings.embedded_kafka:
+        yield _port("broker", "127.0.0.1", settings.kafka_port, "MSM_KAFKA_PORT", runs)
+        yield _port("broker's controller", "127.0.0.1", settings.kafka_port + 1, "MSM_KAFKA_PORT", runs)
+    yield _port("website", settings.http_host, settings.http_port, "MSM_HTTP_PORT", runs)
+
+
+def _port(who: str, host: str, port: int, setting: str, runs: bool) -> Check:
+    name, taken = f"port of the {who}", is_taken(port, host)
+    if taken and not runs:
+        return Check(name, False, f"{port} is in use by something else", f"stop it, or set {setting} to a free port")
+    return Check(name, True, f"{port} is " + ("in use by this stack" if taken else "free"))
+
+
+def _cluster(settings: Settings, runs: bool) -> Iterator[Check]:
+    if settings.embedded_kafka and not runs:
+        yield Check("broker", True, "not running")
+        return
+    ready = is_ready(settings.bootstrap)
+    yield Check(
+        "broker",
+        ready,
+        f"{settings.bootstrap} {'answers' if ready else 'does not answer'}",
+        f"see {settings.log_dir / 'broker.log'}" if settings.embedded_kafka else "check MSM_KAFKA_BOOTSTRAP",
+    )
+    if ready:
+        yield _topics(lambda: differences(settings))
+
+
+def _topics(compare: Callable[[], Sequence[str]]) -> Check:
+    try:
+        wrong = compare()
+    except KafkaError as error:
+        wrong = [f"they cannot be read: {error}"]
+    return Check(
+        "topics", not wrong, "; ".join(wrong) or "as in the registry", "make topics right with .venv/bin/msm topics"
+    )
+
+
+# What was kept
+
+
+def _checkpoints(folder: Path) -> Iterator[Check]:
+    """One a query; none before the first start."""
+    kept = sorted(path for path in folder.glob("*") if path.is_dir())
+    if not kept:
+        yield Check("checkpoints", True, "none yet")
+    for path in kept:
+        wrong = _unreadable(path)
+        yield Check(f"checkpoint {path.name}", not wrong, wrong or _last_batch(path), REBUILD)
+
+
+def _unreadable(checkpoint: Path) -> str:
+    """What is wrong with it; empty where Spark could go on from it."""
+    try:
+        json.loads((checkpoint / "metadata").read_text())["id"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return "its file metadata is missing or damaged"
+    newest = max(_batches(checkpoint), default=None)
+    if newest is None:
+        return ""
+    try:
+        _parse_offsets((checkpoint / "offsets" / str(newest)).read_text())
+    except (OSError, ValueError):
+        return f"its file offsets/{newest} is damaged"
+    return ""
+
+
+def _parse_offsets(text: str) -> None:
+    """ValueError where it is not Spark's form: a version, then a line of JSON each for the batch and each source."""
+    head, *lines = text.splitlines()
+    if not re.fullmatch(r"v\d+", head) or len(lines) < 2:
+        raise ValueError("not an offset log")
+    for line in lines:
+        if line != "-":  # a source that gave nothing yet
+            json.loads(line)
+
+
+def _batches(checkpoint: Path) -> Iterable[int]:
+    return (int(path.name) for path in (checkpoint / "offsets").glob("*") if path.name.isdigit())
+
+
+def _last_batch(checkpoint: Path) -> str:
+    newest = max(_batches(checkpoint), default=None)
+    return "no batch yet" if newest is None else f"readable, batch {newest}"
+
+
+def show(found: Sequence[Check], console: Console | None = None) -> None:
+    """A table of all of it; below it, one line for each thing that is wrong."""
+    console = console or Console(highlight=False)
+    table = Table("", "what", "seen")
+    for check in found:
+        table.add_row("[green]ok[/green]" if check.ok else "[red]wrong[/red]", check.name, escape(check.said))
+    console.print(table)
+    for check in (check for check in found if not check.ok):
+        console.print(f"[red]{check.name}[/red]: {escape(check.fix)}", soft_wrap=True)
+
+
+def main(settings: Settings) -> int:
+    """Show all checks; 1 where something is wrong."""
+    found = checks(settings)
+    show(found)
+    return 0 if all(check.ok for check in found) else 1
