@@ -7,6 +7,7 @@ import { say } from "./toasts.js";
 
 const queues = new Map();
 const storedLikes = new Map();
+const latestLikes = new Map();
 
 /** One after the other for each post, so that a like and an unlike never overtake each other. */
 function inOrder(postId, work) {
@@ -38,21 +39,24 @@ async function confirm(stored, settle) {
   settle();
 }
 
-/** Likes the post, or takes the like back. */
+/** Likes the post, or takes the like back. Of quick clicks that wait for each other only the last is sent. */
 export async function setLiked(postId, likes, who = session.who) {
   const { memory } = who;
   const key = `${who.user} ${postId}`;
+  const click = Symbol(key);
   if (!storedLikes.has(key)) storedLikes.set(key, memory.likes(postId));
+  latestLikes.set(key, click);
   memory.setLiked(postId, likes);
   const settle = posts.expect(postId, "likes", likes ? 1 : -1);
-  const call = likes ? api.like : api.unlike;
+  const call = (token) => (likes ? api.like : api.unlike)(token, postId);
   try {
-    const stored = await inOrder(postId, () => withToken(who, (token) => call(token, postId)));
+    const stored = await inOrder(postId, () => latestLikes.get(key) === click && withToken(who, call));
+    if (!stored) return settle();
     storedLikes.set(key, likes);
     await confirm(stored, settle);
   } catch (error) {
-    memory.setLiked(postId, storedLikes.get(key));
     settle(false);
+    if (latestLikes.get(key) === click) memory.setLiked(postId, storedLikes.get(key));
     complain(likes ? "Not liked." : "Still liked.", error, () => setLiked(postId, likes, who));
   }
 }
@@ -100,7 +104,7 @@ export async function deletePost(post, onFailure, who = session.who) {
   } catch (error) {
     posts.restore(post);
     onFailure(post);
-    complain("The post is still there.", error, () => deletePost(posts.get(post.post_id) ?? post, onFailure, who));
+    complain("The post is still there.", error, () => deletePost(post, onFailure, who));
   }
 }
 

@@ -4,6 +4,9 @@ const PATIENCE_MS = 30_000;
 const CONFIRMATIONS = 3;
 
 let skew = 0;
+let isLeaving = false;
+addEventListener("pagehide", () => { isLeaving = true; });
+addEventListener("pageshow", () => { isLeaving = false; });
 
 /** The server's clock, near enough to tell ages by. */
 export const serverNow = () => Date.now() + skew;
@@ -21,7 +24,9 @@ async function send(method, path, { token, json, form, key } = {}) {
   if (token) headers.Authorization = `Bearer ${token}`;
   if (json) headers["Content-Type"] = "application/json";
   const body = json ? JSON.stringify(json) : form;
-  const response = await reach(path, { method, headers, body, signal: AbortSignal.timeout(PATIENCE_MS) });
+  const keepalive = method !== "GET" && !form; // a click right before one leaves still counts
+  const signal = AbortSignal.timeout(PATIENCE_MS);
+  const response = await reach(path, { method, headers, body, keepalive, signal });
   noteClock(response.headers.get("Date"));
   const answer = await response.json().catch(() => ({}));
   if (!response.ok) throw new ApiError(response.status, sentence(response.status, answer.detail));
@@ -32,6 +37,7 @@ async function reach(path, options) {
   try {
     return await fetch(path, options);
   } catch {
+    if (isLeaving) await new Promise(() => {}); // not a failure: nobody is there to be told
     throw new ApiError(0, "The server cannot be reached.");
   }
 }
@@ -53,7 +59,9 @@ const capitalised = (text) => `${text[0]?.toUpperCase() ?? ""}${text.slice(1).re
 const command = async (...request) => (await send(...request)).answer;
 
 /** A name for one intention: retried under the same key, it counts once. */
-export const newKey = () => Array.from(crypto.getRandomValues(new Uint32Array(4)), (part) => part.toString(36)).join("-");
+export function newKey() {
+  return Array.from(crypto.getRandomValues(new Uint32Array(4)), (part) => part.toString(36)).join("-");
+}
 
 const postPath = (postId) => `/posts/${encodeURIComponent(postId)}`;
 

@@ -65,6 +65,7 @@ export class Card {
     showCount(this.parts.likes, posts.count(this.postId, "likes"));
     showCount(this.parts.comments, posts.count(this.postId, "comments"));
     this.element.dataset.version = post.version;
+    this.element.setAttribute("aria-busy", posts.isBusy(this.postId));
     this.renderOwn(post, session.who);
     this.renderAge();
   }

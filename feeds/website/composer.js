@@ -93,7 +93,8 @@ export class Composer {
   }
 
   async #submit() {
-    const picture = { file: this.#picked, address: this.#typedAddress(), caption: this.#caption.value.trim(), key: this.#key };
+    const caption = this.#caption.value.trim();
+    const picture = { file: this.#picked, address: this.#typedAddress(), caption, key: this.#key };
     if (!session.who || this.#button.disabled) return;
     if (!picture.file && !picture.address) return this.#complain(this.#missing());
     this.#busy(true);

@@ -8,6 +8,7 @@ import { posts } from "./posts.js";
 const MOST_CARDS = 200;
 const MOST_WAITING = 200;
 const AT_TOP_PX = 140;
+const BAR_PX = 64;
 const HANDS_OFF_MS = 2_500;
 
 /** Newest first; equal moments by id, as the service orders them. */
@@ -137,7 +138,9 @@ export class Feed {
     const known = posts.get(post.post_id);
     if (known) return this.#update(known, post);
     if (posts.isGone(post.post_id)) return;
-    if (this.#waiting.has(post.post_id) || !this.#newest || isNewer(post, this.#newest)) return this.#wait(post);
+    if (this.#waiting.has(post.post_id) || !this.#newest || isNewer(post, this.#newest)) {
+      return this.#wait(post);
+    }
     const last = this.#entries.at(-1)?.key;
     const isInside = last && (isNewer(post, last) || this.#atEnd);
     if (isInside && !this.#cutAbove) this.#keepingPlace(() => this.#insert(post));
@@ -223,7 +226,10 @@ export class Feed {
       posts.put(post);
       return null;
     }
-    const card = new Card(post, { onLeave: (left) => this.#drop(left.postId), onReturn: (back) => this.add(back) });
+    const card = new Card(post, {
+      onLeave: (left) => this.#drop(left.postId),
+      onReturn: (back) => this.add(back),
+    });
     const at = this.#placeOf(post);
     this.#entries.splice(at, 0, { key: keyOf(posts.get(post.post_id)), card });
     const next = this.#entries[at + 1]?.card.element ?? null;
@@ -269,7 +275,8 @@ export class Feed {
 
   /** Changes the list without moving what is being looked at. */
   #keepingPlace(change) {
-    const anchor = this.#entries.find(({ card }) => card.element.getBoundingClientRect().bottom > 80)?.card.element;
+    const isSeen = ({ card }) => card.element.getBoundingClientRect().bottom > BAR_PX;
+    const anchor = this.#entries.find(isSeen)?.card.element;
     const before = anchor?.getBoundingClientRect().top;
     change();
     if (anchor?.isConnected && scrollY > AT_TOP_PX) scrollBy(0, anchor.getBoundingClientRect().top - before);

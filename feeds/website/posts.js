@@ -19,6 +19,10 @@ class Expected {
     this.#open -= 1;
   }
 
+  get isOpen() {
+    return this.#open > 0;
+  }
+
   shown(actual) {
     if (this.#open === 0) return actual;
     return Math.max(0, this.#rising ? Math.max(actual, this.#target) : Math.min(actual, this.#target));
@@ -80,6 +84,11 @@ class Posts {
   count(postId, kind) {
     const actual = this.#posts.get(postId)?.[kind] ?? 0;
     return this.#expected.get(`${kind} ${postId}`)?.shown(actual) ?? actual;
+  }
+
+  /** Whether something of the viewer's is not confirmed yet. */
+  isBusy(postId) {
+    return ["likes", "comments"].some((kind) => this.#expected.get(`${kind} ${postId}`)?.isOpen);
   }
 
   /** Shows a change of a count at once; the function that is returned ends that, `false` takes it back. */

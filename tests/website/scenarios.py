@@ -62,6 +62,11 @@ def shows(card: Locator, *, likes: int | None = None, comments: int | None = Non
             expect(card.get_by_test_id(name)).to_have_text(str(count))
 
 
+def is_confirmed(card: Locator) -> None:
+    """Waits until the feed has what was done to the card here."""
+    expect(card).to_have_attribute("aria-busy", "false")
+
+
 def add_comment(card: Locator, text: str) -> None:
     card.get_by_test_id("comment-text").fill(text)
     card.get_by_test_id("comment-send").click()
@@ -119,6 +124,7 @@ def quick_clicks_end_at_the_last_one(tabs: Tabs, base_url: str) -> None:
     for _ in range(5):
         card.get_by_test_id("like").click()
     shows(card, likes=1)
+    is_confirmed(card)
     page.reload()
     shows(card, likes=1)
     expect(card.get_by_test_id("like")).to_have_attribute("aria-pressed", "true")
@@ -148,6 +154,7 @@ def own_comments_and_likes_are_still_there_after_a_reload(tabs: Tabs, base_url: 
     add_comment(card, text)
     expect(card.get_by_test_id("delete-comment")).to_be_visible()
     shows(card, likes=1, comments=1)
+    is_confirmed(card)
     page.reload()
     expect(page.get_by_test_id("user")).to_have_value("margaret")
     shows(card, likes=1, comments=1)
