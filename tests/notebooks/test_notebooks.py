@@ -5,21 +5,16 @@ from pathlib import Path
 import jupytext
 import nbformat
 import pytest
-from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 from nbformat import NotebookNode
 
-NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
-NAMES = sorted(path.stem for path in NOTEBOOKS.glob("*.py"))
+from notebooks.run import HERE, NAMES, run
 
 
-def run(name: str, data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> NotebookNode:
-    """The notebook after it ran, as Jupyter would run it, in its own folder."""
+def run_on(data_dir: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> NotebookNode:
     monkeypatch.setenv("MSM_DATA_DIR", str(data_dir))
     monkeypatch.setenv("PYTHONWARNINGS", "error::DeprecationWarning:__main__")
-    notebook = jupytext.read(NOTEBOOKS / f"{name}.py")
-    client = NotebookClient(notebook, timeout=120, resources={"metadata": {"path": str(NOTEBOOKS)}})
-    return client.execute()
+    return run(name)
 
 
 def outputs(notebook: NotebookNode) -> list[NotebookNode]:
@@ -42,7 +37,7 @@ def plots(notebook: NotebookNode) -> int:
 def test_the_lake_is_explored_and_one_post_counted_by_hand_agrees_with_the_job(
     data_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    notebook = run("explore_the_lake", data_dir, monkeypatch)
+    notebook = run_on(data_dir, "explore_the_lake", monkeypatch)
     by_hand, counted = said(notebook).partition("; ")[2].split(" likes by hand, ")
     assert int(by_hand) == int(counted.split()[0]) > 0
     assert plots(notebook) == 3
@@ -51,7 +46,7 @@ def test_the_lake_is_explored_and_one_post_counted_by_hand_agrees_with_the_job(
 
 @pytest.mark.spark
 def test_the_published_ranking_is_found_again_in_the_panes(data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    notebook = run("trending", data_dir, monkeypatch)
+    notebook = run_on(data_dir, "trending", monkeypatch)
     assert "100% of the published places are the same" in said(notebook)
     assert plots(notebook) == 4
     assert complaints(notebook) == ""
@@ -60,14 +55,18 @@ def test_the_published_ranking_is_found_again_in_the_panes(data_dir: Path, monke
 @pytest.mark.parametrize("name", NAMES)
 def test_a_notebook_without_a_lake_says_what_to_do(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(CellExecutionError, match="run `make demo`, or set MSM_DATA_DIR"):
-        run(name, tmp_path, monkeypatch)
+        run_on(tmp_path, name, monkeypatch)
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_notebook_is_the_same_as_its_text_form_and_carries_no_outputs(name: str) -> None:
-    text = jupytext.read(NOTEBOOKS / f"{name}.py")
-    paired = nbformat.read(NOTEBOOKS / f"{name}.ipynb", as_version=4)
+    text = jupytext.read(HERE / f"{name}.py")
+    paired = nbformat.read(HERE / f"{name}.ipynb", as_version=4)
     assert [(cell.cell_type, cell.source) for cell in paired.cells] == [
         (cell.cell_type, cell.source) for cell in text.cells
     ], f"run: jupytext --sync notebooks/{name}.py"
     assert outputs(paired) == []
+
+
+def test_every_notebook_is_among_those_that_run() -> None:
+    assert {path.stem for path in HERE.glob("*.ipynb")} == set(NAMES)
