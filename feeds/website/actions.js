@@ -27,10 +27,11 @@ async function withToken(who, call) {
   }
 }
 
-function complain(what, error, retry) {
+function complain(what, error, retry = null) {
   if (error.status === 401) return say("Your session has ended. Sign in again.", { error: true });
-  const canRetry = error.status === 0 || error.status >= 500 || error.status === 429;
-  say(`${what} ${error.message}`, { error: true, action: canRetry ? { label: "Retry", run: retry } : null });
+  const mayPass = error.status === 0 || error.status >= 500 || error.status === 429;
+  const action = mayPass && retry ? { label: "Retry", run: retry } : null;
+  say(`${what} ${error.message}`, { error: true, action });
 }
 
 async function confirm(stored, settle) {
@@ -56,13 +57,14 @@ export async function setLiked(postId, likes, who = session.who) {
     await confirm(stored, settle);
   } catch (error) {
     settle(false);
-    if (latestLikes.get(key) === click) memory.setLiked(postId, storedLikes.get(key));
+    if (latestLikes.get(key) !== click) return;
+    memory.setLiked(postId, storedLikes.get(key));
     complain(likes ? "Not liked." : "Still liked.", error, () => setLiked(postId, likes, who));
   }
 }
 
-/** Comments; true once it is stored. */
-export async function comment(postId, text, who = session.who, key = api.newKey()) {
+/** Comments; true once it is stored. Tried again under the same key, it counts once. */
+export async function comment(postId, text, key, who = session.who) {
   const draft = { id: null, text };
   who.memory.addDraft(postId, draft);
   const settle = posts.expect(postId, "comments", 1);
@@ -73,7 +75,7 @@ export async function comment(postId, text, who = session.who, key = api.newKey(
     return true;
   } catch (error) {
     settle(false);
-    complain("Not sent.", error, () => comment(postId, text, who, key));
+    complain("Not sent.", error);
     return false;
   } finally {
     who.memory.removeDraft(postId, draft);

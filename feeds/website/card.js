@@ -1,7 +1,7 @@
 // One post as it is shown. Cards are made once and then only changed where something differs.
 
 import { comment, deleteComment, deletePost, setLiked } from "./actions.js";
-import { serverNow } from "./api.js";
+import { newKey, serverNow } from "./api.js";
 import { age, animate, byId, fromTemplate, showAvatar, showCount, showPicture } from "./dom.js";
 import { posts } from "./posts.js";
 import { session } from "./session.js";
@@ -21,6 +21,7 @@ export class Card {
     this.element.dataset.postId = post.post_id;
     this.parts = partsOf(this.element);
     this.shownComments = null;
+    this.unsent = {}; // {words, key} of a comment that failed
     posts.put(post);
     posts.watch(this.postId, this);
     this.fill(post);
@@ -132,10 +133,10 @@ export class Card {
     if (!words || !session.who) return;
     text.value = "";
     this.renderSend();
-    if (!(await comment(this.postId, words)) && text.value === "") {
-      text.value = words;
-      this.renderSend();
-    }
+    const key = words === this.unsent.words ? this.unsent.key : newKey();
+    this.unsent = (await comment(this.postId, words, key)) ? {} : { words, key };
+    if (this.unsent.words && text.value === "") text.value = words;
+    this.renderSend();
   }
 
   askToDelete() {

@@ -3,13 +3,11 @@
 import { getFeed } from "./api.js";
 import { Card } from "./card.js";
 import { byId, fromTemplate, onceAFrame } from "./dom.js";
+import { isAtTop, Newcomers } from "./newcomers.js";
 import { posts } from "./posts.js";
 
 const MOST_CARDS = 200;
-const MOST_WAITING = 200;
-const AT_TOP_PX = 140;
 const BAR_PX = 64;
-const HANDS_OFF_MS = 2_500;
 
 /** Newest first; equal moments by id, as the service orders them. */
 function isNewer(one, other) {
@@ -21,19 +19,16 @@ const keyOf = (post) => ({ created_at: post.created_at, post_id: post.post_id })
 
 export class Feed {
   #list = byId("posts");
-  #pill = byId("pill");
   #more = byId("more");
   #entries = []; // {key, card}, newest first
   #newest = null; // key of the newest post that was ever seen, shown or waiting
-  #waiting = new Map(); // new posts that are not shown yet
+  #newcomers = new Newcomers(this.#list, () => this.#greet());
   #changed = new Map(); // what the stream brought since the last frame
   #cursor = null;
   #atEnd = false;
   #cutAbove = false;
-  #busyUntil = 0;
   #loading = null;
   #retryMs = 1_000;
-  #timer = 0;
   #nearEnd = new IntersectionObserver((entries) => entries.at(-1).isIntersecting && this.more(), {
     rootMargin: "900px",
   });
@@ -42,15 +37,7 @@ export class Feed {
   /** `onLoaded` gets the id from which the stream goes on. */
   constructor(onLoaded) {
     this.onLoaded = onLoaded;
-    this.#pill.onclick = async () => {
-      await this.toTop();
-      this.#entries[0]?.card.element.focus({ preventScroll: true });
-    };
     this.#more.querySelector("button").onclick = () => this.more();
-    const busy = () => { this.#busyUntil = performance.now() + HANDS_OFF_MS; };
-    for (const kind of ["pointermove", "pointerdown", "keydown"]) {
-      this.#list.addEventListener(kind, busy, { passive: true });
-    }
     addEventListener("scroll", onceAFrame(() => this.#letIn()), { passive: true });
   }
 
@@ -123,7 +110,7 @@ export class Feed {
   /** Somebody deleted a post. */
   leave(postId) {
     this.#changed.delete(postId);
-    this.#waiting.delete(postId);
+    this.#newcomers.remove(postId);
     posts.remove(postId);
     this.#showPill();
   }
@@ -138,7 +125,7 @@ export class Feed {
     const known = posts.get(post.post_id);
     if (known) return this.#update(known, post);
     if (posts.isGone(post.post_id)) return;
-    if (this.#waiting.has(post.post_id) || !this.#newest || isNewer(post, this.#newest)) {
+    if (this.#newcomers.has(post.post_id) || !this.#newest || isNewer(post, this.#newest)) {
       return this.#wait(post);
     }
     const last = this.#entries.at(-1)?.key;
@@ -163,49 +150,35 @@ export class Feed {
   }
 
   #wait(post) {
-    const before = this.#waiting.get(post.post_id);
-    if (!before || post.version > before.version) this.#waiting.set(post.post_id, post);
     this.#noteNewest(post);
-    if (this.#waiting.size > MOST_WAITING) {
-      this.#waiting.delete(this.#waiting.keys().next().value);
-      this.#cutAbove = true; // there is a hole now: to the top means loading anew
-    }
+    this.#cutAbove ||= !this.#newcomers.add(post); // now there is a hole: to the top means loading anew
   }
 
-  /** New posts come in by themselves while one is at the top and is not about to click something. */
   #letIn() {
-    const isWanted = this.#waiting.size && !this.#cutAbove && scrollY < AT_TOP_PX;
-    clearTimeout(this.#timer);
-    if (isWanted && !this.#isBusy()) this.#showWaiting();
-    else if (isWanted) this.#timer = setTimeout(this.#takeIn, 500);
+    if (!this.#cutAbove) this.#newcomers.whenQuiet(() => this.#showNewcomers());
     this.#showPill();
   }
 
-  #isBusy() {
-    const field = document.activeElement;
-    const isWriting = this.#list.contains(field) && Boolean(field.value);
-    return isWriting || performance.now() < this.#busyUntil;
-  }
-
-  #showWaiting() {
-    for (const post of this.#waiting.values()) this.#insert(post)?.element.classList.add("fresh");
-    this.#waiting.clear();
+  #showNewcomers() {
+    for (const post of this.#newcomers.takeAll()) this.#insert(post)?.element.classList.add("fresh");
     this.#trimBelow();
+    this.#showPill();
   }
 
   #showPill() {
-    const count = this.#waiting.size;
-    const label = count === 0 ? "Newest posts" : count === 1 ? "1 new post" : `${count} new posts`;
-    this.#pill.hidden = count === 0 && !this.#cutAbove;
-    this.#pill.querySelector("span").textContent = label;
+    this.#newcomers.showPill(this.#cutAbove);
+  }
+
+  async #greet() {
+    await this.toTop();
+    this.#entries[0]?.card.element.focus({ preventScroll: true });
   }
 
   /** To the newest posts, those that wait included. */
   async toTop() {
     scrollTo({ top: 0 });
     if (this.#cutAbove) return void (await this.load());
-    this.#showWaiting();
-    this.#showPill();
+    this.#showNewcomers();
   }
 
   /** The viewer's own new post, or one whose deletion failed. */
@@ -220,7 +193,7 @@ export class Feed {
 
   #insert(post) {
     this.#noteNewest(post);
-    this.#waiting.delete(post.post_id);
+    this.#newcomers.remove(post.post_id);
     if (posts.isGone(post.post_id)) return null;
     if (this.#entries.some(({ card }) => card.postId === post.post_id)) {
       posts.put(post);
@@ -279,14 +252,14 @@ export class Feed {
     const anchor = this.#entries.find(isSeen)?.card.element;
     const before = anchor?.getBoundingClientRect().top;
     change();
-    if (anchor?.isConnected && scrollY > AT_TOP_PX) scrollBy(0, anchor.getBoundingClientRect().top - before);
+    if (anchor?.isConnected && !isAtTop()) scrollBy(0, anchor.getBoundingClientRect().top - before);
   }
 
   #clear() {
     for (const { card } of this.#entries) card.dispose();
     this.#list.replaceChildren();
     this.#entries = [];
-    this.#waiting.clear();
+    this.#newcomers.takeAll();
     this.#changed.clear();
     this.#newest = null;
     this.#cutAbove = false;

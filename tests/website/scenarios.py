@@ -265,6 +265,10 @@ def a_comment_that_failed_is_not_lost(tabs: Tabs, base_url: str) -> None:
     expect(page.get_by_text("Not sent.")).to_be_visible()
     shows(card, comments=0)
     expect(card.get_by_test_id("comment-text")).to_have_value("Do not lose this")
+    page.unroute("**/comments")
+    card.get_by_test_id("comment-send").click()
+    shows(card, comments=1)
+    expect(card.get_by_test_id("comment-text")).to_have_value("")
 
 
 def a_post_whose_deletion_failed_comes_back(tabs: Tabs, base_url: str) -> None:

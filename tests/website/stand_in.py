@@ -23,7 +23,8 @@ from producers.pictures import CONTENT_TYPES, NAME, clean_picture, keep_picture
 from runtime.web import WEBSITE, Website, demo
 from service.app import Service, build_app, serve
 from service.auth import CurrentUser
-from tests.website.world import Refused, World, picture_bytes
+from tests.website.landscapes import picture_bytes
+from tests.website.world import Refused, World
 
 router = APIRouter()
 RANK_EVERY_SECONDS = 1.0
