@@ -1,6 +1,7 @@
 """Server-sent events to many clients: serialised once, bounded for each, and nobody is waited for."""
 
 import asyncio
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -19,6 +20,10 @@ PENDING_MAX = 1_000
 PAUSE_SECONDS = 0.05
 """At most so often is something sent; what changed several times in between is sent once."""
 RESET_PAUSE_SECONDS = 1.0
+REST = 3.0
+"""Pause at least so many times what sending took: many clients get fewer, fuller chunks."""
+SLICE = 25
+"""Clients that are sent to at a stretch."""
 KEEPALIVE_SECONDS = 15.0
 
 
@@ -77,26 +82,29 @@ class Broadcaster:
             try:
                 await asyncio.wait_for(self._wake.wait(), KEEPALIVE_SECONDS)
             except asyncio.TimeoutError:
-                self._offer_all([], KEEPALIVE_COMMENT)
+                await self._offer_all([], KEEPALIVE_COMMENT)
                 continue
             while not self._ready():
                 await asyncio.sleep(PAUSE_SECONDS)
-            await asyncio.sleep(self._flush())
+            await asyncio.sleep(await self._flush())
 
-    def _flush(self) -> float:
+    async def _flush(self) -> float:
         """Send what is pending; how long to pause after it."""
         self._wake.clear()
         if self._must_reset:
             self._must_reset = False
-            self._offer_all([], self._reset().wire)
+            await self._offer_all([], self._reset().wire)
             return RESET_PAUSE_SECONDS
         events, self._pending = list(self._pending.values()), {}
-        self._offer_all(events, b"".join(one.wire for one in events))
-        return PAUSE_SECONDS
+        began = time.monotonic()
+        await self._offer_all(events, b"".join(one.wire for one in events))
+        return max(PAUSE_SECONDS, REST * (time.monotonic() - began))
 
-    def _offer_all(self, events: Sequence[Event], wire: bytes) -> None:
+    async def _offer_all(self, events: Sequence[Event], wire: bytes) -> None:
         oldest = min((one.seq for one in events), default=0)
-        for client in list(self._clients):
+        for number, client in enumerate(list(self._clients), 1):
+            if number % SLICE == 0:
+                await asyncio.sleep(0)  # lets these be sent, and requests be answered
             chunk = wire
             if events and oldest <= client.since:  # it was opened with some of these
                 chunk = b"".join(one.wire for one in events if one.seq > client.since)

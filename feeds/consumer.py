@@ -19,6 +19,8 @@ log = structlog.get_logger()
 Apply = Callable[[Sequence[Record], Offsets], None]
 
 POLL_MS = 200
+PACE_SECONDS = 0.02
+"""Pause after a batch, so that a steady stream makes few transactions instead of one a record."""
 LOOK_SECONDS = 1.0
 BROKER_MS = 3_000
 BATCH = 5_000
@@ -151,7 +153,9 @@ class FeedConsumer:
         offsets = {(place.topic, place.partition): batch[-1].offset + 1 for place, batch in polled.items() if batch}
         self._apply(records, offsets)
         self._newest_ms = max(record.arrived_ms for record in records)
-        if not self.caught_up:
+        if self.caught_up:
+            self._stop.wait(PACE_SECONDS)
+        else:
             self.as_of = self._newest_ms / 1000
 
     def _look(self, consumer: KafkaConsumer, admin: KafkaAdminClient) -> None:

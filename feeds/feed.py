@@ -1,6 +1,7 @@
 """What both feeds are: a view, a consumer that keeps it, a broadcaster and requests that wait."""
 
 import asyncio
+import sys
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Generic, TypeVar
@@ -13,6 +14,9 @@ from feeds.records import Record, UnusableError
 from feeds.stopping import on_stop_signal
 from feeds.view import Offsets, View
 from feeds.waiting import Waiters
+
+SWITCH_SECONDS = 0.001
+"""How long the consumer's thread may hold up requests at a time; Python's own 5 ms add up."""
 
 ViewT = TypeVar("ViewT", bound=View)
 ChangeT = TypeVar("ChangeT")
@@ -53,6 +57,7 @@ class Feed(Generic[ViewT]):
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Consume and broadcast for as long as the block lasts; streams end as soon as the server stops."""
+        sys.setswitchinterval(SWITCH_SECONDS)
         broadcasting = asyncio.create_task(self.broadcaster.run())
         self.consumer.start()
         try:

@@ -39,13 +39,11 @@ class RankingStore(View):
 
     def body(self, topic: str) -> str | None:
         """The newest ranking as JSON; None when there has been none yet."""
-        with self.reading() as db:
-            row = db.execute("select body from rankings where topic = ?", (topic,)).fetchone()
-            return row[0] if row else None
+        row = self.one("select body from rankings where topic = ?", topic)
+        return row[0] if row else None
 
     def seen(self, topic: str) -> RankingSeen:
         """What had been read when the newest ranking was made."""
-        with self.reading() as db:
-            row = db.execute("select seen from rankings where topic = ?", (topic,)).fetchone()
-            seen: RankingSeen = json.loads(row[0]) if row else {}
-            return seen
+        row = self.one("select seen from rankings where topic = ?", topic)
+        seen: RankingSeen = json.loads(row[0]) if row else {}
+        return seen

@@ -17,6 +17,15 @@ AFTER_ALL = ("~", "")
 """A cursor that sorts after every time."""
 
 
+_STREAM_ID = "(select value from meta where name = 'epoch') || '-' || (select value from meta where name = 'seq')"
+_PAGE = f"""
+select {_STREAM_ID}, json_group_array(json_array(created_at, post_id, body)) from (
+  select created_at, post_id, body from posts
+  where removed_at is null and (created_at, post_id) < (?, ?)
+  order by created_at desc, post_id desc limit ?)
+"""
+
+
 @dataclass(frozen=True)
 class Known:
     """What the view knows of a post, living or removed."""
@@ -108,6 +117,10 @@ class PostStore(View):
         seen = json.dumps(known.seen, separators=(",", ":"))
         return update.post_id, created_at, known.version, update.body or "", seen, update.seq, removed_at
 
+    def touch(self) -> None:
+        super().touch()
+        self.purge()
+
     def purge(self) -> int:
         """Forget posts that were removed longer ago than any record of them may be written again."""
         before = self._clock() - TOMBSTONES_KEPT_SECONDS
@@ -118,36 +131,31 @@ class PostStore(View):
             return db.execute("delete from posts where removed_at < ?", (before,)).rowcount
 
     def stream_id(self) -> str:
-        with self.reading() as db:
-            return _stream_id(db)
+        row = self.one(f"select {_STREAM_ID}")
+        return str(row[0]) if row else ""
 
     def page(self, limit: int, before: tuple[str, str] | None) -> Page:
         """The newest posts, or those that come after the post that `before` names."""
-        with self.reading() as db:
-            rows = db.execute(
-                "select body, created_at, post_id from posts where removed_at is null "
-                "and (created_at, post_id) < (?, ?) order by created_at desc, post_id desc limit ?",
-                (*(before or AFTER_ALL), limit + 1),
-            ).fetchall()
-            last = rows[limit - 1][1:] if len(rows) > limit else None
-            return Page([row[0] for row in rows[:limit]], last, _stream_id(db))
+        row = self.one(_PAGE, *(before or AFTER_ALL), limit + 1)
+        stream_id, found = row or ("", "[]")
+        posts: list[tuple[str, str, str]] = json.loads(found)
+        last = (posts[limit - 1][0], posts[limit - 1][1]) if len(posts) > limit else None
+        return Page([body for _, _, body in posts[:limit]], last, stream_id)
 
     def body(self, post_id: str) -> str | None:
         """A living post as JSON."""
-        with self.reading() as db:
-            row = db.execute("select body from posts where post_id = ? and removed_at is null", (post_id,)).fetchone()
-            return row[0] if row else None
+        row = self.one("select body from posts where post_id = ? and removed_at is null", post_id)
+        return row[0] if row else None
 
     def seen(self, post_id: str) -> PostSeen:
         """What went into a post, living or removed."""
-        with self.reading() as db:
-            known = _known(db, {post_id}).get(post_id)
-            return known.seen if known else {}
+        row = self.one("select seen from posts where post_id = ?", post_id)
+        return _read_seen(row[0]) if row else {}
 
     def missed(self, stream_id: str) -> tuple[list[Update] | None, str]:
         """What changed since, newest state of each post, and the id after it; None: reload the feed."""
         with self.reading() as db:
-            current = _stream_id(db)
+            current: str = db.execute(f"select {_STREAM_ID}").fetchone()[0]
             epoch, _, seq = stream_id.partition("-")
             if epoch != get(db, "epoch") or not seq.isdecimal() or len(seq) > 18:
                 return None, current
@@ -167,18 +175,15 @@ def _known(db: sqlite3.Connection, post_ids: set[str]) -> dict[str, Known]:
         "where post_id in (select value from json_each(?))",
         (json.dumps(list(post_ids)),),
     )
-    return {
-        post_id: Known(version, {topic: (p, o) for topic, (p, o) in json.loads(seen).items()}, bool(removed))
-        for post_id, version, seen, removed in rows
-    }
+    return {post_id: Known(version, _read_seen(seen), bool(removed)) for post_id, version, seen, removed in rows}
+
+
+def _read_seen(text: str) -> PostSeen:
+    return {topic: (partition, offset) for topic, (partition, offset) in json.loads(text).items()}
 
 
 def _body(post: PostWithCounts | None) -> str | None:
     return None if post is None else post.model_dump_json()
-
-
-def _stream_id(db: sqlite3.Connection) -> str:
-    return f"{get(db, 'epoch')}-{get(db, 'seq')}"
 
 
 def _purged(db: sqlite3.Connection) -> int:

@@ -13,7 +13,7 @@ import zlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import structlog
 
@@ -118,6 +118,15 @@ class View:
         with self._transaction(self._reader(), "begin", "rollback") as db:
             yield db
 
+    def one(self, query: str, *values: object) -> tuple[Any, ...] | None:
+        """The row of a query, in one step: each step lets other threads run before it comes back."""
+        try:
+            row: tuple[Any, ...] | None = self._reader().execute(query, values).fetchone()
+            return row
+        except sqlite3.DatabaseError as error:
+            self._note(error)
+            raise
+
     @contextmanager
     def _transaction(self, db: sqlite3.Connection, begin: str, end: str) -> Iterator[sqlite3.Connection]:
         try:
@@ -125,11 +134,14 @@ class View:
             yield db
             db.execute(end)
         except BaseException as error:
-            if type(error) is sqlite3.DatabaseError:  # its subclasses are passing troubles: locks, a full disk
-                self._damage = f"it is corrupt: {error}"
+            self._note(error)
             if db.in_transaction:
                 db.execute("rollback")
             raise
+
+    def _note(self, error: BaseException) -> None:
+        if type(error) is sqlite3.DatabaseError:  # its subclasses are passing troubles: locks, a full disk
+            self._damage = f"it is corrupt: {error}"
 
     def close(self) -> None:
         for connection in (self._writer, *self._opened):

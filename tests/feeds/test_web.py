@@ -1,0 +1,81 @@
+"""The whole web process: website, demo, and an end that does not wait for open streams."""
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx2
+import jwt
+
+from tests.feeds.serving import event_stream, free_ports, wait_for
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+SECRET = "a secret that only this test knows"  # noqa: S105
+
+
+@contextmanager
+def web(data_dir: Path, **settings: str) -> Iterator[tuple[subprocess.Popen[bytes], httpx2.Client]]:
+    """The process, with no broker to be found."""
+    port = free_ports(1)
+    environment = {
+        **os.environ,
+        "MSM_DATA_DIR": str(data_dir),
+        "MSM_KAFKA_BOOTSTRAP": "127.0.0.1:1",
+        "MSM_HTTP_PORT": str(port),
+        "MSM_AUTH_SECRET": SECRET,
+        **settings,
+    }
+    process = subprocess.Popen([sys.executable, "-m", "runtime.web"], cwd=REPOSITORY, env=environment)
+    try:
+        with httpx2.Client(base_url=f"http://127.0.0.1:{port}", trust_env=False, timeout=20) as client:
+            wait_for(lambda: answers(client) or process.poll() is not None)
+            yield process, client
+    finally:
+        process.terminate()
+        process.wait(20)
+
+
+def answers(client: httpx2.Client) -> bool:
+    try:
+        return client.get("/metrics").status_code == 200
+    except httpx2.ConnectError:
+        return False
+
+
+def test_the_demo_lets_one_pick_a_user_to_be(tmp_path: Path) -> None:
+    with web(tmp_path, MSM_DEMO="true") as (_, client):
+        assert "grace" in client.get("/demo").json()["users"]
+        token = client.post("/demo/token", json={"user_id": "grace"}).json()["token"]
+        assert jwt.decode(token, SECRET, algorithms=["HS256"], audience="mysocialmedia")["sub"] == "grace"
+        assert client.post("/demo/token", json={"user_id": "no identifier"}).status_code == 422
+
+
+def test_without_the_demo_nobody_gets_a_token(tmp_path: Path) -> None:
+    with web(tmp_path, MSM_DEMO="false") as (_, client):
+        assert client.get("/demo").status_code == 404
+        assert client.post("/demo/token", json={"user_id": "grace"}).status_code in (404, 405)
+
+
+def test_the_page_runs_no_script_but_its_own(tmp_path: Path) -> None:
+    with web(tmp_path) as (_, client):
+        page = client.get("/")
+        assert page.status_code == 200
+        assert "script-src 'self';" in page.headers["Content-Security-Policy"]
+        assert client.get("/../refresh_feed.py").status_code == 404
+        assert client.get("/%2e%2e/refresh_feed.py").status_code == 404
+
+
+def test_open_streams_end_when_the_server_is_told_to_stop(tmp_path: Path) -> None:
+    with web(tmp_path) as (process, client):
+        url = str(client.base_url).rstrip("/")
+        with event_stream(f"{url}/feed/stream") as feed, event_stream(f"{url}/trending/stream") as rankings:
+            next(feed), next(rankings)
+            told = time.monotonic()
+            process.terminate()
+            list(feed), list(rankings)
+            process.wait(20)
+        assert time.monotonic() - told < 2
