@@ -50,3 +50,11 @@ def test_links_lead_somewhere(page: Path) -> None:
 
 def test_the_readme_fits_on_a_few_screens() -> None:
     assert len((ROOT / "README.md").read_text().splitlines()) <= 150
+
+
+def test_every_make_target_that_is_named_exists() -> None:
+    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    named = {
+        name for page in PAGES for name in re.findall(r"(?:`|^ {4}|=\S+ )make ([a-z]+)", page.read_text(), re.MULTILINE)
+    }
+    assert named <= targets
