@@ -36,7 +36,8 @@ class BulkWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.flush()
+        if kind is None:
+            self.flush()
 
     def _send(self, record: Record) -> None:
         while True:

@@ -130,11 +130,11 @@ class Publisher:
         return Token(topic=fact.topic, partition=stored.partition, offset=stored.offset, post_id=fact.post_id)
 
     def close(self) -> None:
-        """Deliver what was sent, within the deadline, and stop."""
-        self._closing.set()
+        """Deliver what was sent, within the deadline, and stop. A connection under way ends by itself."""
+        with self._lock:
+            self._closing.set()
+            producer, self._producer = self._producer, None
         self._wanted.set()
-        self._connector.join()
-        producer, self._producer = self._producer, None
         if producer is not None:
             _close(producer, self._deadline)
 
@@ -183,9 +183,13 @@ class Publisher:
             _close(producer, 1.0)
             self._closing.wait(0.5)
             return
-        self._producer = producer
-        self._ready.set()
-        _log.info("connected to Kafka", bootstrap=self._bootstrap)
+        with self._lock:
+            if not self._closing.is_set():
+                self._producer = producer
+                self._ready.set()
+                _log.info("connected to Kafka", bootstrap=self._bootstrap)
+                return
+        _close(producer, 1.0)
 
 
 def _producer(bootstrap: str) -> KafkaProducer:

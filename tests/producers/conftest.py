@@ -8,7 +8,6 @@ from fastapi.testclient import TestClient
 from one_broker import OneBroker
 
 from conf.settings import Settings
-from contract.facts import FACT_TOPICS
 from producers import comments, likes, posting
 from service.app import build_app
 from service.auth import issue_token
@@ -30,11 +29,10 @@ def lonely(away: Settings) -> Iterator[TestClient]:
         yield client
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OneBroker]:
     with OneBroker(tmp_path_factory.mktemp("kafka")) as broker:
-        broker.start().create_topics(*FACT_TOPICS)
-        yield broker
+        yield broker.start()
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -28,8 +29,7 @@ def likes_publisher(bootstrap: str, deadline: float = 10.0) -> Publisher:
 @pytest.fixture
 def restartable(tmp_path: Path) -> Iterator[OneBroker]:
     with OneBroker(tmp_path) as broker:
-        broker.start().create_topics("likes")
-        yield broker
+        yield broker.start()
 
 
 def test_the_answer_names_where_the_fact_is(broker: OneBroker) -> None:
@@ -77,12 +77,10 @@ def test_a_short_outage_only_delays_the_answer(restartable: OneBroker) -> None:
     asyncio.run(publisher.publish(like("first")))
     restartable.kill()
 
-    async def meanwhile() -> None:
-        waiting = asyncio.create_task(publisher.publish(like("waiting")))
-        await asyncio.to_thread(restartable.start)
-        await waiting
-
-    asyncio.run(meanwhile())
+    with ThreadPoolExecutor() as meanwhile:
+        answer = meanwhile.submit(asyncio.run, publisher.publish(like("waiting")))
+        restartable.start()
+        assert answer.result().topic == "likes"
     publisher.close()
     assert sorted(restartable.values("likes").values()) == [1, 1]
 
@@ -115,13 +113,13 @@ def test_a_killed_broker_neither_loses_nor_doubles_what_it_acknowledged(restarta
 def test_bulk_writing_goes_on_over_a_restart(restartable: OneBroker) -> None:
     publisher = likes_publisher(restartable.bootstrap, deadline=2)
     records = [Record.of(like(f"u{number}")) for number in range(3_000)]
-    with BulkWriter(publisher, in_flight=500) as writer:
-        for number, record in enumerate(records):
-            if number == 1_500:
-                restartable.kill()
-            if number == 1_600:
-                restartable.start()
+    with ThreadPoolExecutor() as meanwhile, BulkWriter(publisher, in_flight=500) as writer:
+        for record in records[:1_500]:
             writer.write(record)
+        restartable.kill()
+        rest = meanwhile.submit(lambda: [writer.write(record) for record in records[1_500:]])
+        restartable.start()
+        rest.result()
     publisher.close()
     assert writer.acknowledged == len(records)
     assert restartable.values("likes").keys() == {record.value for record in records}

@@ -8,7 +8,6 @@ from fastapi.testclient import TestClient
 from one_broker import OneBroker
 
 from conf.settings import Settings
-from contract.facts import FACT_TOPICS
 from producers import likes
 from producers.ownership import Ownership
 from service.app import build_app
@@ -37,7 +36,7 @@ def test_a_service_recovers_when_its_broker_comes_without_a_restart(away: Settin
         app = build_app([likes.SERVICE], away.model_copy(update={"kafka_bootstrap": broker.bootstrap}))
         with TestClient(app) as client:
             assert client.put("/posts/p1/like", headers=by("early")).status_code == 503
-            broker.start().create_topics(*FACT_TOPICS)
+            broker.start()
             app.state.publisher.wait_until_ready(30)
             assert client.put("/posts/p1/like", headers=by("later")).status_code == 202
         [value] = broker.values("likes")
