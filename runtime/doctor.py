@@ -1,13 +1,13 @@
 """Examines everything that the stack rests on, and says how to mend what is wrong; `make doctor` runs it."""
 
-import json
 import re
 import subprocess
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, distributions, version
 from pathlib import Path
 
+from kafka import KafkaAdminClient
 from kafka.errors import KafkaError
 from rich.console import Console
 from rich.markup import escape
@@ -15,9 +15,11 @@ from rich.table import Table
 
 from conf.settings import Settings
 from runtime import stack
-from runtime.broker import is_ready, is_taken
+from runtime.broker import is_taken
+from runtime.checkpoints import last_batch, unreadable
+from runtime.jars import JARS, wrong_jars
 from runtime.machine import GIB, INSTALL_JAVA, SetupError, check_disk, check_java, java_commands
-from runtime.setup import JARS, LOCK, wrong_jars
+from runtime.setup import LOCK
 from runtime.topics import differences
 
 DISK_NEEDED = 2 * GIB
@@ -88,7 +90,7 @@ def _disk(settings: Settings) -> Check:
 
 
 def _wheels() -> Check:
-    locked = _locked_versions(LOCK.read_text())
+    locked = locked_versions(LOCK.read_text())
     have = {_normal(package.metadata["Name"]): package.version for package in distributions()}
     wrong = [
         f"{name} is {have.get(name, 'missing')}, not {' or '.join(sorted(versions))}"
@@ -98,7 +100,7 @@ def _wheels() -> Check:
     return Check("Python packages", not wrong, "; ".join(wrong) or "as in requirements.lock", SET_UP_AGAIN)
 
 
-def _locked_versions(lock: str) -> dict[str, set[str]]:
+def locked_versions(lock: str) -> dict[str, set[str]]:
     """The pins of each package: some have one for older and one for newer Python."""
     locked: dict[str, set[str]] = {}
     for name, pin in re.findall(r"^([A-Za-z0-9._-]+)==(\S+)", lock, re.MULTILINE):
@@ -123,7 +125,7 @@ def _jars() -> Check:
 def _versions() -> Check:
     """Wheels and jars that talk to each other must be of one version."""
     try:
-        wrong = list(_mismatches(version("pyspark"), version("delta-spark"), JARS / "spark"))
+        wrong = list(mismatches(version("pyspark"), version("delta-spark"), JARS / "spark"))
     except PackageNotFoundError as error:
         wrong = [f"{error.name} is missing"]
     return Check(
@@ -134,7 +136,7 @@ def _versions() -> Check:
     )
 
 
-def _mismatches(spark: str, delta: str, jars: Path) -> Iterator[str]:
+def mismatches(spark: str, delta: str, jars: Path) -> Iterator[str]:
     minor = spark.rpartition(".")[0]
     for jar in (
         f"spark-sql-kafka-0-10_2.13-{spark}.jar",
@@ -166,7 +168,7 @@ def _cluster(settings: Settings, runs: bool) -> Iterator[Check]:
     if settings.embedded_kafka and not runs:
         yield Check("broker", True, "not running")
         return
-    ready = is_ready(settings.bootstrap)
+    ready = _answers(settings.bootstrap)
     yield Check(
         "broker",
         ready,
@@ -174,12 +176,20 @@ def _cluster(settings: Settings, runs: bool) -> Iterator[Check]:
         f"see {settings.log_dir / 'broker.log'}" if settings.embedded_kafka else "check MSM_KAFKA_BOOTSTRAP",
     )
     if ready:
-        yield _topics(lambda: differences(settings))
+        yield _topics(settings)
 
 
-def _topics(compare: Callable[[], Sequence[str]]) -> Check:
+def _answers(bootstrap: str) -> bool:
     try:
-        wrong = compare()
+        KafkaAdminClient(bootstrap_servers=bootstrap, bootstrap_timeout_ms=5_000).close()
+    except (KafkaError, OSError, ValueError):
+        return False
+    return True
+
+
+def _topics(settings: Settings) -> Check:
+    try:
+        wrong = differences(settings)
     except KafkaError as error:
         wrong = [f"they cannot be read: {error}"]
     return Check(
@@ -196,43 +206,8 @@ def _checkpoints(folder: Path) -> Iterator[Check]:
     if not kept:
         yield Check("checkpoints", True, "none yet")
     for path in kept:
-        wrong = _unreadable(path)
-        yield Check(f"checkpoint {path.name}", not wrong, wrong or _last_batch(path), REBUILD)
-
-
-def _unreadable(checkpoint: Path) -> str:
-    """What is wrong with it; empty where Spark could go on from it."""
-    try:
-        json.loads((checkpoint / "metadata").read_text())["id"]
-    except (OSError, ValueError, KeyError, TypeError):
-        return "its file metadata is missing or damaged"
-    newest = max(_batches(checkpoint), default=None)
-    if newest is None:
-        return ""
-    try:
-        _parse_offsets((checkpoint / "offsets" / str(newest)).read_text())
-    except (OSError, ValueError):
-        return f"its file offsets/{newest} is damaged"
-    return ""
-
-
-def _parse_offsets(text: str) -> None:
-    """ValueError where it is not Spark's form: a version, then a line of JSON each for the batch and each source."""
-    head, *lines = text.splitlines()
-    if not re.fullmatch(r"v\d+", head) or len(lines) < 2:
-        raise ValueError("not an offset log")
-    for line in lines:
-        if line != "-":  # a source that gave nothing yet
-            json.loads(line)
-
-
-def _batches(checkpoint: Path) -> Iterable[int]:
-    return (int(path.name) for path in (checkpoint / "offsets").glob("*") if path.name.isdigit())
-
-
-def _last_batch(checkpoint: Path) -> str:
-    newest = max(_batches(checkpoint), default=None)
-    return "no batch yet" if newest is None else f"readable, batch {newest}"
+        wrong = unreadable(path)
+        yield Check(f"checkpoint {path.name}", not wrong, wrong or last_batch(path), REBUILD)
 
 
 def show(found: Sequence[Check], console: Console | None = None) -> None:

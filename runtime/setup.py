@@ -22,15 +22,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from threading import Thread
 
+from runtime.jars import CHECKSUMS, JARS, ROOT, jar_folders, jar_sizes, wrong_jars
 from runtime.machine import DISK_NEEDED, GIB, SetupError, check_machine, java_commands
 
-ROOT = Path(__file__).resolve().parents[1]
 VENV = ROOT / ".venv"
 PYTHON = VENV / "bin" / "python"
 STAMP = VENV / ".stamp"
-JARS = ROOT / ".jars"
 LOCK = ROOT / "requirements.lock"
-CHECKSUMS = ROOT / "conf" / "jars.sha256"
 IVY, IVY_SETTINGS = ROOT / "conf" / "ivy.xml", ROOT / "conf" / "ivysettings.xml"
 PATTERN = "[conf]/[artifact]-[revision](-[classifier]).[ext]"
 
@@ -63,20 +61,6 @@ def is_done() -> bool:
     """Whether the stamp is of today's pins and every jar is there; by size, so that it takes no time."""
     stamp = read_stamp()
     return stamp.get("made_from") == wanted() and PYTHON.exists() and stamp.get("jars") == jar_sizes()
-
-
-def jar_sizes() -> dict[str, int]:
-    return {str(jar.relative_to(JARS)): jar.stat().st_size for conf in jar_folders() for jar in conf.glob("*.jar")}
-
-
-def jar_folders() -> list[Path]:
-    return [JARS / name for name in sorted({jar.split("/")[0] for jar in expected_jars()})]
-
-
-def expected_jars() -> dict[str, str]:
-    """SHA-256 by `folder/file`."""
-    lines = (line.split() for line in CHECKSUMS.read_text().splitlines())
-    return {name: checksum for checksum, name in lines}
 
 
 # Python packages
@@ -112,7 +96,7 @@ def install_with_pip() -> None:
         follow("pip", [str(PYTHON), "-m", "ensurepip", "--upgrade", "--default-pip"])
     drop_half_installed(VENV)
     install = [str(PYTHON), "-m", "pip", "install", "--disable-pip-version-check", "--progress-bar", "off"]
-    follow("Python packages", [*install, "--require-hashes", "-r", str(LOCK)])
+    follow("Python packages", [*install, "--no-compile", "--require-hashes", "-r", str(LOCK)])
     follow("this project", [*install, "--no-deps", "--no-build-isolation", "--editable", str(ROOT)])
 
 
@@ -152,18 +136,6 @@ def ivy_command(target: Path) -> list[str]:
     ivy = next(VENV.glob("lib/python*/site-packages/pyspark/jars/ivy-*.jar"))
     files = ["-settings", str(IVY_SETTINGS), "-ivy", str(IVY)]
     return [java_commands()[0], "-jar", str(ivy), *files, "-retrieve", f"{target}/{PATTERN}"]
-
-
-def wrong_jars(folder: Path) -> list[str]:
-    """The jars that are missing, damaged, or not listed."""
-    expected = expected_jars()
-    stray = {str(jar.relative_to(folder)) for conf in jar_folders() for jar in (folder / conf.name).glob("*.jar")}
-    wrong = {name for name, checksum in expected.items() if not has_checksum(folder / name, checksum)}
-    return sorted(wrong | (stray - expected.keys()))
-
-
-def has_checksum(jar: Path, checksum: str) -> bool:
-    return jar.is_file() and hashlib.sha256(jar.read_bytes()).hexdigest() == checksum
 
 
 # Running things

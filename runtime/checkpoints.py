@@ -1,0 +1,42 @@
+"""Reads Spark's checkpoints from outside: whether a query could go on from one, and where it is."""
+
+import json
+import re
+from collections.abc import Iterable
+from pathlib import Path
+
+
+def unreadable(checkpoint: Path) -> str:
+    """What is wrong with it; empty where Spark could go on from it."""
+    try:
+        json.loads((checkpoint / "metadata").read_text())["id"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return "its file metadata is missing or damaged"
+    newest = max(_batches(checkpoint), default=None)
+    if newest is None:
+        return ""
+    try:
+        _parse_offsets((checkpoint / "offsets" / str(newest)).read_text())
+    except (OSError, ValueError):
+        return f"its file offsets/{newest} is damaged"
+    return ""
+
+
+def _parse_offsets(text: str) -> None:
+    """ValueError where it is not Spark's form: a version, then a line of JSON each for the batch and each source."""
+    head, *lines = text.splitlines()
+    if not re.fullmatch(r"v\d+", head) or len(lines) < 2:
+        raise ValueError("not an offset log")
+    for line in lines:
+        if line != "-":  # a source that gave nothing yet
+            json.loads(line)
+
+
+def _batches(checkpoint: Path) -> Iterable[int]:
+    return (int(path.name) for path in (checkpoint / "offsets").glob("*") if path.name.isdigit())
+
+
+def last_batch(checkpoint: Path) -> str:
+    """Which batch was planned last."""
+    newest = max(_batches(checkpoint), default=None)
+    return "no batch yet" if newest is None else f"readable, batch {newest}"

@@ -1,0 +1,176 @@
+"""What the doctor says of a machine that is well, and of each thing that is wrong."""
+
+import json
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import closing
+from io import StringIO
+from pathlib import Path
+
+import psutil
+import pytest
+from kafka import KafkaAdminClient
+from rich.console import Console
+
+from conf.settings import Settings
+from runtime.broker import embedded_broker
+from runtime.doctor import Check, checks, locked_versions, main, mismatches, show
+from runtime.topics import ensure_topics
+
+OFFSETS = 'v1\n{"batchWatermarkMs":0}\n{"likes":{"0":811}}'
+
+
+def free_pair() -> int:
+    """A free port whose successor is free too."""
+    for port in range(28_100, 28_900, 2):
+        with socket.socket() as one, socket.socket() as other:
+            try:
+                one.bind(("127.0.0.1", port))
+                other.bind(("127.0.0.1", port + 1))
+            except OSError:
+                continue
+            return port
+    raise AssertionError("no free ports")
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    kafka = free_pair()
+    with socket.socket() as http:
+        http.bind(("127.0.0.1", 0))
+        return Settings(data_dir=tmp_path, kafka_port=kafka, http_port=http.getsockname()[1])
+
+
+@pytest.fixture
+def somebody(settings: Settings) -> Iterator[socket.socket]:
+    """Listens on the website's port."""
+    with socket.create_server(("127.0.0.1", settings.http_port)) as listening:
+        yield listening
+
+
+def find(settings: Settings, name: str) -> Check:
+    return next(check for check in checks(settings) if check.name == name)
+
+
+def checkpoint(settings: Settings, name: str = "posts_with_counts") -> Path:
+    folder = settings.checkpoint_dir / name
+    (folder / "offsets").mkdir(parents=True)
+    (folder / "metadata").write_text('{"id":"2898ab2c-bfd4-4cb5-a96a-d595026e4d7b"}')
+    (folder / "offsets" / "9").write_text(OFFSETS)
+    (folder / "offsets" / "10").write_text(OFFSETS)
+    (folder / "offsets" / ".10.crc").write_bytes(b"crc")
+    return folder
+
+
+def test_a_machine_that_is_well_passes_and_the_exit_code_is_0(
+    settings: Settings, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert [check for check in checks(settings) if not check.ok] == []
+    assert main(settings) == 0
+    assert "wrong" not in capsys.readouterr().out
+
+
+def test_anything_wrong_makes_the_exit_code_1(settings: Settings, somebody: socket.socket) -> None:
+    assert main(settings) == 1
+
+
+def test_a_missing_java_comes_with_what_to_install(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "/nowhere")
+    java = find(settings, "Java")
+    assert not java.ok
+    assert "apt-get install openjdk-17-jre-headless" in java.fix
+
+
+def test_a_java_without_the_vector_module_is_found(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    java = tmp_path / "java"
+    java.write_text("#!/bin/sh\necho 'openjdk version \"17.0.1\"' >&2\necho java.base@17\n")
+    java.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert find(settings, "Java").ok
+    assert find(settings, "Java's vector module").said == "jdk.incubator.vector is missing"
+
+
+def test_a_port_that_something_else_uses_is_named_with_its_setting(settings: Settings, somebody: socket.socket) -> None:
+    port = find(settings, "port of the website")
+    assert port.said == f"{settings.http_port} is in use by something else"
+    assert "MSM_HTTP_PORT" in port.fix
+
+
+def test_a_port_that_this_stack_uses_is_fine(settings: Settings, somebody: socket.socket) -> None:
+    settings.run_dir.mkdir()
+    started = psutil.Process(os.getpid()).create_time()
+    (settings.run_dir / "stack.json").write_text(json.dumps({"pid": os.getpid(), "started_at": started, "parts": {}}))
+    assert find(settings, "port of the website") == Check(
+        "port of the website", True, f"{settings.http_port} is in use by this stack"
+    )
+
+
+def test_a_broker_that_is_not_running_is_fine_when_it_is_our_own(settings: Settings) -> None:
+    assert find(settings, "broker") == Check("broker", True, "not running")
+
+
+def test_a_configured_cluster_that_does_not_answer_is_wrong(settings: Settings) -> None:
+    there = settings.model_copy(update={"kafka_bootstrap": f"127.0.0.1:{settings.kafka_port}"})
+    found = {check.name: check for check in checks(there)}
+    assert not found["broker"].ok
+    assert found["broker"].fix == "check MSM_KAFKA_BOOTSTRAP"
+    assert "topics" not in found
+
+
+@pytest.mark.kafka
+def test_topics_are_compared_with_the_registry(settings: Settings) -> None:
+    cluster = settings.model_copy(update={"kafka_bootstrap": settings.bootstrap})
+    with embedded_broker(settings):
+        assert "topic likes is missing" in find(cluster, "topics").said
+        ensure_topics(cluster)
+        assert find(cluster, "topics").ok
+        with closing(KafkaAdminClient(bootstrap_servers=cluster.bootstrap)) as admin:
+            admin.delete_topics(["likes"])
+        assert not find(cluster, "topics").ok
+
+
+def test_a_readable_checkpoint_passes_and_tells_its_newest_batch(settings: Settings) -> None:
+    checkpoint(settings)
+    assert find(settings, "checkpoint posts_with_counts").said == "readable, batch 10"
+
+
+def test_a_source_that_gave_nothing_yet_is_no_damage(settings: Settings) -> None:
+    (checkpoint(settings) / "offsets" / "11").write_text(OFFSETS + "\n-\n17")
+    assert find(settings, "checkpoint posts_with_counts").ok
+
+
+def test_a_checkpoint_without_metadata_is_wrong(settings: Settings) -> None:
+    (checkpoint(settings) / "metadata").unlink()
+    assert find(settings, "checkpoint posts_with_counts").said == "its file metadata is missing or damaged"
+
+
+@pytest.mark.parametrize("damage", ["", "v1", "v1\n{}\n{torn", "\0" * 100, 'v1\n{"batchWatermarkMs":0}'])
+def test_a_checkpoint_whose_newest_offsets_are_torn_is_wrong(settings: Settings, damage: str) -> None:
+    (checkpoint(settings) / "offsets" / "11").write_text(damage)
+    found = find(settings, "checkpoint posts_with_counts")
+    assert (found.ok, found.said) == (False, "its file offsets/11 is damaged")
+
+
+def test_a_lock_may_pin_a_package_twice_for_older_and_newer_python() -> None:
+    lock = "ab_c==1 ; python_version < '3.11' \\\n    --hash=sha256:0\nab_c==2 ; python_version >= '3.11'\nd==3\n"
+    assert locked_versions(lock) == {"ab-c": {"1", "2"}, "d": {"3"}}
+
+
+def test_jars_of_another_version_than_the_wheels_are_named(tmp_path: Path) -> None:
+    for name in ("spark-sql-kafka-0-10_2.13-4.2.0.jar", "delta-spark_4.2_2.13-4.4.0.jar", "delta-storage-4.4.0.jar"):
+        (tmp_path / name).touch()
+    assert list(mismatches("4.2.0", "4.4.0", tmp_path)) == []
+    assert [line.split()[0] for line in mismatches("4.2.1", "4.4.0", tmp_path)] == [
+        "spark-sql-kafka-0-10_2.13-4.2.1.jar"
+    ]
+
+
+def test_a_table_shows_brackets_as_they_are_and_the_fix_below() -> None:
+    written = StringIO()
+    show([Check("disk", False, "[Errno 28] full", "free some")], Console(width=80, file=written))
+    text = written.getvalue()
+    assert "[Errno 28] full" in text
+    assert "disk: free some" in text
