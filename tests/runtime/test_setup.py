@@ -19,13 +19,6 @@ from runtime.setup import drop_half_installed
 REPOSITORY = Path(__file__).parents[2]
 MODULES = ("__init__", "setup", "machine", "jars")
 NEEDED = (*(f"runtime/{name}.py" for name in MODULES), "conf/ivy.xml", "conf/ivysettings.xml")
-    "runtime/__init__.py",
-    "runtime/setup.py",
-    "runtime/machine.py",
-    "runtime/jars.py",
-    "conf/ivy.xml",
-    "conf/ivysettings.xml",
-)
 JARS = {"spark/connector-1.jar": b"connector", "kafka/broker-1.jar": b"broker"}
 
 JAVA = """#!/bin/sh
