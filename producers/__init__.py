@@ -1,0 +1,1 @@
+"""What writes facts: the three services that take commands, and the simulator."""

@@ -45,9 +45,7 @@ def build_app(services: Sequence[Service], settings: Settings) -> FastAPI:
     title = ", ".join(service.name for service in services)
     app = FastAPI(title=title, lifespan=lifespan, docs_url=None, redoc_url=None)
     app.state.settings = settings
-    app.add_middleware(
-        BodyLimit, json_bytes=JSON_MAX_BYTES, form_bytes=settings.image_max_bytes + JSON_MAX_BYTES
-    )
+    app.add_middleware(BodyLimit, json_bytes=JSON_MAX_BYTES, form_bytes=settings.image_max_bytes + JSON_MAX_BYTES)
     app.add_middleware(RequestMetrics)
     app.add_middleware(SecurityHeaders)
     app.add_exception_handler(RequestValidationError, _explain)

@@ -1,6 +1,7 @@
 """The simulated network: the same seed tells the same story, and all of life is in it."""
 
 import json
+import random
 from collections import Counter
 from datetime import datetime, timedelta, timezone
 from itertools import islice
@@ -119,7 +120,6 @@ def test_few_records_are_broken(story: list[Record]) -> None:
 def test_each_way_to_break_a_record_makes_it_no_fact(reason: str) -> None:
     only_broken = Mix(0, 1, 0, 0, 0, 0, 0, 0, 0, 0)
     like = list(history(1, MOMENTS[:31], mix=only_broken))[-1]
-    import random
 
     fact = FACT_BY_TYPE["post_liked"].model_validate_json(like.value)
     assert is_fact(like)
