@@ -36,8 +36,7 @@ jobs: ready  ## spark-submit every job against the configured cluster, until Ctr
 setup:  ## Make .venv and .jars from the pins (2 min; 1 s when they are there)
 	@$(PYTHON) -m runtime.setup
 notebooks: ready  ## Run the notebooks against your lake and keep their plots (1 min)
-	@.venv/bin/jupytext --quiet --to ipynb --execute notebooks/*.py
-	@echo "notebooks/*.ipynb hold the plots now: open them in any editor that shows notebooks"
+	@.venv/bin/python notebooks/run.py
 lint: ready  ## ruff and mypy --strict (20 s)
 	@.venv/bin/ruff check
 	@.venv/bin/ruff format --check

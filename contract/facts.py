@@ -28,7 +28,7 @@ def format_time(moment: datetime) -> str:
 
 def parse_time(text: str) -> datetime:
     """The moment of a contract timestamp; ValueError where there is no such moment."""
-    return datetime.strptime(text, "%Y-%m-%dT%H:%M:%S.%f%z")
+    return datetime.fromisoformat(text.removesuffix("Z") + "+00:00")
 
 
 def new_event_id() -> str:

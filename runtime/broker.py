@@ -39,6 +39,9 @@ transaction.state.log.replication.factor=1
 transaction.state.log.min.isr=1
 transaction.state.log.num.partitions=4
 group.initial.rebalance.delay.ms=0
+# After a kill the broker is trusted again in two seconds, not nine.
+broker.session.timeout.ms=2000
+broker.heartbeat.interval.ms=500
 log.segment.bytes=134217728
 log.cleaner.dedupe.buffer.size=33554432
 """
@@ -119,6 +122,9 @@ def is_taken(port: int, host: str = LOOPBACK) -> bool:
 
 def is_ready(bootstrap: str) -> bool:
     """Whether the brokers answer a metadata request."""
+    # kafka-python leaves a thread behind for each admin client that found nobody: ask the port first.
+    if not any(_listens(address) for address in bootstrap.split(",")):
+        return False
     try:
         admin = KafkaAdminClient(bootstrap_servers=bootstrap, request_timeout_ms=5_000)
     except (KafkaError, OSError, ValueError):
@@ -129,6 +135,15 @@ def is_ready(bootstrap: str) -> bool:
         return False
     finally:
         admin.close()
+
+
+def _listens(address: str) -> bool:
+    host, _, port = address.strip().rpartition(":")
+    try:
+        with socket.create_connection((host, int(port)), timeout=2):
+            return True
+    except (OSError, ValueError):
+        return False
 
 
 @contextmanager

@@ -5,7 +5,7 @@
 
 from pathlib import Path
 
-from fastapi import APIRouter, FastAPI, Request
+from fastapi import APIRouter, FastAPI, HTTPException, Request
 from fastapi.staticfiles import StaticFiles
 from pydantic import BaseModel
 from starlette.responses import Response
@@ -65,23 +65,25 @@ class DemoToken(BaseModel):
 demo = APIRouter(prefix="/demo", tags=["demo"])
 
 
-@demo.get("", summary="Users that one may be")
-async def users() -> DemoUsers:
-    return DemoUsers(users=list(DEMO_USERS))
+@demo.get("", summary="Users that one may be: none outside the demo")
+async def users(request: Request) -> DemoUsers:
+    settings: Settings = request.app.state.settings
+    return DemoUsers(users=list(DEMO_USERS) if settings.demo else [])
 
 
 @demo.post("/token", summary="Be a user")
 async def token(request: Request, wanted: DemoUser) -> DemoToken:
     settings: Settings = request.app.state.settings
+    if not settings.demo:
+        raise HTTPException(404, "nobody hands out tokens here: msm token USER makes one")
     return DemoToken(token=issue_token(settings, wanted.user_id, DEMO_TOKEN_SECONDS))
 
 
 def create_app(settings: Settings | None = None) -> FastAPI:
-    """Everything; the demo's routes only where the settings ask for them."""
+    """Everything on one port."""
     settings = settings or load_settings()
     app = build_app(SERVICES, settings)
-    if settings.demo:
-        app.include_router(demo)
+    app.include_router(demo)
     app.mount("/", Website(directory=WEBSITE, html=True), name="website")
     return app
 

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from pyspark.sql import DataFrame, Row, SparkSession
 
@@ -18,6 +18,7 @@ from tests.jobs.streams import CutStream
 pytestmark = pytest.mark.spark
 HOSTILE = settings(
     deadline=None,
+    phases=[Phase.generate],  # a stream is too slow to shrink
     derandomize=True,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCheck.data_too_large],
 )

@@ -1,0 +1,224 @@
+"""Facts that others write straight to the topics, kills of every process, and the same numbers everywhere."""
+
+import json
+import os
+import random
+import signal
+from collections import Counter
+from collections.abc import Callable, Iterator
+from datetime import datetime, timedelta, timezone
+from typing import Any
+
+import httpx2
+import pytest
+from deltalake import DeltaTable
+from kafka import KafkaConsumer, KafkaProducer, TopicPartition
+
+from conf.settings import Settings
+from contract.facts import FACT_BY_TYPE, FACT_TOPICS, format_time, new_event_id
+from runtime.parts import JOBS
+from runtime.processes import wait_until
+from runtime.stack import running
+from tests import reference
+from tests.stack.conftest import Stack
+
+pytestmark = [pytest.mark.stack, pytest.mark.timeout(900)]
+PATIENCE = 300  # seconds; a machine of two cores restarts three JVMs meanwhile
+Fact = dict[str, Any]
+BROKEN = {
+    "not_json": b'{"event_id": "x"} and more',
+    "unknown_type": b'{"event_type": "post_shared"}',
+    "wrong_topic": b'{"event_type": "post_created"}',
+    "missing_field": b'{"event_type": "post_liked", "event_id": "e", "occurred_at": "2026-01-01T00:00:00.000Z"}',
+    "bad_field": b'{"event_type": "post_liked", "event_id": "e", "occurred_at": "2026-01-01T00:00:00.000Z", '
+    b'"user_id": 7, "post_id": "p"}',
+    "from_the_future": b'{"event_type": "post_liked", "event_id": "e", "occurred_at": "2999-01-01T00:00:00.000Z", '
+    b'"user_id": "u", "post_id": "p"}',
+}
+
+
+def hostile_facts(seed: int, number: int) -> list[Fact]:
+    """Few users and posts over the past hours and month, strangers' deletions, flaps; a fifth delivered again."""
+    rnd = random.Random(seed)
+    now = datetime.now(timezone.utc)
+    facts = [_fact(rnd, now) for _ in range(number)]
+    again = facts + [rnd.choice(facts) for _ in range(number // 5)]
+    rnd.shuffle(again)
+    return again
+
+
+def _fact(rnd: random.Random, now: datetime) -> Fact:
+    kinds = ["post_created"] * 2 + ["post_liked"] * 6 + ["post_unliked"] * 2 + ["comment_added"] * 3
+    event_type = rnd.choice([*kinds, "comment_deleted", "post_deleted"])
+    age = timedelta(days=30) if rnd.random() < 0.1 else timedelta(seconds=rnd.randrange(3 * 3600))
+    post = f"stack-{rnd.randrange(40)}"
+    user = f"u{rnd.randrange(3 if event_type in ('post_created', 'post_deleted') else 12)}"
+    fact = {"event_id": new_event_id(), "event_type": event_type, "occurred_at": format_time(now - age)}
+    fact |= {"user_id": user, "post_id": post}
+    if event_type == "post_created":
+        fact |= {"image_url": "/media/none.png", "caption": f"caption {rnd.random()}"}
+    if event_type.startswith("comment"):
+        fact["comment_id"] = f"c{rnd.randrange(3)}"
+    if event_type == "comment_added":
+        fact["text"] = "nice"
+    return fact
+
+
+def write(settings: Settings, facts: list[Fact]) -> None:
+    """Straight to the topics, by a producer that is not ours, keyed as the contract says."""
+    producer = KafkaProducer(bootstrap_servers=settings.bootstrap, acks="all", linger_ms=5)
+    sent = []
+    for fact in facts:
+        topic = FACT_BY_TYPE[fact["event_type"]].topic
+        key = fact["user_id"] if topic == "posts" else fact["post_id"]
+        sent.append(producer.send(topic, key=key.encode(), value=json.dumps(fact).encode()))
+    for future in sent:
+        future.get(timeout=60)
+    producer.close()
+
+
+def write_broken(settings: Settings) -> Counter[tuple[str, str, int, int]]:
+    """Each kind of broken record; what dead letters there must be."""
+    producer = KafkaProducer(bootstrap_servers=settings.bootstrap, acks="all")
+    expected: Counter[tuple[str, str, int, int]] = Counter()
+    for reason, value in BROKEN.items():
+        at = producer.send("likes", key=b"p", value=value).get(timeout=60)
+        expected[reason, at.topic, at.partition, at.offset] += 1
+    producer.close()
+    return expected
+
+
+def read(settings: Settings, topic: str) -> Iterator[Any]:
+    """Every record of a topic up to its present end."""
+    consumer = KafkaConsumer(bootstrap_servers=settings.bootstrap, auto_offset_reset="earliest")
+    try:
+        partitions = [TopicPartition(topic, number) for number in consumer.partitions_for_topic(topic)]
+        consumer.assign(partitions)
+        consumer.seek_to_beginning(*partitions)
+        ends = consumer.end_offsets(partitions)
+        while any(consumer.position(partition) < ends[partition] for partition in partitions):
+            for records in consumer.poll(timeout_ms=200).values():
+                yield from records
+    finally:
+        consumer.close()
+
+
+def in_topic(settings: Settings) -> dict[str, reference.Post]:
+    """What a reader of `posts_with_counts` has at the end; one that sees a version go back is wrong."""
+    posts: dict[str, dict[str, Any]] = {}
+    for record in read(settings, "posts_with_counts"):
+        post_id = record.key.decode()
+        if record.value is None:
+            posts.pop(post_id, None)
+            continue
+        post = json.loads(record.value)
+        if post["version"] > posts.get(post_id, {"version": 0})["version"]:
+            posts[post_id] = post
+    return {post_id: _as_post(post) for post_id, post in posts.items() if post_id.startswith("stack-")}
+
+
+def in_lake(settings: Settings) -> dict[str, reference.Post]:
+    rows = DeltaTable(settings.lake_dir / "posts_with_counts").to_pyarrow_table().to_pylist()
+    mine = [row for row in rows if row["post_id"].startswith("stack-")]
+    return {row["post_id"]: _as_post({**row, "created_at": format_time(row["created_at"])}) for row in mine}
+
+
+def in_feed(url: str) -> dict[str, reference.Post]:
+    posts, before = {}, None
+    while True:
+        page = httpx2.get(f"{url}/feed", params={"limit": 100, **({"before": before} if before else {})}).json()
+        posts |= {post["post_id"]: _as_post(post) for post in page["posts"] if post["post_id"].startswith("stack-")}
+        before = page["next"]
+        if before is None:
+            return posts
+
+
+def _as_post(post: dict[str, Any]) -> reference.Post:
+    fields = ("user_id", "image_url", "caption", "created_at", "likes", "comments")
+    return reference.Post(*(post[name] for name in fields))
+
+
+def dead_letters(settings: Settings) -> Counter[tuple[str, str, int, int]]:
+    letters = [json.loads(record.value) for record in read(settings, "dead_letters")]
+    return Counter((letter["reason"], letter["topic"], letter["partition"], letter["offset"]) for letter in letters)
+
+
+def ranking_is_exact(url: str, board: str, facts: list[Fact]) -> bool:
+    """Whether the board is what the rules say of its own window."""
+    answer = httpx2.get(f"{url}/{board}").json()
+    end = datetime.fromisoformat(answer["window_end"].replace("Z", "+00:00"))
+    expected = {"trending": reference.trending, "rising": reference.rising}[board](facts, end)
+    mine = [post for post in answer["posts"] if post["post_id"].startswith("stack-")]
+    return expected == [reference.Ranked(p["post_id"], p["likes"], p["comments"], p["score"]) for p in mine]
+
+
+def eventually(condition: Callable[[], bool], what: str) -> None:
+    wait_until(condition, PATIENCE, lambda: f"not in {PATIENCE} s: {what}")
+
+
+def kill(stack: Stack, part: str) -> None:
+    """SIGKILL to the part as the supervisor started it: for a job the JVM."""
+    state = running(stack.settings)
+    assert state is not None
+    pid = state["parts"][part]["pid"]
+    if pid:
+        os.kill(pid, signal.SIGKILL)
+
+
+def test_numbers_are_exact_everywhere_whatever_is_killed(stack: Stack) -> None:
+    facts = hostile_facts(seed=7, number=1_500)
+    letters: Counter[tuple[str, str, int, int]] = Counter()
+    thirds = [facts[:500], facts[500:1_000], facts[1_000:]]
+    killed = [["posts_with_counts", "web"], ["broker"], ["trending_posts", "archive"]]
+    for third, victims in zip(thirds, killed, strict=True):
+        write(stack.settings, third)
+        letters += write_broken(stack.settings)
+        for victim in victims:
+            kill(stack, victim)
+        eventually(lambda: stack.msm("status").returncode == 0, "every part is ready again")
+    expected = reference.posts_with_counts(facts)
+
+    eventually(lambda: in_topic(stack.settings) == expected, "posts_with_counts in Kafka")
+    eventually(lambda: in_feed(stack.url) == expected, "the feed")
+    eventually(lambda: in_lake(stack.settings) == expected, "posts_with_counts in Delta")
+    eventually(lambda: dead_letters(stack.settings) == letters, "dead letters, each once")
+    eventually(lambda: ranking_is_exact(stack.url, "trending", facts), "trending")
+    eventually(lambda: ranking_is_exact(stack.url, "rising", facts), "rising")
+
+
+def test_every_record_is_in_the_archive_once(stack: Stack) -> None:
+    in_kafka = Counter((r.topic, r.partition, r.offset) for topic in FACT_TOPICS for r in read(stack.settings, topic))
+
+    def archived() -> Counter[tuple[str, int, int]]:
+        table = DeltaTable(stack.settings.lake_dir / "events").to_pyarrow_table(
+            columns=["topic", "partition", "offset"]
+        )
+        return Counter((row["topic"], row["partition"], row["offset"]) for row in table.to_pylist())
+
+    eventually(lambda: archived() == in_kafka, "events in Delta")
+
+
+def test_one_reads_ones_own_writes(stack: Stack) -> None:
+    ada, bob = ({"Authorization": f"Bearer {stack.msm('token', user).stdout.strip()}"} for user in ("ada", "bob"))
+    with httpx2.Client(base_url=stack.url, timeout=30) as http:
+        new = {"image_url": "https://example.org/a.png", "caption": "mine"}
+        posted = http.post("/posts", json=new, headers=ada).json()
+        post = f"/posts/{posted['post_id']}"
+        assert http.get(post, params={"after": posted["token"]}).json()["caption"] == "mine"
+        liked = http.put(f"{post}/like", headers=bob).json()
+        assert http.get(post, params={"after": liked["token"]}).json()["likes"] == 1
+        assert http.delete(post, headers=bob).status_code == 403
+        gone = http.delete(post, headers=ada).json()
+        assert http.get(post, params={"after": gone["token"]}).status_code == 404
+
+
+def test_a_second_start_on_the_same_data_says_that_it_runs(stack: Stack) -> None:
+    second = stack.msm("up")
+    assert second.returncode != 0
+    assert "already runs" in second.stderr + second.stdout
+
+
+def test_the_jobs_tell_prometheus_how_they_are(stack: Stack) -> None:
+    status = stack.msm("status")
+    assert status.returncode == 0
+    assert all(job in status.stdout for job in JOBS)
