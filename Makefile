@@ -35,7 +35,7 @@ jobs: ready  ## spark-submit every job against the configured cluster, until Ctr
 ## Work on it
 setup:  ## Make .venv and .jars from the pins (2 min; 1 s when they are there)
 	@$(PYTHON) -m runtime.setup
-notebooks: ready  ## Run the notebooks against your lake and keep their plots (1 min)
+notebooks: ready  ## Run the notebooks on your lake; artifacts/notebooks/ gets them with their plots (1 min)
 	@.venv/bin/python notebooks/run.py
 lint: ready  ## ruff and mypy --strict (20 s)
 	@.venv/bin/ruff check

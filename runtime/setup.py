@@ -221,7 +221,7 @@ def main() -> int:
             set_up()
         elif not quiet:
             say("set-up is complete: nothing to do")
-    except SetupError as error:
+    except (SetupError, OSError) as error:
         print(f"make setup: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:

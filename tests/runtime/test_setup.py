@@ -19,6 +19,8 @@ from runtime.setup import drop_half_installed
 REPOSITORY = Path(__file__).parents[2]
 MODULES = ("__init__", "setup", "machine", "jars")
 NEEDED = (*(f"runtime/{name}.py" for name in MODULES), "conf/ivy.xml", "conf/ivysettings.xml")
+GROUPS = ("Start here", "Run", "Work on it")
+TARGETS = {"setup", "doctor", "demo", "up", "down", "status", "simulate", "jobs", "notebooks", "test", "lint", "clean"}
 JARS = {"spark/connector-1.jar": b"connector", "kafka/broker-1.jar": b"broker"}
 
 JAVA = """#!/bin/sh
@@ -275,3 +277,19 @@ def test_every_listed_jar_is_pinned_in_ivy_xml_and_the_other_way_round() -> None
     dependencies = ElementTree.parse(REPOSITORY / "conf" / "ivy.xml").iter("dependency")
     pinned = [f"{jar.get('conf', '').split('->')[0]}/{jar.get('name')}-{jar.get('rev')}.jar" for jar in dependencies]
     assert sorted(pinned) == sorted(listed)
+
+
+def test_make_alone_lists_every_target_in_its_group_with_a_sentence_and_a_duration() -> None:
+    listed = subprocess.run(["make"], cwd=REPOSITORY, capture_output=True, text=True, check=True).stdout
+    assert [line for line in listed.splitlines() if line in GROUPS] == list(GROUPS)
+    lines = {line.split()[1]: line for line in listed.splitlines() if line.startswith("  make ")}
+    assert set(lines) == TARGETS
+    assert all("(" in line for line in lines.values())
+
+
+def test_a_folder_that_cannot_be_written_is_one_sentence(folder: Folder) -> None:
+    (folder.root / ".jars").write_text("a file where a folder should be")
+    code, _, said = folder.run()
+    assert code == 1
+    assert said.startswith("make setup: [Errno")
+    assert ".jars" in said
