@@ -47,10 +47,8 @@ def status() -> None:
     table = Table("part", "state", "pid", "restarts", "records behind")
     for name, part in state["parts"].items():
         lag = sum(value for metric, value in job_metrics(settings, name).items() if metric.startswith("msm_job_lag"))
-        ready = (
-            "ready" if part["ready"] else "waits for " + ", ".join(part["waits_for"]) if part["waits_for"] else "starts"
-        )
-        table.add_row(name, ready, str(part["pid"] or ""), str(part["restarts"]), f"{lag:,.0f}" if name in JOBS else "")
+        behind = f"{lag:,.0f}" if name in JOBS else ""
+        table.add_row(name, _condition(part), str(part["pid"] or ""), str(part["restarts"]), behind)
     console.print(table)
     if not all(part["ready"] for part in state["parts"].values()):
         raise typer.Exit(1)

@@ -140,7 +140,7 @@ def _pair(position: str) -> Column:
 
 
 def living_posts(post_facts: DataFrame) -> DataFrame:
-    """The posts that live, without counts: rule 4 alone, in two plain aggregates that a ranking can afford each tick."""
+    """The posts that live, without counts: rule 4 alone, in two plain aggregates, cheap enough for each tick."""
     body = F.struct("occurred_at", "event_id", "image_url", "caption")
     creation = F.min(F.when(F.col("event_type") == "post_created", body)).alias("creation")
     deleted = F.max(F.col("event_type") == "post_deleted").alias("deleted")
