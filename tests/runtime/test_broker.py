@@ -1,0 +1,55 @@
+"""The embedded broker is a real one: it survives a kill, keeps its data, and its topics are what the registry says."""
+
+import signal
+from pathlib import Path
+
+import pytest
+from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
+from kafka.admin import ConfigResource, ConfigResourceType
+
+from conf.settings import Settings
+from contract.topics import TOPICS
+from runtime.broker import embedded_broker
+from runtime.topics import differences, ensure_topics
+from tests.feeds.serving import free_ports
+
+pytestmark = pytest.mark.kafka
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    return Settings(data_dir=tmp_path, kafka_bootstrap="", kafka_port=free_ports(2))
+
+
+def test_what_was_acknowledged_is_there_after_a_kill(settings: Settings) -> None:
+    with embedded_broker(settings) as broker:
+        ensure_topics(settings)
+        producer = KafkaProducer(bootstrap_servers=settings.bootstrap, acks="all")
+        at = producer.send("likes", key=b"p", value=b"{}").get(timeout=30)
+        producer.close()
+        broker.popen.send_signal(signal.SIGKILL)
+        broker.popen.wait()
+    with embedded_broker(settings):
+        consumer = KafkaConsumer(bootstrap_servers=settings.bootstrap)
+        end = consumer.end_offsets([TopicPartition("likes", at.partition)])
+        consumer.close()
+        assert list(end.values()) == [at.offset + 1]
+
+
+def test_topics_are_made_once_and_differences_are_told(settings: Settings) -> None:
+    with embedded_broker(settings):
+        assert sorted(ensure_topics(settings)) == sorted(topic.name for topic in TOPICS)
+        assert ensure_topics(settings) == []
+        assert differences(settings) == []
+        admin = KafkaAdminClient(bootstrap_servers=settings.bootstrap)
+        changed = ConfigResource(ConfigResourceType.TOPIC, "likes", configs={"message.timestamp.type": "CreateTime"})
+        admin.alter_configs([changed])
+        admin.close()
+        told = "\n".join(differences(settings))
+        assert "topic likes has message.timestamp.type=CreateTime, not LogAppendTime" in told
+
+
+def test_a_taken_port_is_named_with_the_fix(settings: Settings) -> None:
+    taken = rf"port {settings.kafka_port} .* MSM_KAFKA_PORT"
+    with embedded_broker(settings), pytest.raises(SystemExit, match=taken), embedded_broker(settings):
+        raise AssertionError("two brokers on one port")

@@ -1,0 +1,110 @@
+"""The supervisor brings parts up in order, restarts what dies, gives up aloud, and leaves nothing behind."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from conf.settings import Settings
+from runtime import stack
+from runtime.processes import wait_until
+
+PATIENCE = 30
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    return Settings(data_dir=tmp_path)
+
+
+@pytest.fixture
+def supervise(settings: Settings) -> Iterator[Callable[..., "subprocess.Popen[bytes]"]]:
+    """Starts a supervisor of stand-ins; whatever is left is stopped afterwards."""
+    started = []
+
+    def start(*names: str) -> "subprocess.Popen[bytes]":
+        command = [sys.executable, "-m", "tests.runtime.stand_in_stack", *names]
+        env = {**os.environ, "MSM_DATA_DIR": str(settings.data_dir)}
+        started.append(subprocess.Popen(command, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL))
+        return started[-1]
+
+    yield start
+    for process in started:
+        process.kill()
+        process.wait()
+    stack.sweep(settings)
+
+
+def part(settings: Settings, name: str) -> dict[str, Any]:
+    state = stack.read_state(settings) or {"parts": {}}
+    return dict(state["parts"].get(name, {"pid": None, "ready": False, "restarts": 0}))
+
+
+def await_ready(settings: Settings, *names: str) -> None:
+    wait_until(lambda: all(part(settings, name)["ready"] for name in names), PATIENCE, lambda: f"{names} not ready")
+
+
+def children(settings: Settings) -> list[int]:
+    return [part(settings, name)["pid"] for name in ("first", "second")]
+
+
+def gone(pid: int) -> bool:
+    return not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+
+
+def test_parts_come_up_in_order_and_leave_together(settings: Settings, supervise: Any) -> None:
+    supervisor = supervise()
+    await_ready(settings, "first", "second")
+    pids = children(settings)
+    assert (settings.data_dir / "first").stat().st_mtime <= (settings.data_dir / "second").stat().st_mtime
+    supervisor.send_signal(signal.SIGTERM)
+    assert supervisor.wait(PATIENCE) == 0
+    assert all(gone(pid) for pid in pids)
+    assert stack.read_state(settings) is None
+
+
+def test_a_part_that_is_killed_comes_back(settings: Settings, supervise: Any) -> None:
+    supervise()
+    await_ready(settings, "first", "second")
+    killed = part(settings, "first")["pid"]
+    os.kill(killed, signal.SIGKILL)
+    wait_until(lambda: part(settings, "first")["restarts"] == 1, PATIENCE, lambda: "nobody saw the death")
+    await_ready(settings, "first")
+    assert part(settings, "first")["pid"] != killed
+
+
+def test_a_part_that_never_comes_up_ends_the_stack_with_its_own_words(settings: Settings, supervise: Any) -> None:
+    supervisor = supervise("hopeless")
+    assert supervisor.wait(PATIENCE) == 1
+    state = stack.read_state(settings)
+    assert state is not None
+    assert "hopeless does not come up: the disk is full: free some space" in state["failed"]
+
+
+def test_down_stops_what_a_killed_supervisor_left_behind(settings: Settings, supervise: Any) -> None:
+    supervisor = supervise()
+    await_ready(settings, "first", "second")
+    pids = children(settings)
+    supervisor.kill()
+    supervisor.wait()
+    assert stack.stop(settings)
+    wait_until(lambda: all(gone(pid) for pid in pids), PATIENCE, lambda: f"left behind: {pids}")
+
+
+def test_two_stacks_live_side_by_side(tmp_path: Path, settings: Settings, supervise: Any) -> None:
+    other = Settings(data_dir=tmp_path / "other")
+    other.data_dir.mkdir()
+    supervise()
+    command = [sys.executable, "-m", "tests.runtime.stand_in_stack"]
+    second = subprocess.Popen(command, env={**os.environ, "MSM_DATA_DIR": str(other.data_dir)})
+    await_ready(settings, "first", "second")
+    await_ready(other, "first", "second")
+    assert stack.stop(other)
+    assert second.wait(PATIENCE) == 0
+    assert stack.running(settings)
