@@ -13,8 +13,10 @@ from rich.table import Table
 from conf.settings import load_settings
 from runtime import stack
 from runtime.broker import REPOSITORY
+from runtime.doctor import main as examine
 from runtime.parts import JOBS, job_env, job_metrics, spark_submit
 from runtime.topics import differences, ensure_topics
+from service.auth import issue_token
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="MySocialMedia's real-time engine.")
 console = Console(highlight=False)
@@ -115,16 +117,12 @@ def jobs() -> None:
 @app.command()
 def doctor() -> None:
     """Check Java, versions, ports, disk, broker, topics and checkpoints."""
-    from runtime.doctor import main as examine
-
     raise typer.Exit(examine(load_settings()))
 
 
 @app.command()
 def token(user: Annotated[str, typer.Argument(help="The user to act as.")]) -> None:
     """Print a JWT for a user, signed with this stack's key; good for a day."""
-    from service.auth import issue_token
-
     print(issue_token(load_settings(), user, 24 * 60 * 60))
 
 

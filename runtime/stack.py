@@ -17,6 +17,8 @@ from runtime.processes import kill_session, wait_until
 
 READY_SECONDS = 240
 STOP_SECONDS = 120
+LIVE = {"web", "posts_with_counts"}
+"""What the page needs to show live numbers."""
 State = dict[str, Any]
 
 
@@ -96,6 +98,8 @@ def _follow(settings: Settings, process: "subprocess.Popen[bytes]", say: Callabl
         for name in [name for name, part in parts.items() if part["ready"] and name not in told]:
             told.add(name)
             say(f"{time.monotonic() - began:5.1f} s  {name} is ready")
+            if name in LIVE and told >= LIVE:
+                say(f"         the page is live on http://{settings.http_host}:{settings.http_port}")
         return bool(parts) and len(told) == len(parts)
 
     def complaint() -> str:
