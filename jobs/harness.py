@@ -3,9 +3,11 @@
 import json
 import os
 import signal
+import socket
 import sys
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from datetime import datetime, timezone
 from pathlib import Path
 
@@ -60,6 +62,7 @@ def main(name: str, queries: Queries) -> None:
     It stops between two batches. Exits with 1 where a query fails, after one line that says why.
     """
     settings = load_settings()
+    refuse_missing_broker(settings.bootstrap)
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
@@ -72,11 +75,29 @@ def main(name: str, queries: Queries) -> None:
         _wait(running, stop, settings.run_dir / f"{name}.stop")
         _stop_between_batches(running)
     except StreamingQueryException as error:
-        log.error("query failed", job=name, reason=str(error).splitlines()[0])
+        log.error("query failed", job=name, reason=str(error).splitlines()[0], fix=_fix(str(error)))
         sys.exit(1)
     finally:
         state_file.unlink(missing_ok=True)
         spark.stop()
+
+
+def refuse_missing_broker(bootstrap: str) -> None:
+    """SystemExit with the fix where nobody listens; Spark itself would wait for minutes."""
+    for address in bootstrap.split(","):
+        host, _, port = address.strip().rpartition(":")
+        with suppress(OSError, ValueError), socket.create_connection((host, int(port)), timeout=5):
+            return
+    raise SystemExit(f"no Kafka broker answers at {bootstrap}: start one (make up), or set MSM_KAFKA_BOOTSTRAP")
+
+
+def _fix(error: str) -> str:
+    known = {
+        "UnknownTopicOrPartition": "make the topics: msm topics",
+        "No space left on device": "free some space; nothing is lost, the job goes on where it was",
+        "KAFKA_DATA_LOSS": "facts were deleted before they were read: rebuild from the events table",
+    }
+    return next((fix for sign, fix in known.items() if sign in error), "see the lines above")
 
 
 def _announce(name: str, run_dir: Path) -> Path:
