@@ -24,10 +24,13 @@ _PLAIN: dict[Any, DataType] = {str: StringType(), bool: BooleanType(), int: Long
 
 
 def spark_schema(model: type[BaseModel], moments: DataType) -> StructType:
-    """The model as a struct, `moments` being how its times are held: text, or timestamps."""
+    """The model as a struct, `moments` being how its times are held: text, or timestamps.
+
+    All fields are nullable: Spark's JSON reader and Delta's tables promise no more.
+    """
     return StructType(
         [
-            StructField(name, _spark_type(info.annotation, info.metadata, moments), not _optional(info.annotation))
+            StructField(name, _spark_type(info.annotation, info.metadata, moments))
             for name, info in model.model_fields.items()
         ]
     )
@@ -41,14 +44,10 @@ def _spark_type(annotation: Any, metadata: list[Any], moments: DataType) -> Data
     return _PLAIN[_plain(annotation)]
 
 
-def _optional(annotation: Any) -> bool:
-    return type(None) in typing.get_args(annotation)
-
-
 def _plain(annotation: Any) -> Any:
     if typing.get_origin(annotation) is typing.Literal:
         return type(typing.get_args(annotation)[0])
-    if isinstance(annotation, UnionType):
+    if typing.get_origin(annotation) in (typing.Union, UnionType):
         return _plain(next(part for part in typing.get_args(annotation) if part is not type(None)))
     return annotation
 

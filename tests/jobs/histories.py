@@ -76,7 +76,3 @@ def records(spark: SparkSession, history: list[Fact], first_offset: int = 0) -> 
         for at, f in enumerate(history)
     ]
     return spark.createDataFrame(rows, RECORD)
-
-
-def _topic(fact: Fact) -> str:
-    return FACT_BY_TYPE[fact["event_type"]].topic

@@ -56,7 +56,7 @@ def _fact(rnd: random.Random, now: datetime) -> Fact:
     fact = {"event_id": new_event_id(), "event_type": event_type, "occurred_at": format_time(now - age)}
     fact |= {"user_id": user, "post_id": post}
     if event_type == "post_created":
-        fact |= {"image_url": "/media/none.png", "caption": f"caption {rnd.random()}"}
+        fact |= {"image_url": "/favicon.svg", "caption": f"caption {rnd.random()}"}
     if event_type.startswith("comment"):
         fact["comment_id"] = f"c{rnd.randrange(3)}"
     if event_type == "comment_added":

@@ -63,7 +63,8 @@ def window(playwright: Playwright, **options: Any) -> Iterator[Tabs]:
     try:
         tabs = Tabs(browser.new_context(**options))
         yield tabs
-        assert tabs.console.unexpected() == []
+        left = tabs.console.unexpected()
+        assert not left, "left on the console:\n" + "\n".join(left)
     finally:
         browser.close()
 

@@ -1,0 +1,77 @@
+"""Settings: environment over file over default, and a wrong one is named with its place."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from conf import settings as module
+from conf.settings import Settings, load_settings
+
+
+@pytest.fixture(autouse=True)
+def bare(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in Settings.model_fields:
+        monkeypatch.delenv(f"MSM_{name.upper()}", raising=False)
+    load_settings.cache_clear()
+
+
+@pytest.fixture
+def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    path = tmp_path / "msm.yaml"
+    monkeypatch.setitem(Settings.model_config, "yaml_file", path)
+    monkeypatch.setattr(module, "SETTINGS_FILE", path)
+    return path
+
+
+def test_the_defaults_of_the_contract() -> None:
+    settings = Settings()
+    assert settings.data_dir == Path("data")
+    assert settings.embedded_kafka
+    assert settings.bootstrap == "127.0.0.1:9092"
+    assert settings.http_port == 8000
+    assert settings.http_host == "127.0.0.1"
+    assert settings.spark_master == "local[*]"
+    assert (settings.like_weight, settings.comment_weight, settings.top, settings.rank_every_seconds) == (1, 2, 50, 5)
+
+
+def test_environment_over_file_over_default(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file.write_text(yaml.safe_dump({"http_port": 8100, "top": 7}))
+    monkeypatch.setenv("MSM_HTTP_PORT", "8200")
+    settings = load_settings()
+    assert (settings.http_port, settings.top, settings.like_weight) == (8200, 7, 1)
+
+
+def test_the_file_shows_every_setting_with_its_default() -> None:
+    shown = yaml.safe_load(module.SETTINGS_FILE.read_text().replace("\n# ", "\n").partition("\n\n")[2])
+    hidden = {"auth_secret"}
+    assert set(shown) == set(Settings.model_fields) - hidden
+    assert Settings(**shown) == Settings()
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("HTTP_PORT", "many"), ("HTTP_PORT", "0"), ("KAFKA_PORT", "65535"), ("TOP", ""), ("RANK_EVERY_SECONDS", "0.5")],
+)
+def test_a_wrong_setting_is_named(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
+    monkeypatch.setenv(f"MSM_{name}", value)
+    with pytest.raises(SystemExit, match=rf"MSM_{name} \(or {name.lower()} in .*msm.yaml\): \w"):
+        load_settings()
+
+
+def test_an_unknown_key_of_the_file_is_named(file: Path) -> None:
+    file.write_text("htp_port: 8000\n")
+    with pytest.raises(SystemExit, match="htp_port"):
+        load_settings()
+
+
+def test_the_secret_is_made_once_kept_private_and_not_printed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = Settings(data_dir=tmp_path)
+    made = settings.jwt_key()
+    assert made == Settings(data_dir=tmp_path).jwt_key()
+    assert len(made) >= 32
+    assert (tmp_path / "auth.secret").stat().st_mode & 0o777 == 0o600
+    monkeypatch.setenv("MSM_AUTH_SECRET", "s" * 40)
+    own = Settings(data_dir=tmp_path)
+    assert own.jwt_key() == "s" * 40
+    assert "s" * 40 not in repr(own)
