@@ -1,6 +1,8 @@
 """Records that are no facts, as the dead letters of the contract."""
 
-from pyspark.sql import DataFrame
+from functools import reduce
+
+from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 VALUE_MAX_BYTES = 64 * 1024
@@ -29,11 +31,13 @@ def dead_letters(judged: DataFrame) -> DataFrame:
 
 def dead_letter_records(letters: DataFrame) -> DataFrame:
     """Dead letters as Kafka records under their original key; `encoding` and `truncated` only where they apply."""
-    always = ["reason", "detail", "topic", "partition", "offset", "key", "value"]
+    fields = ["reason", "detail", "topic", "partition", "offset", "key", "value"]
     arrived_at = F.date_format("arrived_at", TIME_FORMAT).alias("arrived_at")
-    plain = F.struct(*always, arrived_at)
-    marked = F.struct(*always, arrived_at, "encoding", "truncated")
-    is_plain = F.col("encoding").isNull() & F.col("truncated").isNull()
-    keep_nulls = {"ignoreNullFields": "false"}
-    value = F.when(is_plain, F.to_json(plain, keep_nulls)).otherwise(F.to_json(marked, keep_nulls))
+    has = {name: F.col(name).isNotNull() for name in ("encoding", "truncated")}
+
+    def written(*marks: str) -> Column:
+        applies = reduce(Column.__and__, (has[name] if name in marks else ~has[name] for name in has))
+        return F.when(applies, F.to_json(F.struct(*fields, arrived_at, *marks), {"ignoreNullFields": "false"}))
+
+    value = F.coalesce(written(), written("encoding"), written("truncated"), written("encoding", "truncated"))
     return letters.select(F.col("original_key").alias("key"), value.alias("value"))

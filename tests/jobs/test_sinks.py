@@ -1,0 +1,119 @@
+"""Tables of the lake: a batch that is run again changes nothing; signed changes add up."""
+
+import json
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pyspark.sql import SparkSession
+
+from contract.spark import POST_WITH_COUNTS_ROW
+from jobs.sinks.lake import append_once, compact, drop, ensure_table, fold
+from jobs.sinks.projection import latest_of_each_post, merge_posts
+from tests.jobs.histories import RECORD
+
+pytestmark = pytest.mark.spark
+NOON = datetime(2026, 11, 20, 12, 0, tzinfo=timezone.utc)
+CHANGES = "post_id string, minute int, likes long, comments long"
+
+
+def post(post_id: str, version: int, likes: int) -> bytes:
+    times = dict.fromkeys(("created_at", "updated_at"), "2026-11-20T12:00:00.000Z")
+    body = {"post_id": post_id, "user_id": "ada", "image_url": "/a.jpg", "caption": "", "comments": 0, **times}
+    return json.dumps({**body, "likes": likes, "version": version}).encode()
+
+
+class Projection:
+    """The table of the counts, fed with batches of records of the topic."""
+
+    def __init__(self, spark: SparkSession, path: Path) -> None:
+        self._spark, self._offset = spark, 0
+        self._path = ensure_table(spark, str(path), POST_WITH_COUNTS_ROW)
+
+    def feed(self, batch_id: int, *records: tuple[bytes | None, bytes | None], writer: str = "w") -> None:
+        rows = [
+            ("posts_with_counts", 0, self._offset + at, NOON, key, value) for at, (key, value) in enumerate(records)
+        ]
+        self._offset += len(rows)
+        posts = self._spark.createDataFrame(rows, RECORD).transform(latest_of_each_post)
+        merge_posts(self._spark, posts, self._path, writer, batch_id)
+
+    def likes(self) -> dict[str, int]:
+        return {row.post_id: row.likes for row in self._spark.read.format("delta").load(self._path).collect()}
+
+
+@pytest.fixture
+def projection(spark: SparkSession, tmp_path: Path) -> Projection:
+    return Projection(spark, tmp_path / "posts_with_counts")
+
+
+def test_the_last_record_of_a_post_wins_within_a_batch(projection: Projection) -> None:
+    projection.feed(0, (b"p1", post("p1", 1, 1)), (b"p1", post("p1", 2, 0)), (b"p2", post("p2", 1, 9)))
+    assert projection.likes() == {"p1": 0, "p2": 9}
+
+
+def test_a_version_that_is_not_above_changes_nothing(projection: Projection) -> None:
+    projection.feed(0, (b"p1", post("p1", 5, 5)))
+    projection.feed(1, (b"p1", post("p1", 4, 1)))
+    projection.feed(2, (b"p1", post("p1", 5, 2)))
+    assert projection.likes() == {"p1": 5}
+    projection.feed(3, (b"p1", post("p1", 6, 3)))
+    assert projection.likes() == {"p1": 3}
+
+
+def test_a_tombstone_removes_and_may_come_for_what_was_never_there(projection: Projection) -> None:
+    projection.feed(0, (b"p1", post("p1", 1, 1)), (b"p2", post("p2", 1, 1)))
+    projection.feed(1, (b"p1", None), (b"p3", None))
+    projection.feed(2, (b"p4", post("p4", 1, 1)), (b"p4", None))
+    assert projection.likes() == {"p2": 1}
+
+
+def test_a_batch_that_is_run_again_changes_nothing(projection: Projection) -> None:
+    projection.feed(0, (b"p1", post("p1", 1, 1)))
+    projection.feed(0, (b"p1", post("p1", 9, 9)))
+    assert projection.likes() == {"p1": 1}
+    projection.feed(0, (b"p1", post("p1", 9, 9)), writer="a new checkpoint")
+    assert projection.likes() == {"p1": 9}
+
+
+def test_garbage_in_the_result_topic_stops_nothing(projection: Projection) -> None:
+    garbage: list[tuple[bytes | None, bytes | None]] = [
+        (None, post("p1", 7, 7)),
+        (None, None),
+        (b"p1", b"{"),
+        (b"p1", b"\xff\xfe"),
+        (b"p1", b"[]"),
+        (b"p1", b'{"post_id": "p1"}'),
+        (b"other", post("p1", 7, 7)),
+    ]
+    projection.feed(0, (b"p1", post("p1", 1, 1)))
+    projection.feed(1, *garbage, (b"p2", post("p2", 1, 2)))
+    assert projection.likes() == {"p1": 1, "p2": 2}
+
+
+def rows(spark: SparkSession, path: str) -> list[tuple[Any, ...]]:
+    return sorted(tuple(row) for row in spark.read.format("delta").load(path).collect())
+
+
+def test_a_batch_is_appended_once(spark: SparkSession, tmp_path: Path) -> None:
+    path = ensure_table(spark, str(tmp_path / "t"), spark.createDataFrame([], CHANGES).schema)
+    one = spark.createDataFrame([("p", 1, 1, 0)], CHANGES)
+    for batch_id in (0, 0, 1, 0, 1):
+        append_once(one, path, "w", batch_id)
+    assert len(rows(spark, path)) == 2
+    append_once(one, path, "a new checkpoint", 0)
+    assert len(rows(spark, path)) == 3
+
+
+def test_folding_leaves_the_sums_and_few_rows_and_files(spark: SparkSession, tmp_path: Path) -> None:
+    path = ensure_table(spark, str(tmp_path / "t"), spark.createDataFrame([], CHANGES).schema)
+    for batch_id in range(6):
+        changes = [("p", 1, 1, 0), ("p", 2, 1, -1), ("q", 1, (-1) ** batch_id, 0)]
+        append_once(spark.createDataFrame(changes, CHANGES), path, "w", batch_id)
+    fold(spark, path, ["post_id", "minute"], "minute = 1")
+    assert rows(spark, path) == [("p", 1, 6, 0), *[("p", 2, 1, -1)] * 6]
+    drop(spark, path, "minute = 2")
+    compact(spark, path)
+    assert rows(spark, path) == [("p", 1, 6, 0)]
+    assert len(spark.read.format("delta").load(path).inputFiles()) == 1
