@@ -201,7 +201,7 @@ def test_every_record_is_in_the_archive_once(stack: Stack) -> None:
 def test_one_reads_ones_own_writes(stack: Stack) -> None:
     ada, bob = ({"Authorization": f"Bearer {stack.msm('token', user).stdout.strip()}"} for user in ("ada", "bob"))
     with httpx2.Client(base_url=stack.url, timeout=30) as http:
-        new = {"image_url": "https://example.org/a.png", "caption": "mine"}
+        new = {"image_url": f"{stack.url}/favicon.svg", "caption": "mine"}
         posted = http.post("/posts", json=new, headers=ada).json()
         post = f"/posts/{posted['post_id']}"
         assert http.get(post, params={"after": posted["token"]}).json()["caption"] == "mine"
