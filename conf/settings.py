@@ -4,8 +4,9 @@ import os
 import secrets
 from functools import cache
 from pathlib import Path
+from typing import Literal
 
-from pydantic import Field, ValidationError
+from pydantic import Field, PrivateAttr, ValidationError
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -24,6 +25,8 @@ class Settings(BaseSettings):
     data_dir: Path = Path("./data")
     kafka_bootstrap: str = ""
     kafka_port: int = Field(9092, ge=1, le=65_534)
+    kafka_security: Literal["none", "scram"] = "none"
+    kafka_secrets_dir: str = ""
     http_host: str = "127.0.0.1"
     http_port: int = Field(8000, ge=1, le=65_535)
     spark_master: str = "local[*]"
@@ -37,6 +40,7 @@ class Settings(BaseSettings):
     image_max_bytes: int = Field(10 * 1024 * 1024, ge=1)
     wait_seconds: float = Field(10.0, ge=0, le=60)
     demo: bool = False
+    _principal: str = PrivateAttr("")
 
     @classmethod
     def settings_customise_sources(
@@ -57,6 +61,26 @@ class Settings(BaseSettings):
     @property
     def embedded_kafka(self) -> bool:
         return not self.kafka_bootstrap
+
+    def acting_as(self, principal: str) -> "Settings":
+        """The same settings for what is one principal of Kafka's (`contract/principals.py`)."""
+        settings = self.model_copy()
+        settings._principal = principal
+        return settings
+
+    @property
+    def principal(self) -> str:
+        """Whom Kafka knows us as, where it asks; empty until `acting_as` says."""
+        return self._principal
+
+    @property
+    def secured_kafka(self) -> bool:
+        return self.kafka_security == "scram"
+
+    @property
+    def kafka_secrets(self) -> Path:
+        """The folder with a file for each principal's password, and the authority that signed the brokers."""
+        return Path(self.kafka_secrets_dir or self.data_dir / "secrets" / "kafka").absolute()
 
     @property
     def kafka_dir(self) -> Path:
@@ -89,14 +113,17 @@ class Settings(BaseSettings):
 
     def jwt_key(self) -> str:
         """The JWT key: `MSM_AUTH_SECRET`, or one made at first start and kept in the data dir (mode 0600)."""
-        return self.auth_secret or _kept_secret(self.data_dir / "auth.secret")
+        return self.auth_secret or kept_secret(self.data_dir / "auth.secret")
 
 
-def _kept_secret(path: Path) -> str:
+def kept_secret(path: Path, label: str = "") -> str:
+    """What the file holds, readable by its owner alone; a file that is not there is made, with a new secret."""
     path.parent.mkdir(parents=True, exist_ok=True)
+    if path.exists():
+        return path.read_text().strip()
     fresh = path.with_name(f"{path.name}.{os.getpid()}")
     fresh.touch(mode=0o600)
-    fresh.write_text(secrets.token_urlsafe(48))
+    fresh.write_text(label + secrets.token_urlsafe(48))
     try:
         os.link(fresh, path)  # fails where another process was first: its key is the key
     except FileExistsError:

@@ -3,8 +3,10 @@
 import socket
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
+from types import MappingProxyType
+from typing import Any
 
 import structlog
 from kafka import KafkaAdminClient, KafkaConsumer, TopicPartition
@@ -31,8 +33,16 @@ IN_STEP_SECONDS = 60
 class FeedConsumer:
     """A thread that hands every record to `apply`, from where the view's own offsets stand."""
 
-    def __init__(self, bootstrap: str, topics: Sequence[str], view: View, apply: Apply) -> None:
+    def __init__(
+        self,
+        bootstrap: str,
+        topics: Sequence[str],
+        view: View,
+        apply: Apply,
+        security: Mapping[str, Any] = MappingProxyType({}),
+    ) -> None:
         self._bootstrap, self._topics, self._view, self._apply = bootstrap, topics, view, apply
+        self._security = security
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name=f"feed {topics[0]}", daemon=True)
         self.caught_up = False
@@ -96,6 +106,7 @@ class FeedConsumer:
     def _connect(self) -> KafkaConsumer:
         return KafkaConsumer(
             bootstrap_servers=self._bootstrap.split(","),
+            **self._security,
             client_id="msm-feed",
             group_id=None,
             enable_auto_commit=False,
@@ -111,6 +122,7 @@ class FeedConsumer:
     def _connect_admin(self) -> KafkaAdminClient:
         return KafkaAdminClient(
             bootstrap_servers=self._bootstrap.split(","),
+            **self._security,
             client_id="msm-feed",
             reconnect_backoff_max_ms=1_000,
             bootstrap_timeout_ms=BROKER_MS,

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Generic, TypeVar
 
+from conf.kafka import python_security
 from conf.settings import Settings
 from feeds.broadcast import Broadcaster, Event
 from feeds.consumer import FeedConsumer
@@ -28,7 +29,7 @@ class Feed(Generic[ViewT]):
     def __init__(self, settings: Settings, name: str, topics: Sequence[str], view: ViewT) -> None:
         self.settings, self.view, self.topics = settings, view, topics
         self.waiters = Waiters()
-        self.consumer = FeedConsumer(settings.bootstrap, topics, view, self.apply)
+        self.consumer = FeedConsumer(settings.bootstrap, topics, view, self.apply, python_security(settings))
         self.broadcaster = Broadcaster(name, self.reset_event, lambda: self.consumer.caught_up)
         self._loop = asyncio.get_running_loop()
         view.rebuilt = self._rebuilt

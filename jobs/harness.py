@@ -17,6 +17,7 @@ from pyspark.errors import StreamingQueryException
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.streaming.query import StreamingQuery
 
+from conf.kafka import spark_options
 from conf.settings import Settings, load_settings
 from jobs.progress import READY, ProgressListener
 
@@ -40,7 +41,7 @@ def read_topics(spark: SparkSession, settings: Settings, *topics: str) -> DataFr
     """Every record of the topics from the earliest on, in one scan; lost offsets stop the job."""
     return (
         spark.readStream.format("kafka")
-        .option("kafka.bootstrap.servers", settings.bootstrap)
+        .options(**spark_options(settings))
         # A consumer that comes back to a partition first waits for the fetch it left behind: 500 ms by default.
         .option("kafka.fetch.max.wait.ms", 20)
         .option("subscribe", ",".join(topics))
@@ -61,7 +62,7 @@ def main(name: str, queries: Queries) -> None:
 
     It stops between two batches. Exits with 1 where a query fails, after one line that says why.
     """
-    settings = load_settings()
+    settings = load_settings().acting_as(name)
     refuse_missing_broker(settings.bootstrap)
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):

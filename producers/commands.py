@@ -10,8 +10,11 @@ from uuid import UUID
 from fastapi import Depends, FastAPI, Header, HTTPException, Path, Request
 from pydantic import BaseModel
 
+from conf.kafka import python_security
 from conf.settings import Settings
 from contract.facts import IDENTIFIER, Fact, format_time
+from contract.principals import PRINCIPAL_BY_NAME
+from contract.results import Token
 from producers.ownership import Ownership
 from producers.publisher import BrokerUnavailable, Publisher
 from service.auth import CurrentUser
@@ -32,26 +35,59 @@ class Answer(BaseModel):
     token: str
 
 
+class Publishers:
+    """A publisher a service, since each writes as its own principal; services behind one port are here together."""
+
+    def __init__(self) -> None:
+        self._by_topic: dict[str, Publisher] = {}
+
+    def open(self, settings: Settings) -> None:
+        """One for the topics of the service that these settings act as."""
+        topics = PRINCIPAL_BY_NAME[settings.principal].writes
+        publisher = Publisher(settings.bootstrap, topics=topics, security=python_security(settings))
+        self._by_topic.update(dict.fromkeys(topics, publisher))
+
+    def complaint(self) -> str | None:
+        """None while any of them can publish, else why not."""
+        complaints = [publisher.complaint() for publisher in self._by_topic.values()]
+        return complaints[0] if all(complaints) else None
+
+    def wait_until_ready(self, timeout: float | None = None) -> None:
+        """Return once all are connected; BrokerUnavailable where one takes longer than `timeout` seconds."""
+        for publisher in self._by_topic.values():
+            publisher.wait_until_ready(timeout)
+
+    async def publish(self, fact: Fact) -> Token:
+        """As the service whose topic the fact belongs to."""
+        return await self._by_topic[fact.topic].publish(fact)
+
+    def close(self) -> None:
+        """Deliver what was sent, and stop."""
+        for publisher in self._by_topic.values():
+            publisher.close()
+
+
 @asynccontextmanager
 async def command_resources(app: FastAPI, settings: Settings) -> AsyncIterator[None]:
-    """The publisher and the ownership of ids; services behind one port share them."""
-    if hasattr(app.state, "publisher"):
-        yield
-        return
-    app.state.ownership = Ownership(settings.jwt_key())
-    app.state.publisher = Publisher(settings.bootstrap)
+    """The service's publisher, beside those of other services behind this port; the ownership of ids is one."""
+    is_first = not hasattr(app.state, "publisher")
+    if is_first:
+        app.state.ownership = Ownership(settings.jwt_key())
+        app.state.publisher = Publishers()
+    publishers: Publishers = app.state.publisher
+    publishers.open(settings)
     try:
         yield
     finally:
-        publisher: Publisher = app.state.publisher
-        del app.state.publisher
-        await asyncio.to_thread(publisher.close)
+        if is_first:
+            del app.state.publisher
+            await asyncio.to_thread(publishers.close)
 
 
 def publisher_health(app: FastAPI) -> str | None:
     """None while facts can be published."""
-    publisher: Publisher = app.state.publisher
-    return publisher.complaint()
+    publishers: Publishers = app.state.publisher
+    return publishers.complaint()
 
 
 class Commands:
@@ -68,7 +104,7 @@ class Commands:
     ) -> None:
         self.user_id = user_id
         self.ownership: Ownership = request.app.state.ownership
-        self._publisher: Publisher = request.app.state.publisher
+        self._publisher: Publishers = request.app.state.publisher
         self._idempotency_key = idempotency_key
         complaint = self._publisher.complaint()
         if complaint:

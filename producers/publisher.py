@@ -2,8 +2,9 @@
 
 import asyncio
 import threading
-from collections.abc import Callable, Iterable
-from typing import NamedTuple, Protocol
+from collections.abc import Callable, Iterable, Mapping
+from types import MappingProxyType
+from typing import Any, NamedTuple, Protocol
 
 import structlog
 from kafka import KafkaProducer
@@ -81,8 +82,16 @@ class Publisher:
     same `event_id`, and it counts once.)
     """
 
-    def __init__(self, bootstrap: str, *, deadline_seconds: float = 10.0, topics: Iterable[str] = FACT_TOPICS) -> None:
+    def __init__(
+        self,
+        bootstrap: str,
+        *,
+        deadline_seconds: float = 10.0,
+        topics: Iterable[str] = FACT_TOPICS,
+        security: Mapping[str, Any] = MappingProxyType({}),
+    ) -> None:
         self._bootstrap, self._deadline, self._topics = bootstrap, deadline_seconds, tuple(topics)
+        self._security = security
         self._producer: KafkaProducer | None = None
         self._complaint = f"connecting to the Kafka broker at {bootstrap}"
         self._ready, self._wanted, self._closing = threading.Event(), threading.Event(), threading.Event()
@@ -172,7 +181,7 @@ class Publisher:
 
     def _connect(self) -> None:
         try:
-            producer = _producer(self._bootstrap)
+            producer = _producer(self._bootstrap, self._security)
         except KafkaError:
             self._complaint = f"the Kafka broker at {self._bootstrap} does not answer"
             self._closing.wait(0.5)
@@ -192,9 +201,10 @@ class Publisher:
         _close(producer, 1.0)
 
 
-def _producer(bootstrap: str) -> KafkaProducer:
+def _producer(bootstrap: str, security: Mapping[str, Any]) -> KafkaProducer:
     return KafkaProducer(
         bootstrap_servers=bootstrap.split(","),
+        **security,
         # Outright: a setting that conflicts then raises instead of turning idempotence off.
         enable_idempotence=True,
         acks="all",

@@ -12,10 +12,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from kafka import KafkaAdminClient
 from kafka.errors import KafkaError
 
 from conf.settings import Settings, load_settings
+from runtime.admin import admin_client
+from runtime.broker_security import administrator, secured_properties
 from runtime.processes import Process, wait_until
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -27,10 +28,7 @@ PROPERTIES = """\
 process.roles=broker,controller
 node.id=1
 controller.quorum.voters=1@127.0.0.1:{controller_port}
-listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller_port}
-advertised.listeners=PLAINTEXT://127.0.0.1:{port}
 controller.listener.names=CONTROLLER
-listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT
 log.dirs={log_dir}
 auto.create.topics.enable=false
 offsets.topic.replication.factor=1
@@ -44,6 +42,12 @@ broker.session.timeout.ms=2000
 broker.heartbeat.interval.ms=500
 log.segment.bytes=134217728
 log.cleaner.dedupe.buffer.size=33554432
+"""
+
+OPEN = """\
+listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller_port}
+advertised.listeners=PLAINTEXT://127.0.0.1:{port}
+listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT
 """
 
 LOGGING = """\
@@ -66,7 +70,7 @@ def broker_command(settings: Settings) -> list[str]:
         raise SystemExit(f"no Kafka jars in {JARS}: run make setup")
     properties = _configure(settings)
     if not (settings.kafka_dir / "log" / "meta.properties").exists():
-        _format(properties)
+        _format(settings, properties)
     return [*_java(settings), "kafka.Kafka", str(properties)]
 
 
@@ -76,7 +80,8 @@ def _configure(settings: Settings) -> Path:
     (folder / "log4j2.yaml").write_text(LOGGING)
     properties = folder / "server.properties"
     ports = {"port": settings.kafka_port, "controller_port": settings.kafka_port + 1}
-    properties.write_text(PROPERTIES.format(log_dir=folder / "log", **ports))
+    common = PROPERTIES.format(log_dir=folder / "log", **ports)
+    properties.write_text(common + (secured_properties(settings) if settings.secured_kafka else OPEN.format(**ports)))
     return properties
 
 
@@ -90,11 +95,11 @@ def _java(settings: Settings) -> list[str]:
     return [java, "-Xmx512m", "-XX:+UseSerialGC", f"-Dlog4j2.configurationFile={logging}", "-cp", f"{JARS}/*"]
 
 
-def _format(properties: Path) -> None:
-    command = [*_java(load_settings())[:2], "-cp", f"{JARS}/*", "kafka.tools.StorageTool"]
-    done = subprocess.run(
-        [*command, "format", "-t", CLUSTER_ID, "-c", str(properties)], capture_output=True, text=True, check=False
-    )
+def _format(settings: Settings, properties: Path) -> None:
+    command = [*_java(settings)[:2], "-cp", f"{JARS}/*", "kafka.tools.StorageTool"]
+    command += ["format", "-t", CLUSTER_ID, "-c", str(properties)]
+    with administrator(settings) as arguments:
+        done = subprocess.run([*command, *arguments], capture_output=True, text=True, check=False)
     if done.returncode:
         raise SystemExit(f"the broker's folder {properties.parent} cannot be formatted: {done.stderr.strip()[-400:]}")
 
@@ -120,13 +125,13 @@ def is_taken(port: int, host: str = LOOPBACK) -> bool:
     return False
 
 
-def is_ready(bootstrap: str) -> bool:
-    """Whether the brokers answer a metadata request."""
+def is_ready(settings: Settings) -> bool:
+    """Whether the brokers answer the administrator."""
     # kafka-python leaves a thread behind for each admin client that found nobody: ask the port first.
-    if not any(_listens(address) for address in bootstrap.split(",")):
+    if not any(_listens(address) for address in settings.bootstrap.split(",")):
         return False
     try:
-        admin = KafkaAdminClient(bootstrap_servers=bootstrap, request_timeout_ms=5_000)
+        admin = admin_client(settings, request_timeout_ms=5_000)
     except (KafkaError, OSError, ValueError):
         return False
     try:
@@ -152,7 +157,7 @@ def embedded_broker(settings: Settings) -> Iterator[Process]:
     refuse_taken_ports(settings)
     process = Process.start("broker", broker_command(settings), settings.log_dir)
     try:
-        wait_until(lambda: is_ready(settings.bootstrap), 60, lambda: f"the broker is not ready: {process.last_words()}")
+        wait_until(lambda: is_ready(settings), 60, lambda: f"the broker is not ready: {process.last_words()}")
         yield process
     finally:
         process.stop()

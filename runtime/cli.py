@@ -12,6 +12,7 @@ from rich.table import Table
 
 from conf.settings import load_settings
 from runtime import stack
+from runtime.access import ensure_access
 from runtime.broker import REPOSITORY
 from runtime.doctor import main as examine
 from runtime.parts import JOBS, job_env, job_metrics, spark_submit
@@ -89,10 +90,12 @@ def simulate(context: typer.Context) -> None:
 
 @app.command()
 def topics() -> None:
-    """Create the topics that are missing, and say where existing ones differ from the registry."""
+    """Create the topics that are missing, say where existing ones differ, and grant each principal its rights."""
     settings = load_settings()
     for name in ensure_topics(settings):
         console.print(f"created {name}")
+    for change in ensure_access(settings):
+        console.print(change)
     complaints = differences(settings)
     for complaint in complaints:
         console.print(complaint)
@@ -105,6 +108,7 @@ def jobs() -> None:
     """spark-submit every job against the configured cluster; Ctrl-C stops them."""
     settings = load_settings()
     ensure_topics(settings)
+    ensure_access(settings)
     env = {**os.environ, **job_env(settings)}
     running = [subprocess.Popen(spark_submit(settings, name), cwd=REPOSITORY, env=env) for name in JOBS]
     try:

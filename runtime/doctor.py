@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, distributions, version
 from pathlib import Path
 
-from kafka import KafkaAdminClient
 from kafka.errors import KafkaError
 from rich.console import Console
 from rich.markup import escape
@@ -15,6 +14,7 @@ from rich.table import Table
 
 from conf.settings import Settings
 from runtime import stack
+from runtime.admin import admin_client
 from runtime.broker import is_taken
 from runtime.checkpoints import last_batch, unreadable
 from runtime.jars import JARS, wrong_jars
@@ -168,7 +168,7 @@ def _cluster(settings: Settings, runs: bool) -> Iterator[Check]:
     if settings.embedded_kafka and not runs:
         yield Check("broker", True, "not running")
         return
-    ready = _answers(settings.bootstrap)
+    ready = _answers(settings)
     yield Check(
         "broker",
         ready,
@@ -179,9 +179,9 @@ def _cluster(settings: Settings, runs: bool) -> Iterator[Check]:
         yield _topics(settings)
 
 
-def _answers(bootstrap: str) -> bool:
+def _answers(settings: Settings) -> bool:
     try:
-        KafkaAdminClient(bootstrap_servers=bootstrap, bootstrap_timeout_ms=5_000).close()
+        admin_client(settings, bootstrap_timeout_ms=5_000).close()
     except (KafkaError, OSError, ValueError):
         return False
     return True

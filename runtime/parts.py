@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from conf.settings import Settings
+from runtime.access import ensure_access
 from runtime.broker import is_ready
 from runtime.topics import ensure_topics
 
@@ -52,9 +53,10 @@ def _broker(settings: Settings) -> Part:
 
 
 def _has_topics(settings: Settings) -> bool:
-    if not is_ready(settings.bootstrap):
+    if not is_ready(settings):
         return False
     ensure_topics(settings)
+    ensure_access(settings)
     return True
 
 

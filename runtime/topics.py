@@ -7,13 +7,14 @@ from kafka.admin import ConfigResource, ConfigResourceType
 
 from conf.settings import Settings
 from contract.topics import TOPICS, Topic
+from runtime.admin import admin_client
 
 _REPLICAS = 3
 
 
 def ensure_topics(settings: Settings) -> list[str]:
     """Create the topics that are missing; the names of the new ones. What exists stays as it is: see `differences`."""
-    with closing(KafkaAdminClient(bootstrap_servers=settings.bootstrap)) as admin:
+    with closing(admin_client(settings)) as admin:
         have = set(admin.list_topics())
         brokers = len(admin.describe_cluster()["brokers"])
         missing = {topic.name: _request(topic, brokers) for topic in TOPICS if topic.name not in have}
@@ -24,7 +25,7 @@ def ensure_topics(settings: Settings) -> list[str]:
 
 def differences(settings: Settings) -> list[str]:
     """A sentence for each way in which the cluster's topics are not as the registry says."""
-    with closing(KafkaAdminClient(bootstrap_servers=settings.bootstrap)) as admin:
+    with closing(admin_client(settings)) as admin:
         have = set(admin.list_topics())
         there = [topic for topic in TOPICS if topic.name in have]
         missing = [f"topic {topic.name} is missing: msm topics makes it" for topic in TOPICS if topic.name not in have]

@@ -22,7 +22,8 @@ JSON_MAX_BYTES = 64 * 1024
 class Service:
     """A service: its routes, what they need while the app runs, and how it is.
 
-    `resources` puts what the routes need on `app.state`; `health` answers None when well, else a sentence.
+    `name` is also its principal in Kafka. `resources` puts what the routes need on `app.state`; `health` answers
+    None when well, else a sentence.
     """
 
     name: str
@@ -39,7 +40,7 @@ def build_app(services: Sequence[Service], settings: Settings) -> FastAPI:
         app.state.jwt_key = settings.jwt_key()
         async with AsyncExitStack() as stack:
             for service in services:
-                await stack.enter_async_context(service.resources(app, settings))
+                await stack.enter_async_context(service.resources(app, settings.acting_as(service.name)))
             yield
 
     title = ", ".join(service.name for service in services)

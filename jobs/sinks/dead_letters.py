@@ -3,6 +3,7 @@
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
+from conf.kafka import spark_options
 from conf.settings import Settings
 from contract.topics import DEAD_LETTERS
 from jobs.progress import DEAD_LETTERS as METRIC
@@ -34,7 +35,7 @@ class DeadLetterSink:
         first = letters.agg(F.min("arrived_at").cast("double")).first()
         written = (
             letters.sparkSession.read.format("kafka")
-            .option("kafka.bootstrap.servers", self._settings.bootstrap)
+            .options(**spark_options(self._settings))
             .option("subscribe", DEAD_LETTERS)
             .option("startingTimestamp", int(first[0] * 1000) if first else 0)
             .option("startingOffsetsByTimestampStrategy", "latest")

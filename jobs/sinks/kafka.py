@@ -4,6 +4,7 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 from pyspark.sql.streaming.readwriter import DataStreamWriter
 
+from conf.kafka import spark_options
 from conf.settings import Settings
 from contract.results import SEEN_HEADER, PostWithCounts
 
@@ -12,7 +13,7 @@ _WRITER = {"kafka.acks": "all", "kafka.compression.type": "lz4", "kafka.linger.m
 
 def producer_options(settings: Settings) -> dict[str, str]:
     """Options of Spark's Kafka sink, for a stream or a batch."""
-    return {"kafka.bootstrap.servers": settings.bootstrap, **_WRITER}
+    return {**spark_options(settings), **_WRITER}
 
 
 def kafka_stream(records: DataFrame, settings: Settings, topic: str) -> DataStreamWriter:

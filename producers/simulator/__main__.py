@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from conf.kafka import python_security
 from conf.settings import Settings, load_settings
 from producers.bulk import BulkWriter
 from producers.publisher import Publisher
@@ -61,7 +62,7 @@ def run(
         images=paint_pictures(settings.media_dir),
         mix=_mix(posts, facts),
     )
-    publisher = Publisher(settings.bootstrap)
+    publisher = Publisher(settings.bootstrap, security=python_security(settings.acting_as("simulator")))
     try:
         return write(records, BulkWriter(publisher), facts or None, Console(stderr=True))
     finally:

@@ -26,7 +26,7 @@ class OneBroker:
         process = Process.start("broker", broker_command(self._settings), self._settings.log_dir)
         self._process = process
         wait_until(self._listens, 60, process.last_words)
-        wait_until(lambda: is_ready(self.bootstrap), 60, process.last_words)
+        wait_until(lambda: is_ready(self._settings), 60, process.last_words)
         ensure_topics(self._settings)
         return self
 

@@ -1,0 +1,89 @@
+"""How a client reaches Kafka: as the cluster is by default, or over TLS with the password of its own principal."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+from conf.settings import Settings
+
+MECHANISM = "SCRAM-SHA-512"
+PROVIDER = "org.apache.kafka.common.config.provider.FileConfigProvider"
+# Java reads the password from within a quoted string: neither quotes nor backslashes.
+_PASSWORD = re.compile(r"^password=([!#-\[\]-~]+)$", re.MULTILINE)
+
+
+def ca_file(settings: Settings) -> Path:
+    """The authority that signed the brokers' certificates; where it is missing, the system's are trusted."""
+    return settings.kafka_secrets / "ca.pem"
+
+
+def password_file(settings: Settings, principal: str) -> Path:
+    """One line, `password=...`: a properties file, so that Java can read it by itself."""
+    return settings.kafka_secrets / f"{principal}.properties"
+
+
+def python_security(settings: Settings) -> dict[str, Any]:
+    """What kafka-python's clients take besides the brokers' addresses; nothing where Kafka is open."""
+    if not settings.secured_kafka:
+        return {}
+    ca = ca_file(settings)
+    return {
+        "security_protocol": "SASL_SSL",
+        "sasl_mechanism": MECHANISM,
+        "sasl_plain_username": settings.principal,
+        "sasl_plain_password": password(settings, settings.principal),
+        "ssl_cafile": str(ca) if ca.exists() else None,
+    }
+
+
+def spark_options(settings: Settings) -> dict[str, str]:
+    """What Spark's Kafka sources and sinks take: of the password a reference, which only Kafka's client resolves."""
+    java = {"bootstrap.servers": settings.bootstrap, **java_security(settings)}
+    return {f"kafka.{name}": value for name, value in java.items()}
+
+
+def java_security(settings: Settings) -> dict[str, str]:
+    """The same for Java's clients. The password itself is in none of it, so plans and logs can show it all."""
+    if not settings.secured_kafka:
+        return {}
+    password(settings, settings.principal)  # one sentence now is better than a stack trace on an executor
+    ca = ca_file(settings)
+    trust = {"ssl.truststore.type": "PEM", "ssl.truststore.location": str(ca)} if ca.exists() else {}
+    return {
+        "security.protocol": "SASL_SSL",
+        "sasl.mechanism": MECHANISM,
+        "sasl.jaas.config": jaas_config(settings, settings.principal),
+        **providers(settings),
+        **trust,
+    }
+
+
+def providers(settings: Settings) -> dict[str, str]:
+    """Lets Kafka's own code read files of our folder of secrets, and no others."""
+    return {
+        "config.providers": "file",
+        "config.providers.file.class": PROVIDER,
+        "config.providers.file.param.allowed.paths": str(settings.kafka_secrets),
+    }
+
+
+def jaas_config(settings: Settings, principal: str) -> str:
+    """Java's way to name a user, with a reference in the place of the password."""
+    reference = f"${{file:{password_file(settings, principal)}:password}}"
+    module = "org.apache.kafka.common.security.scram.ScramLoginModule"
+    return f'{module} required username="{principal}" password="{reference}";'
+
+
+def password(settings: Settings, principal: str) -> str:
+    """SystemExit with the fix where there is none."""
+    file = password_file(settings, principal)
+    try:
+        found = _PASSWORD.search(file.read_text())
+    except OSError as error:
+        raise SystemExit(
+            f"no password of Kafka's principal {principal or '(none named)'}: {file}: {error.strerror}; "
+            "put it there (docs/security.md), or set MSM_KAFKA_SECRETS_DIR to the folder that has it"
+        ) from None
+    if not found:
+        raise SystemExit(f"{file} must hold one line password=..., of visible ASCII without quotes and backslashes")
+    return found[1]

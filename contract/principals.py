@@ -1,0 +1,41 @@
+"""Who may do what in Kafka: each service and job is a principal of its own. `runtime.access` grants just this.
+
+Where the cluster asks nobody who they are (`MSM_KAFKA_SECURITY=none`), none of it applies.
+"""
+
+from dataclasses import dataclass
+
+from contract.facts import FACT_TOPICS
+from contract.topics import DEAD_LETTERS, POSTS_WITH_COUNTS, RISING_POSTS, TOPIC_BY_NAME, TRENDING_POSTS
+
+ADMIN = "admin"
+"""The only one that makes and changes topics, users and rights: a super user of the embedded broker."""
+
+_FACTS = tuple(FACT_TOPICS)
+
+
+@dataclass(frozen=True)
+class Principal:
+    """A user of Kafka, and the topics that it may read and write.
+
+    Nobody here needs a consumer group: jobs keep offsets in their checkpoints, feeds in their views.
+    """
+
+    name: str
+    reads: tuple[str, ...] = ()
+    writes: tuple[str, ...] = ()
+
+
+PRINCIPALS: tuple[Principal, ...] = (
+    Principal("posting", writes=("posts",)),
+    Principal("likes", writes=("likes",)),
+    Principal("comments", writes=("comments",)),
+    Principal("posts_with_counts", reads=_FACTS, writes=(POSTS_WITH_COUNTS,)),
+    Principal("trending_posts", reads=_FACTS, writes=(TRENDING_POSTS, RISING_POSTS)),
+    Principal("archive", reads=(*_FACTS, POSTS_WITH_COUNTS, DEAD_LETTERS), writes=(DEAD_LETTERS,)),
+    Principal("refresh_feed", reads=(POSTS_WITH_COUNTS,)),
+    Principal("trending_feed", reads=(TRENDING_POSTS, RISING_POSTS)),
+    Principal("simulator", writes=_FACTS),
+    Principal("auditor", reads=tuple(TOPIC_BY_NAME)),
+)
+PRINCIPAL_BY_NAME = {principal.name: principal for principal in PRINCIPALS}

@@ -1,0 +1,15 @@
+"""The administrator's client: it makes and changes topics, users and rights. Services and jobs never use it."""
+
+from typing import Any
+
+from kafka import KafkaAdminClient
+
+from conf.kafka import python_security
+from conf.settings import Settings
+from contract.principals import ADMIN
+
+
+def admin_client(settings: Settings, **options: Any) -> KafkaAdminClient:
+    """Connected; KafkaError where no broker answers, or none takes the password."""
+    security = python_security(settings.acting_as(ADMIN))
+    return KafkaAdminClient(bootstrap_servers=settings.bootstrap.split(","), **security, **options)
