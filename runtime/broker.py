@@ -61,6 +61,10 @@ Configuration:
     Root:
       level: warn
       AppenderRef: {ref: out}
+    Logger:
+      # Who was not let in, and who was refused what.
+      - {name: org.apache.kafka.common.network.Selector, level: info}
+      - {name: kafka.authorizer.logger, level: info}
 """
 
 

@@ -1,0 +1,112 @@
+"""Nobody gets in who does not prove who they are, and no client talks to a broker that does not prove who it is."""
+
+import logging
+import socket
+import ssl
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+from kafka import KafkaAdminClient
+from kafka.errors import KafkaTimeoutError
+
+from conf.kafka import ca_file, python_security
+from conf.settings import Settings
+from contract.principals import ADMIN
+from runtime.broker_security import make_secrets
+
+pytestmark = pytest.mark.kafka
+
+
+def knock(cluster: Settings, **changes: Any) -> None:
+    """Try to get in as the administrator, but for the changes, and be refused."""
+    options = {"bootstrap_servers": cluster.bootstrap, **python_security(cluster.acting_as(ADMIN)), **changes}
+    with pytest.raises(KafkaTimeoutError):
+        KafkaAdminClient(**options, bootstrap_timeout_ms=1_500)
+
+
+def brokers_reason(cluster: Settings, **changes: Any) -> str:
+    """Why the broker refused, from its log."""
+    log = cluster.log_dir / "broker.log"
+    before = len(log.read_text())
+    knock(cluster, **changes)
+    return log.read_text()[before:]
+
+
+def clients_reason(cluster: Settings, caplog: pytest.LogCaptureFixture, **changes: Any) -> str:
+    """Why the client refused."""
+    with caplog.at_level(logging.WARNING, "kafka"):
+        knock(cluster, **changes)
+    return caplog.text
+
+
+def test_the_administrator_gets_in_by_either_name_of_the_broker(cluster: Settings) -> None:
+    for host in ("127.0.0.1", "localhost"):
+        options = {**python_security(cluster.acting_as(ADMIN)), "bootstrap_servers": f"{host}:{cluster.kafka_port}"}
+        with closing(KafkaAdminClient(**options)) as admin:
+            assert admin.describe_cluster()["brokers"]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"sasl_plain_password": "wrong"},
+        {"sasl_plain_username": "nobody"},
+        {"sasl_plain_username": "likes"},  # with the administrator's password
+    ],
+    ids=["wrong password", "unknown user", "another's password"],
+)
+def test_who_does_not_know_the_password_is_refused(cluster: Settings, changes: dict[str, str]) -> None:
+    said = brokers_reason(cluster, **changes)
+    assert "Failed authentication" in said
+    assert "invalid credentials with SASL mechanism SCRAM-SHA-512" in said
+
+
+@pytest.mark.parametrize(
+    ("protocol", "reason"),
+    [
+        ("PLAINTEXT", "SSL handshake failed"),
+        ("SASL_PLAINTEXT", "SSL handshake failed"),
+        ("SSL", "during SASL handshake"),
+    ],
+)
+def test_who_does_not_encrypt_or_does_not_say_who_they_are_is_refused(
+    cluster: Settings, protocol: str, reason: str
+) -> None:
+    assert reason in brokers_reason(cluster, security_protocol=protocol)
+
+
+def test_another_mechanism_is_refused(cluster: Settings) -> None:
+    assert "Unsupported SASL mechanism PLAIN" in brokers_reason(cluster, sasl_mechanism="PLAIN")
+
+
+def test_a_client_refuses_a_broker_that_its_authority_did_not_sign(
+    cluster: Settings, caplog: pytest.LogCaptureFixture, tmp_path: Path
+) -> None:
+    other = Settings(data_dir=tmp_path, kafka_security="scram")
+    make_secrets(other)
+    assert "CERTIFICATE_VERIFY_FAILED" in clients_reason(cluster, caplog, ssl_cafile=str(ca_file(other)))
+
+
+def test_a_client_refuses_a_broker_of_another_name(cluster: Settings, caplog: pytest.LogCaptureFixture) -> None:
+    same_place = f"[::ffff:127.0.0.1]:{cluster.kafka_port}"
+    assert "IP address mismatch" in clients_reason(cluster, caplog, bootstrap_servers=same_place)
+
+
+def test_the_controllers_port_is_for_the_broker_alone(cluster: Settings) -> None:
+    context = ssl.create_default_context(cafile=str(ca_file(cluster)))
+    with (
+        socket.create_connection(("127.0.0.1", cluster.kafka_port + 1), timeout=10) as plain,
+        context.wrap_socket(plain, server_hostname="127.0.0.1") as secure,
+        # TLS 1.3 asks for a certificate, but says that it must have one only after the handshake.
+        pytest.raises(ssl.SSLError, match=r"CERTIFICATE_REQUIRED|BAD_CERTIFICATE"),
+    ):
+        secure.recv(1)
+
+
+def test_secrets_are_for_their_owner_alone(cluster: Settings) -> None:
+    folder = cluster.kafka_secrets
+    assert folder.stat().st_mode & 0o777 == 0o700
+    readable = {file.name for file in folder.iterdir() if file.stat().st_mode & 0o077}
+    assert readable <= {"ca.pem"}  # which everybody may know

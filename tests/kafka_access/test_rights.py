@@ -1,0 +1,170 @@
+"""Each principal does its work in Kafka, and nothing else: asked of a real broker, for every topic."""
+
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from typing import Any, NamedTuple
+
+import pytest
+from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
+from kafka.admin import (
+    ACL,
+    ACLFilter,
+    ACLOperation,
+    ACLPermissionType,
+    ACLResourcePatternType,
+    ConfigResource,
+    ConfigResourceType,
+    ResourcePattern,
+    ResourcePatternFilter,
+    ResourceType,
+    UserScramCredentialUpsertion,
+)
+from kafka.errors import (
+    GroupAuthorizationFailedError,
+    KafkaError,
+    TopicAuthorizationFailedError,
+)
+
+from conf.kafka import MECHANISM, python_security
+from conf.settings import Settings
+from contract.principals import ADMIN, PRINCIPALS
+from contract.topics import TOPIC_BY_NAME
+from runtime.access import ensure_access, wanted_acls
+
+pytestmark = pytest.mark.kafka
+
+
+class Rights(NamedTuple):
+    reads: set[str]
+    writes: set[str]
+
+
+FACTS = {"posts", "likes", "comments"}
+# Written down a second time, so that a change of the registry has to be meant.
+RIGHTS = {
+    "posting": Rights(set(), {"posts"}),
+    "likes": Rights(set(), {"likes"}),
+    "comments": Rights(set(), {"comments"}),
+    "posts_with_counts": Rights(FACTS, {"posts_with_counts"}),
+    "trending_posts": Rights(FACTS, {"trending_posts", "rising_posts"}),
+    "archive": Rights(FACTS | {"posts_with_counts", "dead_letters"}, {"dead_letters"}),
+    "refresh_feed": Rights({"posts_with_counts"}, set()),
+    "trending_feed": Rights({"trending_posts", "rising_posts"}, set()),
+    "simulator": Rights(set(), FACTS),
+    "auditor": Rights(set(TOPIC_BY_NAME), set()),
+}
+
+
+def options(cluster: Settings, principal: str) -> dict[str, Any]:
+    return {"bootstrap_servers": cluster.bootstrap, **python_security(cluster.acting_as(principal))}
+
+
+@pytest.fixture
+def admin(cluster: Settings) -> Iterator[KafkaAdminClient]:
+    with closing(KafkaAdminClient(**options(cluster, ADMIN))) as client:
+        yield client
+
+
+def writes(cluster: Settings, principal: str, topic: str) -> bool:
+    # A producer each: one that was refused a topic says so for all that it sends later.
+    with closing(KafkaProducer(**options(cluster, principal), enable_idempotence=True)) as producer:
+        try:
+            producer.send(topic, b"{}", b"k").get(timeout=20)
+        except KafkaError as error:
+            if "AuthorizationFailed" not in str(error):
+                raise
+            return False
+    return True
+
+
+def reads(consumer: KafkaConsumer, topic: str) -> bool:
+    if not consumer.partitions_for_topic(topic):
+        return False
+    consumer.assign([TopicPartition(topic, 0)])
+    consumer.seek(TopicPartition(topic, 0), 0)
+    try:
+        for _ in range(40):
+            if consumer.poll(timeout_ms=500):
+                return True
+    except TopicAuthorizationFailedError:
+        return False
+    raise AssertionError(f"neither a record of {topic} nor a refusal")
+
+
+@pytest.mark.parametrize("name", RIGHTS)
+def test_a_principal_writes_its_own_topics_and_no_other(cluster: Settings, name: str) -> None:
+    assert {topic for topic in TOPIC_BY_NAME if writes(cluster, name, topic)} == RIGHTS[name].writes
+
+
+@pytest.mark.parametrize("name", RIGHTS)
+def test_a_principal_reads_what_its_work_needs_and_no_more(cluster: Settings, name: str) -> None:
+    with closing(KafkaConsumer(**options(cluster, name), auto_offset_reset="earliest")) as consumer:
+        assert {topic for topic in TOPIC_BY_NAME if reads(consumer, topic)} == RIGHTS[name].reads
+
+
+def test_a_principal_does_not_even_see_what_it_may_not_touch(cluster: Settings) -> None:
+    for name, rights in RIGHTS.items():
+        with closing(KafkaAdminClient(**options(cluster, name))) as client:
+            assert set(client.list_topics()) == rights.reads | rights.writes, name
+
+
+LIKES = ConfigResource(ConfigResourceType.TOPIC, "likes", configs={"retention.ms": "1"})
+ALL_TOPICS = ResourcePattern(ResourceType.TOPIC, "*")
+ANYTHING = ResourcePatternFilter(ResourceType.ANY, None, ACLResourcePatternType.ANY)
+ADMINISTRATION: dict[str, Callable[[KafkaAdminClient, str], object]] = {
+    "make a topic": lambda client, _: client.create_topics({"mine": {"num_partitions": 1, "replication_factor": 1}}),
+    "delete a topic": lambda client, _: client.delete_topics(["likes"]),
+    "delete records": lambda client, _: client.delete_records({TopicPartition("likes", 0): 1}, partition_leader_id=1),
+    "add partitions": lambda client, _: client.create_partitions({"likes": 9}),
+    "change a topic's settings": lambda client, _: client.alter_configs([LIKES], raise_on_unknown=False),
+    "grant itself a right": lambda client, name: client.create_acls(
+        [ACL(f"User:{name}", "*", ACLOperation.ALL, ACLPermissionType.ALLOW, ALL_TOPICS)]
+    ),
+    "see who may do what": lambda client, _: client.describe_acls(
+        ACLFilter(None, None, ACLOperation.ANY, ACLPermissionType.ANY, ANYTHING)
+    ),
+    "set the administrator's password": lambda client, _: client.alter_user_scram_credentials(
+        [UserScramCredentialUpsertion(ADMIN, MECHANISM, "mine-now")]
+    ),
+}
+
+
+def refusal(act: Callable[[], object]) -> str:
+    """What the broker said; some of kafka-python's methods raise it, others answer it."""
+    try:
+        return str(act())
+    except KafkaError as error:
+        return f"{type(error).__name__} {error}"
+
+
+@pytest.mark.parametrize("action", ADMINISTRATION)
+def test_nobody_but_the_administrator_may(cluster: Settings, admin: KafkaAdminClient, action: str) -> None:
+    for name in RIGHTS:
+        with closing(KafkaAdminClient(**options(cluster, name))) as client:
+            said = refusal(lambda client=client, name=name: ADMINISTRATION[action](client, name))
+            assert "AuthorizationFailed" in said or "needs ALTER permission" in said, f"{name}: {said}"
+    assert set(admin.list_topics()) == set(TOPIC_BY_NAME)
+    assert len(admin.describe_topics(["likes"])[0]["partitions"]) == TOPIC_BY_NAME["likes"].embedded_partitions
+
+
+def test_nobody_may_join_a_consumer_group(cluster: Settings) -> None:
+    consumer = KafkaConsumer("likes", **options(cluster, "auditor"), group_id="theirs")
+    with closing(consumer), pytest.raises(GroupAuthorizationFailedError):
+        consumer.poll(timeout_ms=20_000)
+
+
+def test_rights_that_were_given_by_hand_are_taken_back(cluster: Settings, admin: KafkaAdminClient) -> None:
+    right = ACL(
+        "User:likes", "*", ACLOperation.WRITE, ACLPermissionType.ALLOW, ResourcePattern(ResourceType.TOPIC, "posts")
+    )
+    stranger = ACL("User:theirs", "*", ACLOperation.READ, ACLPermissionType.ALLOW, ALL_TOPICS)
+    admin.create_acls([right, stranger])
+    assert ensure_access(cluster) == ["likes may no more write posts"]
+    assert ensure_access(cluster) == []
+    everything = ACLFilter(None, None, ACLOperation.ANY, ACLPermissionType.ANY, ANYTHING)
+    left, _ = admin.describe_acls(everything)
+    assert set(left) == wanted_acls() | {stranger}
+
+
+def test_the_registry_says_what_the_tests_do() -> None:
+    assert {one.name: Rights(set(one.reads), set(one.writes)) for one in PRINCIPALS} == RIGHTS
