@@ -1,5 +1,6 @@
 """Makes the rights in Kafka what contract/principals.py says: no more, no less."""
 
+from collections.abc import Iterable
 from contextlib import closing
 
 from kafka import KafkaAdminClient
@@ -33,7 +34,7 @@ def ensure_access(settings: Settings) -> list[str]:
         return []
     with closing(admin_client(settings)) as admin:
         if settings.embedded_kafka:
-            _ensure_users(admin, settings)
+            upsert_users(admin, settings, [principal.name for principal in PRINCIPALS])
         have, wanted = _granted(admin), wanted_acls()
         if wanted - have:
             admin.create_acls(list(wanted - have))
@@ -73,12 +74,9 @@ def _exactly(acl: ACL) -> ACLFilter:
     return ACLFilter(acl.principal, acl.host, acl.operation, acl.permission_type, pattern)
 
 
-def _ensure_users(admin: KafkaAdminClient, settings: Settings) -> None:
-    """Each start anew: what a password file says is the password."""
-    users = [
-        UserScramCredentialUpsertion(principal.name, MECHANISM, password(settings, principal.name))
-        for principal in PRINCIPALS
-    ]
+def upsert_users(admin: KafkaAdminClient, settings: Settings, names: Iterable[str]) -> None:
+    """What a password file says is the password; SystemExit where Kafka does not take it."""
+    users = [UserScramCredentialUpsertion(name, MECHANISM, password(settings, name)) for name in names]
     failed = {name: error for name, error in admin.alter_user_scram_credentials(users).items() if error}
     if failed:
         raise SystemExit(f"Kafka does not take the users {', '.join(failed)}: {next(iter(failed.values()))}")

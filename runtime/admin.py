@@ -4,7 +4,7 @@ from typing import Any
 
 from kafka import KafkaAdminClient
 
-from conf.kafka import python_security
+from conf.kafka import password_file, python_security
 from conf.settings import Settings
 from contract.principals import ADMIN
 
@@ -13,3 +13,8 @@ def admin_client(settings: Settings, **options: Any) -> KafkaAdminClient:
     """Connected; KafkaError where no broker answers, or none takes the password."""
     security = python_security(settings.acting_as(ADMIN))
     return KafkaAdminClient(bootstrap_servers=settings.bootstrap.split(","), **security, **options)
+
+
+def may_administer(settings: Settings) -> bool:
+    """Whether Kafka is open, or the administrator's password is on this machine."""
+    return not settings.secured_kafka or password_file(settings, ADMIN).exists()

@@ -9,14 +9,22 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 from kafka.errors import KafkaError
 
 from conf.settings import Settings, load_settings
+from contract.principals import ADMIN
+from runtime.access import upsert_users
 from runtime.admin import admin_client
-from runtime.broker_security import administrator, secured_properties
+from runtime.broker_security import (
+    administrator,
+    knows_administrator,
+    make_secrets,
+    remember_administrator,
+    secured_properties,
+)
 from runtime.processes import Process, wait_until
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -72,10 +80,24 @@ def broker_command(settings: Settings) -> list[str]:
     """The command that runs the broker; writes its configuration and formats its folder, if nobody did before."""
     if not any(JARS.glob("kafka_2.13-*.jar")):
         raise SystemExit(f"no Kafka jars in {JARS}: run make setup")
+    is_new = not (settings.kafka_dir / "log" / "meta.properties").exists()
+    if settings.secured_kafka and not is_new:
+        _admit_administrator(settings)
     properties = _configure(settings)
-    if not (settings.kafka_dir / "log" / "meta.properties").exists():
+    if is_new:
         _format(settings, properties)
     return [*_java(settings), "kafka.Kafka", str(properties)]
+
+
+def _admit_administrator(settings: Settings) -> None:
+    """A folder from before security, or from before its secrets were lost: for a moment it is open, as it was."""
+    make_secrets(settings)
+    if knows_administrator(settings):
+        return
+    opened = settings.model_copy(update={"kafka_security": "none"})
+    with embedded_broker(opened), closing(admin_client(opened)) as admin:
+        upsert_users(admin, settings, [ADMIN])
+    remember_administrator(settings)
 
 
 def _configure(settings: Settings) -> Path:
@@ -106,6 +128,8 @@ def _format(settings: Settings, properties: Path) -> None:
         done = subprocess.run([*command, *arguments], capture_output=True, text=True, check=False)
     if done.returncode:
         raise SystemExit(f"the broker's folder {properties.parent} cannot be formatted: {done.stderr.strip()[-400:]}")
+    if settings.secured_kafka:
+        remember_administrator(settings)
 
 
 def refuse_taken_ports(settings: Settings) -> None:

@@ -1,5 +1,6 @@
 """What the embedded broker needs to let nobody in whom it does not know: a key, passwords, and its settings."""
 
+import hashlib
 import os
 import shutil
 import subprocess
@@ -75,6 +76,25 @@ def administrator(settings: Settings) -> Iterator[list[str]]:
         yield [f"@{file}"]
     finally:
         file.unlink()
+
+
+def knows_administrator(settings: Settings) -> bool:
+    """Whether the broker's folder was given today's password of the administrator."""
+    mark = _mark(settings)
+    return mark.exists() and mark.read_text() == _digest(settings)
+
+
+def remember_administrator(settings: Settings) -> None:
+    """Note that it was. The password is 48 random bytes, so that its digest tells nothing."""
+    _mark(settings).write_text(_digest(settings))
+
+
+def _mark(settings: Settings) -> Path:
+    return settings.kafka_dir / "administrator.sha256"
+
+
+def _digest(settings: Settings) -> str:
+    return hashlib.sha256(password(settings, ADMIN).encode()).hexdigest()
 
 
 def _keystore(settings: Settings) -> Path:

@@ -13,6 +13,7 @@ from rich.table import Table
 from conf.settings import load_settings
 from runtime import stack
 from runtime.access import ensure_access
+from runtime.admin import may_administer
 from runtime.broker import REPOSITORY
 from runtime.doctor import main as examine
 from runtime.parts import JOBS, job_env, job_metrics, spark_submit
@@ -107,8 +108,9 @@ def topics() -> None:
 def jobs() -> None:
     """spark-submit every job against the configured cluster; Ctrl-C stops them."""
     settings = load_settings()
-    ensure_topics(settings)
-    ensure_access(settings)
+    if may_administer(settings):  # else somebody who may has run `msm topics`
+        ensure_topics(settings)
+        ensure_access(settings)
     env = {**os.environ, **job_env(settings)}
     running = [subprocess.Popen(spark_submit(settings, name), cwd=REPOSITORY, env=env) for name in JOBS]
     try:

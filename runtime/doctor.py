@@ -14,7 +14,7 @@ from rich.table import Table
 
 from conf.settings import Settings
 from runtime import stack
-from runtime.admin import admin_client
+from runtime.admin import admin_client, may_administer
 from runtime.broker import is_taken
 from runtime.checkpoints import last_batch, unreadable
 from runtime.jars import JARS, wrong_jars
@@ -167,6 +167,9 @@ def _port(who: str, host: str, port: int, setting: str, runs: bool) -> Check:
 def _cluster(settings: Settings, runs: bool) -> Iterator[Check]:
     if settings.embedded_kafka and not runs:
         yield Check("broker", True, "not running")
+        return
+    if not may_administer(settings):
+        yield Check("broker", True, f"not asked: the administrator's password is not in {settings.kafka_secrets}")
         return
     ready = _answers(settings)
     yield Check(
