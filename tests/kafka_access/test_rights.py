@@ -30,6 +30,7 @@ from conf.settings import Settings
 from contract.principals import ADMIN, PRINCIPALS
 from contract.topics import TOPIC_BY_NAME
 from runtime.access import ensure_access, wanted_acls
+from runtime.processes import wait_until
 
 pytestmark = pytest.mark.kafka
 
@@ -159,9 +160,10 @@ def test_rights_that_were_given_by_hand_are_taken_back(cluster: Settings, admin:
     )
     stranger = ACL("User:theirs", "*", ACLOperation.READ, ACLPermissionType.ALLOW, ALL_TOPICS)
     admin.create_acls([right, stranger])
+    everything = ACLFilter(None, None, ACLOperation.ANY, ACLPermissionType.ANY, ANYTHING)
+    wait_until(lambda: {right, stranger} <= set(admin.describe_acls(everything)[0]), 30, lambda: "no rights came")
     assert ensure_access(cluster) == ["likes may no more write posts"]
     assert ensure_access(cluster) == []
-    everything = ACLFilter(None, None, ACLOperation.ANY, ACLPermissionType.ANY, ANYTHING)
     left, _ = admin.describe_acls(everything)
     assert set(left) == wanted_acls() | {stranger}
 

@@ -1,0 +1,57 @@
+"""What clients are told: nothing where Kafka is open, else whom they act as; and Spark never learns a password."""
+
+from pathlib import Path
+
+import pytest
+
+from conf.kafka import password, python_security, spark_options
+from conf.settings import Settings
+
+
+def settings(folder: Path, principal: str = "likes") -> Settings:
+    return Settings(kafka_bootstrap="k:1", kafka_security="scram", kafka_secrets_dir=str(folder)).acting_as(principal)
+
+
+@pytest.fixture
+def secrets(tmp_path: Path) -> Path:
+    (tmp_path / "likes.properties").write_text("# made by hand\npassword=a-secret\n")
+    return tmp_path
+
+
+def test_where_kafka_is_open_nothing_is_added(tmp_path: Path) -> None:
+    opened = Settings(kafka_bootstrap="k:1", kafka_secrets_dir=str(tmp_path))
+    assert python_security(opened) == {}
+    assert spark_options(opened) == {"kafka.bootstrap.servers": "k:1"}
+
+
+def test_python_reads_the_password_and_spark_is_told_where_it_is(secrets: Path) -> None:
+    assert python_security(settings(secrets))["sasl_plain_password"] == "a-secret"  # noqa: S105
+    options = spark_options(settings(secrets))
+    assert f"${{file:{secrets}/likes.properties:password}}" in options["kafka.sasl.jaas.config"]
+    assert "a-secret" not in str(options)
+
+
+def test_without_an_authority_of_its_own_the_systems_are_trusted(secrets: Path) -> None:
+    assert python_security(settings(secrets))["ssl_cafile"] is None
+    assert not any("truststore" in name for name in spark_options(settings(secrets)))
+    (secrets / "ca.pem").touch()
+    assert python_security(settings(secrets))["ssl_cafile"] == str(secrets / "ca.pem")
+    assert spark_options(settings(secrets))["kafka.ssl.truststore.location"] == str(secrets / "ca.pem")
+
+
+@pytest.mark.parametrize("principal", ["comments", ""])
+def test_a_missing_password_is_named_with_its_file(secrets: Path, principal: str) -> None:
+    with pytest.raises(SystemExit, match=rf"{principal}\.properties: No such file .* MSM_KAFKA_SECRETS_DIR"):
+        spark_options(settings(secrets, principal))
+
+
+@pytest.mark.parametrize("line", ["", "password=", 'password=a"b', "password=a b", "password=a\\b", "pass=a"])
+def test_a_password_that_java_would_read_otherwise_is_refused(secrets: Path, line: str) -> None:
+    (secrets / "likes.properties").write_text(line)
+    with pytest.raises(SystemExit, match=r"likes\.properties must hold one line password="):
+        password(settings(secrets), "likes")
+
+
+def test_a_wrong_way_to_be_secure_is_refused_at_the_start() -> None:
+    with pytest.raises(ValueError, match="kafka_security"):
+        Settings(kafka_security="ssl")  # type: ignore[arg-type]
