@@ -123,7 +123,7 @@ def kept_secret(path: Path, label: str = "") -> str:
         return path.read_text().strip()
     fresh = path.with_name(f"{path.name}.{os.getpid()}")
     fresh.touch(mode=0o600)
-    fresh.write_text(label + secrets.token_urlsafe(48))
+    fresh.write_text(f"{label}{secrets.token_urlsafe(48)}\n")
     try:
         os.link(fresh, path)  # fails where another process was first: its key is the key
     except FileExistsError:

@@ -41,8 +41,21 @@ def ensure_access(settings: Settings) -> list[str]:
         if have - wanted:
             admin.delete_acls([_exactly(acl) for acl in have - wanted])
         wait_until(lambda: _granted(admin) == wanted, ALLOWED_SECONDS, lambda: "Kafka does not take the access rights")
-    changes = [("may", acl) for acl in wanted - have] + [("may no more", acl) for acl in have - wanted]
-    return sorted(f"{_name(acl)} {verb} {_says(acl)}" for verb, acl in changes)
+    return _sentences(have, wanted)
+
+
+def access_differences(settings: Settings) -> list[str]:
+    """A sentence for each right that is missing, or is one too many; changes nothing."""
+    if not settings.secured_kafka:
+        return []
+    with closing(admin_client(settings)) as admin:
+        have, wanted = _granted(admin), wanted_acls()
+    return _sentences(have, wanted, "should, and may not,", "may, and should not,")
+
+
+def _sentences(have: set[ACL], wanted: set[ACL], missing: str = "may", extra: str = "may no more") -> list[str]:
+    told = [(missing, acl) for acl in wanted - have] + [(extra, acl) for acl in have - wanted]
+    return sorted(f"{_name(acl)} {verb} {_says(acl)}" for verb, acl in told)
 
 
 def wanted_acls() -> set[ACL]:

@@ -14,6 +14,7 @@ from rich.table import Table
 
 from conf.settings import Settings
 from runtime import stack
+from runtime.access import access_differences
 from runtime.admin import admin_client, may_administer
 from runtime.broker import is_taken
 from runtime.checkpoints import last_batch, unreadable
@@ -192,11 +193,14 @@ def _answers(settings: Settings) -> bool:
 
 def _topics(settings: Settings) -> Check:
     try:
-        wrong = differences(settings)
+        wrong = differences(settings) + access_differences(settings)
     except KafkaError as error:
         wrong = [f"they cannot be read: {error}"]
     return Check(
-        "topics", not wrong, "; ".join(wrong) or "as in the registry", "make topics right with .venv/bin/msm topics"
+        "topics",
+        not wrong,
+        "; ".join(wrong) or "as in the registry",
+        "make topics and rights right with .venv/bin/msm topics",
     )
 
 

@@ -11,6 +11,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, JSONResponse
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
+from conf.kafka import python_security
 from conf.settings import Settings
 from service.docs import docs_page
 from service.middleware import BodyLimit, RequestMetrics, SecurityHeaders
@@ -33,7 +34,9 @@ class Service:
 
 
 def build_app(services: Sequence[Service], settings: Settings) -> FastAPI:
-    """The app of these services; nothing is opened before its lifespan starts."""
+    """The app of these services; nothing is opened before its lifespan starts. SystemExit where a password lacks."""
+    for service in services:
+        python_security(settings.acting_as(service.name))
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:

@@ -95,7 +95,8 @@ def test_a_client_refuses_a_broker_of_another_name(cluster: Settings, caplog: py
 
 
 def test_the_controllers_port_is_for_the_broker_alone(cluster: Settings) -> None:
-    context = ssl.create_default_context(cafile=str(ca_file(cluster)))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.load_verify_locations(ca_file(cluster))
     with (
         socket.create_connection(("127.0.0.1", cluster.kafka_port + 1), timeout=10) as plain,
         context.wrap_socket(plain, server_hostname="127.0.0.1") as secure,

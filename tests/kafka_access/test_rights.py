@@ -29,7 +29,7 @@ from conf.kafka import MECHANISM, python_security
 from conf.settings import Settings
 from contract.principals import ADMIN, PRINCIPALS
 from contract.topics import TOPIC_BY_NAME
-from runtime.access import ensure_access, wanted_acls
+from runtime.access import access_differences, ensure_access, wanted_acls
 from runtime.processes import wait_until
 
 pytestmark = pytest.mark.kafka
@@ -162,7 +162,9 @@ def test_rights_that_were_given_by_hand_are_taken_back(cluster: Settings, admin:
     admin.create_acls([right, stranger])
     everything = ACLFilter(None, None, ACLOperation.ANY, ACLPermissionType.ANY, ANYTHING)
     wait_until(lambda: {right, stranger} <= set(admin.describe_acls(everything)[0]), 30, lambda: "no rights came")
+    assert access_differences(cluster) == ["likes may, and should not, write posts"]
     assert ensure_access(cluster) == ["likes may no more write posts"]
+    assert access_differences(cluster) == []
     assert ensure_access(cluster) == []
     left, _ = admin.describe_acls(everything)
     assert set(left) == wanted_acls() | {stranger}
