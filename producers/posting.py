@@ -66,10 +66,10 @@ _BODY: dict[str, Any] = {
 @router.post("/posts", status_code=201, response_model_exclude_none=True, openapi_extra=_BODY)
 async def create_post(request: Request, command: Command) -> Answer:
     """Post a picture: upload it (multipart `image`, `caption`) or name it (JSON `image_url`, `caption`)."""
-    if request.headers.get("content-type", "").startswith("multipart/form-data"):
-        image_url, caption = await _uploaded(request)
-    else:
-        image_url, caption = await _named(request)
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind not in _WAYS:
+        raise HTTPException(415, f"send {' or '.join(_WAYS)}")
+    image_url, caption = await _WAYS[kind](request)
     return await command.publish(_post_created(command, image_url, caption))
 
 
@@ -151,6 +151,9 @@ def _kept(settings: Settings, data: bytes) -> str:
     except BadPicture as error:
         raise _invalid("image", str(error)) from None
     return MEDIA_PATH + keep_picture(settings.media_dir, clean, extension)
+
+
+_WAYS = {"multipart/form-data": _uploaded, "application/json": _named}
 
 
 def _details(error: ValidationError) -> list[Any]:

@@ -1,6 +1,5 @@
 """Builds one FastAPI app out of services, be it one alone or all five behind one port."""
 
-import socket
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -12,8 +11,11 @@ from fastapi.responses import HTMLResponse, JSONResponse
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from conf.settings import Settings
-from service.docs import docs_page
-from service.middleware import BodyLimit, RequestMetrics, SecurityHeaders
+from service.docs import DOCS_POLICY, docs_page
+from service.limits import Admission, user_buckets
+from service.middleware import BodyLimit, Failures, RequestMetrics, SecurityHeaders
+from service.origin import SameOrigin
+from service.server import listen, server_config
 
 JSON_MAX_BYTES = 64 * 1024
 
@@ -45,7 +47,11 @@ def build_app(services: Sequence[Service], settings: Settings) -> FastAPI:
     title = ", ".join(service.name for service in services)
     app = FastAPI(title=title, lifespan=lifespan, docs_url=None, redoc_url=None)
     app.state.settings = settings
+    app.state.user_buckets = user_buckets(settings)
     app.add_middleware(BodyLimit, json_bytes=JSON_MAX_BYTES, form_bytes=settings.image_max_bytes + JSON_MAX_BYTES)
+    app.add_middleware(Failures)
+    app.add_middleware(SameOrigin, host_names=settings.host_names)
+    app.add_middleware(Admission, settings=settings)
     app.add_middleware(RequestMetrics)
     app.add_middleware(SecurityHeaders)
     app.add_exception_handler(RequestValidationError, _explain)
@@ -79,26 +85,11 @@ def _add_operations(app: FastAPI, services: Sequence[Service]) -> None:
 
     @app.get("/docs", include_in_schema=False)
     async def docs() -> HTMLResponse:
-        return HTMLResponse(docs_page(app.openapi()))
+        return HTMLResponse(docs_page(app.openapi()), headers={"Content-Security-Policy": DOCS_POLICY})
 
 
 def serve(app: FastAPI, host: str, port: int) -> None:
     """Run the app until SIGTERM or Ctrl-C; SystemExit with one sentence where the port is taken."""
-    # Open streams of server-sent events never end by themselves, so stopping waits a bounded time.
-    config = uvicorn.Config(
-        app, log_level="warning", access_log=False, server_header=False, timeout_graceful_shutdown=2
-    )
-    uvicorn.Server(config).run(sockets=[_listen(host, port)])
-
-
-def _listen(host: str, port: int) -> socket.socket:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listener.bind((host, port))
-    except OSError as error:
-        raise SystemExit(
-            f"cannot listen on {host}:{port} ({error.strerror}): set MSM_HTTP_PORT to a free port"
-        ) from None
-    return listener
+    settings: Settings = app.state.settings
+    settings.jwt_key()  # a key that is none is said before anything starts
+    uvicorn.Server(server_config(app)).run(sockets=[listen(host, port)])
