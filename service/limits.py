@@ -37,14 +37,12 @@ class TokenBuckets:
         """0.0 where a token was there, else the seconds until there is one."""
         now = self._clock()
         full_at = max(now, self._full_at.get(key, now))
-        wait = full_at - now - self._slack
-        if wait > 0:
-            return wait
-        self._full_at[key] = full_at + self._interval
+        wait = max(0.0, full_at - now - self._slack)
+        self._full_at[key] = full_at if wait else full_at + self._interval
         self._full_at.move_to_end(key)
         if len(self._full_at) > KEYS_MAX:
             self._full_at.popitem(last=False)
-        return 0.0
+        return wait
 
 
 def user_buckets(settings: Settings) -> TokenBuckets:

@@ -13,6 +13,7 @@ import httpx2
 import pytest
 import uvicorn
 from fastapi import APIRouter, Body, FastAPI, Request
+from fastapi.responses import StreamingResponse
 
 from conf.settings import Settings
 from service.app import Service, build_app
@@ -49,6 +50,15 @@ async def me(user: CurrentUser) -> str:
 async def hang(request: Request) -> str:
     await request.app.state.go_on.wait()
     return "at last"
+
+
+@router.get("/stream")
+async def stream(request: Request) -> StreamingResponse:
+    async def parts() -> AsyncIterator[bytes]:
+        yield b"first"
+        await request.app.state.go_on.wait()
+
+    return StreamingResponse(parts())
 
 
 @router.get("/boom")

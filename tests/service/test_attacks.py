@@ -182,7 +182,7 @@ def test_a_slow_body_is_not_waited_for(serve: Serve, monkeypatch: pytest.MonkeyP
 def test_one_address_cannot_have_all_connections(serve: Serve) -> None:
     with serve(max_connections=10) as running:
         assert is_fine(running)
-        socks = [socket.create_connection(("127.0.0.1", running.port), timeout=20) for _ in range(8)]
+        socks = [socket.create_connection(("127.0.0.1", running.port), timeout=3) for _ in range(8)]
         assert [everything(sock) for sock in socks[4:]] == [b""] * 4  # httpx has the fifth
         assert is_fine(running)
         for sock in socks:
@@ -203,6 +203,13 @@ def test_more_requests_than_can_be_in_hand_are_told_to_come_back(serve: Serve) -
         assert sorted(one.result().status_code for one in asked) == [200] * 3 + [503] * 5
         assert is_fine(running)
         assert 'msm_http_refused_total{why="busy"}' in running.http.get("/metrics").text
+
+
+def test_an_open_stream_keeps_nobody_out(serve: Serve) -> None:
+    with serve(max_requests=1) as running, running.http.stream("GET", "/stream") as answer:
+        assert answer.status_code == 200
+        assert is_fine(running)
+        running.go_on()
 
 
 def test_a_hasty_user_is_slowed_down_and_the_others_are_not(serve: Serve) -> None:

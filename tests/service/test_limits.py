@@ -70,6 +70,16 @@ def test_a_million_names_take_the_room_of_the_last_ones(clock: Clock, monkeypatc
     assert buckets.take("user-49999") > 0
 
 
+def test_a_crowd_does_not_make_a_hasty_user_forgotten(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "KEYS_MAX", 10)
+    buckets = TokenBuckets(rate=0.001, burst=50, clock=clock)
+    passed = 0
+    for number in range(200):
+        passed += buckets.take("eve") == 0
+        buckets.take(f"user-{number}")
+    assert passed == 50
+
+
 @given(st.lists(st.floats(0, 3), max_size=60))
 def test_never_more_than_burst_and_rate_allow(pauses: list[float]) -> None:
     clock = Clock()
