@@ -117,7 +117,7 @@ async def post(request: Request, post_id: str, after: str | None = None) -> Resp
     return Response(body, media_type="application/json", headers=headers)
 
 
-@router.get("/feed/stream", summary="Every change of the feed", response_class=EventStream)
+@router.get("/feed/stream", summary="Every change of the feed", response_class=EventStream, status_code=200)
 async def stream(
     request: Request,
     last_event_id: Annotated[str | None, Query(description="`stream_id` of a page")] = None,

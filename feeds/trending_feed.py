@@ -85,7 +85,7 @@ async def rising(request: Request, after: After = None) -> Response:
     return await _here(request.app).answer(RISING_POSTS, after)
 
 
-@router.get("/trending/stream", summary="Every new ranking", response_class=EventStream)
+@router.get("/trending/stream", summary="Every new ranking", response_class=EventStream, status_code=200)
 async def stream(request: Request) -> Response:
     """Server-sent events: `trending` and `rising`, each with a whole ranking; both at once to begin with."""
     here = _here(request.app)

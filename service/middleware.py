@@ -2,6 +2,7 @@
 
 import asyncio
 from time import monotonic, perf_counter
+from traceback import format_exception
 from uuid import uuid4
 
 import structlog
@@ -105,12 +106,18 @@ class Failures:
             await self.app(scope, receive, watched)
         except Exception as error:
             failure = uuid4().hex
-            # The path without its query: that may carry what is nobody's business.
-            log.error("request failed", id=failure, method=scope["method"], path=scope["path"][:200], exc_info=error)
+            # No query and no local variables: they hold what is nobody's business, tokens among it.
+            log.error(
+                "request failed", id=failure, method=scope["method"], path=scope["path"][:200], trace=_trace(error)
+            )
             if has_started:
                 raise _CutOffError from None
             answer = {"detail": f"something went wrong here; its id is {failure}", "id": failure}
             await JSONResponse(answer, status_code=500)(scope, receive, send)
+
+
+def _trace(error: Exception) -> str:
+    return "".join(format_exception(error))
 
 
 class _CutOffError(Exception):

@@ -251,7 +251,7 @@ def test_nobody_can_claim_another_address(serve: Serve) -> None:
 def test_what_was_not_foreseen_is_answered_with_an_id_that_the_log_has(
     running: Running, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    answer = running.http.get("/boom?secret=1")
+    answer = running.http.get("/boom?secret=1", headers={"Authorization": "Bearer what-a-token"})
     assert answer.status_code == 500
     told = answer.json()
     assert set(told) == {"detail", "id"}
@@ -260,4 +260,5 @@ def test_what_was_not_foreseen_is_answered_with_an_id_that_the_log_has(
     assert told["id"] in log
     assert "swordfish" in log
     assert "secret=1" not in log
+    assert "what-a-token" not in log
     assert is_fine(running)
