@@ -18,9 +18,9 @@ from conf.settings import Settings, load_settings
 from contract.facts import CAPTION_MAX, IMAGE_URL_MAX, PostCreated, PostDeleted
 from producers.commands import Answer, Command, Commands, PostId, command_resources, now, publisher_health
 from producers.pictures import CONTENT_TYPES, MEDIA_PATH, NAME, BadPicture, clean_picture, keep_picture
-from service.app import Service, build_app, serve
+from service.app import COMMANDS, Service, build_app, refusals, serve
 
-router = APIRouter(tags=["posts"])
+router = APIRouter(tags=["posts"], responses=COMMANDS)
 Caption = Annotated[str, StringConstraints(max_length=CAPTION_MAX)]
 
 # Two at once: each may take 200 MB for a moment, and all of a core.
@@ -43,6 +43,7 @@ class NewPicture(BaseModel):
     caption: Caption = ""
 
 
+_UNKNOWN_KIND = refusals(_415="neither a form nor JSON")
 _BODY: dict[str, Any] = {
     "requestBody": {
         "required": True,
@@ -63,7 +64,7 @@ _BODY: dict[str, Any] = {
 }
 
 
-@router.post("/posts", status_code=201, response_model_exclude_none=True, openapi_extra=_BODY)
+@router.post("/posts", status_code=201, response_model_exclude_none=True, openapi_extra=_BODY, responses=_UNKNOWN_KIND)
 async def create_post(request: Request, command: Command) -> Answer:
     """Post a picture: upload it (multipart `image`, `caption`) or name it (JSON `image_url`, `caption`)."""
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
@@ -87,7 +88,7 @@ async def delete_post(post_id: PostId, command: Command) -> Answer:
     )
 
 
-@router.get("/media/{name}", response_class=FileResponse)
+@router.get("/media/{name}", response_class=FileResponse, responses=refusals(_404="there is no such picture"))
 async def picture(name: str, request: Request) -> FileResponse:
     """A picture by its content hash; it never changes."""
     settings: Settings = request.app.state.settings

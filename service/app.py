@@ -3,12 +3,14 @@
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import uvicorn
 from fastapi import APIRouter, FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import HTMLResponse, JSONResponse
+from fastapi.responses import HTMLResponse, JSONResponse, PlainTextResponse
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from pydantic import BaseModel
 
 from conf.settings import Settings
 from service.docs import DOCS_POLICY, docs_page
@@ -18,6 +20,30 @@ from service.origin import SameOrigin
 from service.server import listen, server_config
 
 JSON_MAX_BYTES = 64 * 1024
+
+
+class Refusal(BaseModel):
+    """Why a request was not answered as asked."""
+
+    detail: str
+
+
+def refusals(**why: str) -> dict[int | str, dict[str, Any]]:
+    """OpenAPI's `responses` for statuses, each given as `_404="what it means"`."""
+    return {int(name[1:]): {"model": Refusal, "description": text} for name, text in why.items()}
+
+
+ANYWHERE = refusals(
+    _400="the request is broken",
+    _403="a page of another site asks",
+    _408="the body took too long",
+    _413="the body is too large",
+    _421="the service does not go by that name",
+    _429="too many requests from this user or address: Retry-After says when",
+    _500="something went wrong: the log has it under the id of the answer",
+    _503="nothing can be done at the moment: Retry-After says when",
+)
+COMMANDS = refusals(_401="no token, or no good one", _403="it is somebody else's")
 
 
 @dataclass(frozen=True)
@@ -45,7 +71,7 @@ def build_app(services: Sequence[Service], settings: Settings) -> FastAPI:
             yield
 
     title = ", ".join(service.name for service in services)
-    app = FastAPI(title=title, lifespan=lifespan, docs_url=None, redoc_url=None)
+    app = FastAPI(title=title, lifespan=lifespan, docs_url=None, redoc_url=None, responses=ANYWHERE)
     app.state.settings = settings
     app.state.user_buckets = user_buckets(settings)
     app.add_middleware(BodyLimit, json_bytes=JSON_MAX_BYTES, form_bytes=settings.image_max_bytes + JSON_MAX_BYTES)
@@ -79,7 +105,7 @@ def _add_operations(app: FastAPI, services: Sequence[Service]) -> None:
         }
         return JSONResponse(body, status_code=200 if well else 503)
 
-    @app.get("/metrics", tags=["operations"], summary="Metrics for Prometheus")
+    @app.get("/metrics", tags=["operations"], summary="Metrics for Prometheus", response_class=PlainTextResponse)
     def metrics() -> Response:
         return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
 
