@@ -23,7 +23,7 @@ from service.app import COMMANDS, Service, build_app, refusals, serve
 router = APIRouter(tags=["posts"], responses=COMMANDS)
 Caption = Annotated[str, StringConstraints(max_length=CAPTION_MAX)]
 
-# Two at once: each may take 200 MB for a moment, and all of a core.
+# Two at once: each may take 500 MB and all of a core for some seconds.
 PICTURES_AT_ONCE = 2
 
 
@@ -127,12 +127,14 @@ async def _named(request: Request) -> tuple[str, str]:
 async def _uploaded(request: Request) -> tuple[str, str]:
     settings: Settings = request.app.state.settings
     async with request.form(max_files=1, max_fields=8) as form:
-        image, caption = form.get("image"), form.get("caption", "")
+        image, captions = form.get("image"), form.getlist("caption")
+        if len(captions) > 1:
+            raise _invalid("caption", "send one caption")
         if not isinstance(image, UploadFile):
             raise _invalid("image", "send the picture as a file named image")
         data = await _read(image, settings.image_max_bytes)
     try:
-        text = NewPicture.model_validate({"caption": caption}).caption
+        text = NewPicture.model_validate({"caption": captions[0] if captions else ""}).caption
     except ValidationError as error:
         raise RequestValidationError(_details(error)) from None
     async with request.app.state.picture_slots:
