@@ -4,9 +4,9 @@ import os
 import secrets
 from functools import cache
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field, PrivateAttr, ValidationError
+from pydantic import AfterValidator, Field, PrivateAttr, ValidationError
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -15,6 +15,13 @@ from pydantic_settings import (
 )
 
 SETTINGS_FILE = Path(__file__).with_name("msm.yaml")
+SECRET_MIN_BYTES = 32  # RFC 7518, section 3.2: no shorter than the hash of HS256
+
+
+def _long_enough(secret: str) -> str:
+    if 0 < len(secret.encode()) < SECRET_MIN_BYTES:
+        raise ValueError(f"it needs at least {SECRET_MIN_BYTES} bytes: openssl rand -base64 48 makes some")
+    return secret
 
 
 class Settings(BaseSettings):
@@ -30,7 +37,7 @@ class Settings(BaseSettings):
     http_host: str = "127.0.0.1"
     http_port: int = Field(8000, ge=1, le=65_535)
     spark_master: str = "local[*]"
-    auth_secret: str = Field("", repr=False)
+    auth_secret: Annotated[str, AfterValidator(_long_enough)] = Field("", repr=False)
     like_weight: int = Field(1, ge=0)
     comment_weight: int = Field(2, ge=0)
     top: int = Field(50, ge=1, le=1_000)
@@ -39,6 +46,14 @@ class Settings(BaseSettings):
     max_facts_a_batch: int = Field(250_000, ge=1)
     image_max_bytes: int = Field(10 * 1024 * 1024, ge=1)
     wait_seconds: float = Field(10.0, ge=0, le=60)
+    user_rate: float = Field(20.0, gt=0)
+    user_burst: int = Field(100, ge=1)
+    address_rate: float = Field(1_000.0, gt=0)
+    address_burst: int = Field(5_000, ge=1)
+    max_requests: int = Field(1_000, ge=1)
+    max_connections: int = Field(10_000, ge=2)
+    host_names: str = ""
+    trusted_proxies: str = ""
     demo: bool = False
     _principal: str = PrivateAttr("")
 

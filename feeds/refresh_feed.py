@@ -16,17 +16,18 @@ from pydantic import BaseModel, TypeAdapter
 
 from conf.settings import Settings, load_settings
 from contract.facts import Identifier, Moment, format_time
-from contract.results import PostWithCounts
+from contract.results import PostWithCounts, Token
 from contract.topics import POSTS_WITH_COUNTS
 from feeds.broadcast import Client, Event, EventStream
 from feeds.feed import Feed, count, usable
 from feeds.records import Record, has_post_token, post_change
 from feeds.store import Page, PostStore, Update
 from feeds.view import Offsets
-from feeds.waiting import read_token
-from service.app import Service, build_app, serve
+from feeds.waiting import After, wrong_query
+from service.app import Service, build_app, refusals, serve
 
 router = APIRouter(tags=["refresh feed"])
+UNKNOWN = refusals(_404="it is not known, or was deleted")
 _cursor: TypeAdapter[tuple[str, str]] = TypeAdapter(tuple[Moment, Identifier])
 
 
@@ -58,7 +59,7 @@ class RefreshFeed(Feed[PostStore]):
 
     async def has_seen(self, after: str) -> bool:
         """Whether the command of this token is visible now, or within the time that one may wait."""
-        token = read_token(after)
+        token = Token.parse(after)
 
         def done() -> bool:
             seen = self.view.seen(token.post_id)
@@ -96,7 +97,7 @@ async def feed(
     request: Request,
     limit: Annotated[int, Query(ge=1, le=100)] = 20,
     before: Annotated[str | None, Query(description="`next` of the page before this one")] = None,
-    after: Annotated[str | None, Query(description="a command's token: wait until it is visible")] = None,
+    after: After = None,
 ) -> Response:
     """Living posts, newest first by (created_at, post_id)."""
     here = _here(request.app)
@@ -106,18 +107,18 @@ async def feed(
     return Response(_page_json(page, here.consumer.as_of), media_type="application/json", headers=headers)
 
 
-@router.get("/posts/{post_id}", summary="One post", response_model=PostWithCounts)
-async def post(request: Request, post_id: str, after: str | None = None) -> Response:
+@router.get("/posts/{post_id}", summary="One post", response_model=PostWithCounts, responses=UNKNOWN)
+async def post(request: Request, post_id: str, after: After = None) -> Response:
     """A living post with its counts; 404 where it is not known, or was deleted."""
     here = _here(request.app)
     headers = await _wait(here, after)
     body = here.view.body(post_id)
     if body is None:
-        raise HTTPException(404, f"there is no post {post_id}", headers=headers)
+        raise HTTPException(404, "there is no such post", headers=headers)
     return Response(body, media_type="application/json", headers=headers)
 
 
-@router.get("/feed/stream", summary="Every change of the feed", response_class=EventStream)
+@router.get("/feed/stream", summary="Every change of the feed", response_class=EventStream, status_code=200)
 async def stream(
     request: Request,
     last_event_id: Annotated[str | None, Query(description="`stream_id` of a page")] = None,
@@ -146,7 +147,7 @@ def _read_cursor(text: str) -> tuple[str, str]:
         parts = urlsafe_b64decode(text + "=" * (-len(text) % 4)).decode().split("|")
         return _cursor.validate_python(tuple(parts))
     except ValueError:
-        raise HTTPException(422, "before: not a cursor that a page was answered with") from None
+        raise wrong_query("before", "not a cursor that a page was answered with") from None
 
 
 async def _wait(here: RefreshFeed, after: str | None) -> dict[str, str]:

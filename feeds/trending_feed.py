@@ -6,25 +6,24 @@
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime, timedelta, timezone
-from typing import Annotated, cast
+from typing import cast
 
-from fastapi import APIRouter, FastAPI, Query, Request, Response
+from fastapi import APIRouter, FastAPI, Request, Response
 
 from conf.settings import Settings, load_settings
 from contract.facts import format_time
-from contract.results import Ranking
+from contract.results import Ranking, Token
 from contract.topics import RISING_POSTS, TRENDING_POSTS
 from feeds.broadcast import Event, EventStream, event
 from feeds.feed import Feed, count, usable
 from feeds.rankings import RankingStore
 from feeds.records import Record, has_ranking_token, ranking_change
 from feeds.view import Offsets
-from feeds.waiting import read_token
+from feeds.waiting import After
 from service.app import Service, build_app, serve
 
 router = APIRouter(tags=["trending feed"])
 EVENTS = {TRENDING_POSTS: "trending", RISING_POSTS: "rising"}
-After = Annotated[str | None, Query(description="a command's token: wait until it is visible")]
 
 
 class TrendingFeed(Feed[RankingStore]):
@@ -58,7 +57,7 @@ class TrendingFeed(Feed[RankingStore]):
         """The ranking; with a token, once what it names had been read, or the wait is over."""
         headers = {}
         if after is not None:
-            token = read_token(after)
+            token = Token.parse(after)
 
             def done() -> bool:
                 seen = self.view.seen(topic)
@@ -85,7 +84,7 @@ async def rising(request: Request, after: After = None) -> Response:
     return await _here(request.app).answer(RISING_POSTS, after)
 
 
-@router.get("/trending/stream", summary="Every new ranking", response_class=EventStream)
+@router.get("/trending/stream", summary="Every new ranking", response_class=EventStream, status_code=200)
 async def stream(request: Request) -> Response:
     """Server-sent events: `trending` and `rising`, each with a whole ranking; both at once to begin with."""
     here = _here(request.app)

@@ -3,11 +3,15 @@
 import asyncio
 import time
 from collections.abc import Callable, Iterable
+from typing import Annotated
 
-from fastapi import HTTPException
+from fastapi import Query
+from fastapi.exceptions import RequestValidationError
 
-from contract.facts import FACT_TOPICS
-from contract.results import Token
+from contract.facts import FACT_TOPICS, IDENTIFIER
+
+TOKEN = rf"^({'|'.join(FACT_TOPICS)})-[0-9]{{1,9}}-[0-9]{{1,18}}-{IDENTIFIER}$"
+After = Annotated[str | None, Query(pattern=TOKEN, description="a command's token: wait until it is visible")]
 
 
 class Waiters:
@@ -52,12 +56,6 @@ class Waiters:
         self.wake(list(self._waiting))
 
 
-def read_token(text: str) -> Token:
-    """The token of a query; 422 where it is none."""
-    try:
-        token = Token.parse(text)
-        if token.topic not in FACT_TOPICS:
-            raise ValueError(f"{token.topic} is no topic of facts")
-    except ValueError:
-        raise HTTPException(422, "after: not a token that a command was answered with") from None
-    return token
+def wrong_query(name: str, why: str) -> RequestValidationError:
+    """422, said as FastAPI says it."""
+    return RequestValidationError([{"type": "value_error", "loc": ("query", name), "msg": why}])

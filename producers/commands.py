@@ -7,6 +7,7 @@ from datetime import datetime, timezone
 from typing import Annotated
 from uuid import UUID
 
+import structlog
 from fastapi import Depends, FastAPI, Header, HTTPException, Path, Request
 from pydantic import BaseModel
 
@@ -20,6 +21,7 @@ from producers.publisher import BrokerUnavailable, Publisher
 from service.auth import CurrentUser
 
 RETRY_AFTER_SECONDS = 2
+log = structlog.get_logger()
 
 PostId = Annotated[str, Path(pattern=f"^{IDENTIFIER}$")]
 CommentId = Annotated[str, Path(pattern=f"^{IDENTIFIER}$")]
@@ -106,9 +108,8 @@ class Commands:
         self.ownership: Ownership = request.app.state.ownership
         self._publisher: Publishers = request.app.state.publisher
         self._idempotency_key = idempotency_key
-        complaint = self._publisher.complaint()
-        if complaint:
-            raise unavailable(complaint)
+        if self._publisher.complaint():  # /healthz and the log say what it is
+            raise unavailable()
 
     def uuid(self, purpose: str) -> UUID:
         """A new UUIDv7, or the one that this Idempotency-Key stands for."""
@@ -126,7 +127,8 @@ class Commands:
         try:
             token = await self._publisher.publish(fact)
         except BrokerUnavailable as error:
-            raise unavailable(str(error)) from error
+            log.warning("a command was refused", reason=str(error))
+            raise unavailable() from error
         shown = fact.model_dump(include={"event_id", "post_id", "comment_id", "image_url"})
         return Answer(**shown, token=str(token))
 
@@ -134,9 +136,11 @@ class Commands:
 Command = Annotated[Commands, Depends()]
 
 
-def unavailable(why: str) -> HTTPException:
+def unavailable() -> HTTPException:
     """503: nothing of this command happened, or will happen later."""
-    return HTTPException(503, f"{why}; try again", headers={"Retry-After": str(RETRY_AFTER_SECONDS)})
+    return HTTPException(
+        503, "nothing can be stored at the moment; try again", headers={"Retry-After": str(RETRY_AFTER_SECONDS)}
+    )
 
 
 def now() -> str:

@@ -11,9 +11,9 @@ from pydantic import BaseModel, StringConstraints
 from conf.settings import Settings, load_settings
 from contract.facts import TEXT_MAX, CommentAdded, CommentDeleted
 from producers.commands import Answer, Command, CommentId, PostId, command_resources, now, publisher_health
-from service.app import Service, build_app, serve
+from service.app import COMMANDS, Service, build_app, serve
 
-router = APIRouter(tags=["comments"])
+router = APIRouter(tags=["comments"], responses=COMMANDS)
 
 
 class NewComment(BaseModel):

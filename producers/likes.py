@@ -8,9 +8,9 @@ from fastapi import APIRouter, FastAPI
 from conf.settings import Settings, load_settings
 from contract.facts import PostLiked, PostUnliked
 from producers.commands import Answer, Command, PostId, command_resources, now, publisher_health
-from service.app import Service, build_app, serve
+from service.app import COMMANDS, Service, build_app, serve
 
-router = APIRouter(tags=["likes"])
+router = APIRouter(tags=["likes"], responses=COMMANDS)
 
 
 @router.put("/posts/{post_id}/like", status_code=202, response_model_exclude_none=True)

@@ -11,6 +11,8 @@ from pathlib import Path
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 MAX_PIXELS = 50_000_000
+MAX_SCANS = 100
+"""Of a progressive JPEG, which has about ten: each costs as much as the whole picture, and takes a few bytes."""
 LONGEST_SIDE = 2_048
 EXTENSIONS = {"JPEG": "jpg", "PNG": "png", "WEBP": "webp", "GIF": "gif"}
 CONTENT_TYPES = {"jpg": "image/jpeg", "png": "image/png", "webp": "image/webp", "gif": "image/gif"}
@@ -30,6 +32,8 @@ def clean_picture(data: bytes) -> tuple[bytes, str]:
 
     Of an animation the first frame is kept. BadPicture where it is no JPEG, PNG, WEBP or GIF.
     """
+    if data.startswith(b"\xff\xd8") and data.count(b"\xff\xda") > MAX_SCANS:
+        raise BadPicture(f"the image has more than {MAX_SCANS} scans")
     try:
         with Image.open(BytesIO(data), formats=list(EXTENSIONS)) as checked:
             _refuse_too_many_pixels(checked)
@@ -56,6 +60,7 @@ def _refuse_too_many_pixels(image: Image.Image) -> None:
 
 
 def _encode(image: Image.Image, picture_format: str) -> bytes:
+    image.draft("RGB", (LONGEST_SIDE, LONGEST_SIDE))  # a JPEG is then decoded to about the size that is kept
     image.load()
     upright = ImageOps.exif_transpose(image)
     upright = upright.convert("RGB" if picture_format == "JPEG" else "RGBA")

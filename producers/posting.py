@@ -18,12 +18,12 @@ from conf.settings import Settings, load_settings
 from contract.facts import CAPTION_MAX, IMAGE_URL_MAX, PostCreated, PostDeleted
 from producers.commands import Answer, Command, Commands, PostId, command_resources, now, publisher_health
 from producers.pictures import CONTENT_TYPES, MEDIA_PATH, NAME, BadPicture, clean_picture, keep_picture
-from service.app import Service, build_app, serve
+from service.app import COMMANDS, Service, build_app, refusals, serve
 
-router = APIRouter(tags=["posts"])
+router = APIRouter(tags=["posts"], responses=COMMANDS)
 Caption = Annotated[str, StringConstraints(max_length=CAPTION_MAX)]
 
-# Two at once: each may take 200 MB for a moment, and all of a core.
+# Two at once: each may take 500 MB and all of a core for some seconds.
 PICTURES_AT_ONCE = 2
 
 
@@ -43,6 +43,7 @@ class NewPicture(BaseModel):
     caption: Caption = ""
 
 
+_UNKNOWN_KIND = refusals(_415="neither a form nor JSON")
 _BODY: dict[str, Any] = {
     "requestBody": {
         "required": True,
@@ -63,13 +64,13 @@ _BODY: dict[str, Any] = {
 }
 
 
-@router.post("/posts", status_code=201, response_model_exclude_none=True, openapi_extra=_BODY)
+@router.post("/posts", status_code=201, response_model_exclude_none=True, openapi_extra=_BODY, responses=_UNKNOWN_KIND)
 async def create_post(request: Request, command: Command) -> Answer:
     """Post a picture: upload it (multipart `image`, `caption`) or name it (JSON `image_url`, `caption`)."""
-    if request.headers.get("content-type", "").startswith("multipart/form-data"):
-        image_url, caption = await _uploaded(request)
-    else:
-        image_url, caption = await _named(request)
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind not in _WAYS:
+        raise HTTPException(415, f"send {' or '.join(_WAYS)}")
+    image_url, caption = await _WAYS[kind](request)
     return await command.publish(_post_created(command, image_url, caption))
 
 
@@ -87,7 +88,7 @@ async def delete_post(post_id: PostId, command: Command) -> Answer:
     )
 
 
-@router.get("/media/{name}", response_class=FileResponse)
+@router.get("/media/{name}", response_class=FileResponse, responses=refusals(_404="there is no such picture"))
 async def picture(name: str, request: Request) -> FileResponse:
     """A picture by its content hash; it never changes."""
     settings: Settings = request.app.state.settings
@@ -126,12 +127,14 @@ async def _named(request: Request) -> tuple[str, str]:
 async def _uploaded(request: Request) -> tuple[str, str]:
     settings: Settings = request.app.state.settings
     async with request.form(max_files=1, max_fields=8) as form:
-        image, caption = form.get("image"), form.get("caption", "")
+        image, captions = form.get("image"), form.getlist("caption")
+        if len(captions) > 1:
+            raise _invalid("caption", "send one caption")
         if not isinstance(image, UploadFile):
             raise _invalid("image", "send the picture as a file named image")
         data = await _read(image, settings.image_max_bytes)
     try:
-        text = NewPicture.model_validate({"caption": caption}).caption
+        text = NewPicture.model_validate({"caption": captions[0] if captions else ""}).caption
     except ValidationError as error:
         raise RequestValidationError(_details(error)) from None
     async with request.app.state.picture_slots:
@@ -151,6 +154,9 @@ def _kept(settings: Settings, data: bytes) -> str:
     except BadPicture as error:
         raise _invalid("image", str(error)) from None
     return MEDIA_PATH + keep_picture(settings.media_dir, clean, extension)
+
+
+_WAYS = {"multipart/form-data": _uploaded, "application/json": _named}
 
 
 def _details(error: ValidationError) -> list[Any]:

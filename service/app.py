@@ -1,22 +1,50 @@
 """Builds one FastAPI app out of services, be it one alone or all five behind one port."""
 
-import socket
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import uvicorn
 from fastapi import APIRouter, FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import HTMLResponse, JSONResponse
+from fastapi.responses import HTMLResponse, JSONResponse, PlainTextResponse
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from pydantic import BaseModel
 
 from conf.kafka import python_security
 from conf.settings import Settings
-from service.docs import docs_page
-from service.middleware import BodyLimit, RequestMetrics, SecurityHeaders
+from service.docs import DOCS_POLICY, docs_page
+from service.limits import Admission, user_buckets
+from service.middleware import BodyLimit, Failures, RequestMetrics, SecurityHeaders
+from service.origin import SameOrigin
+from service.server import listen, server_config
 
 JSON_MAX_BYTES = 64 * 1024
+
+
+class Refusal(BaseModel):
+    """Why a request was not answered as asked."""
+
+    detail: str
+
+
+def refusals(**why: str) -> dict[int | str, dict[str, Any]]:
+    """OpenAPI's `responses` for statuses, each given as `_404="what it means"`."""
+    return {int(name[1:]): {"model": Refusal, "description": text} for name, text in why.items()}
+
+
+ANYWHERE = refusals(
+    _400="the request is broken",
+    _403="a page of another site asks",
+    _408="the body took too long",
+    _413="the body is too large",
+    _421="the service does not go by that name",
+    _429="too many requests from this user or address: Retry-After says when",
+    _500="something went wrong: the log has it under the id of the answer",
+    _503="nothing can be done at the moment: Retry-After says when",
+)
+COMMANDS = refusals(_401="no token, or no good one", _403="it is somebody else's")
 
 
 @dataclass(frozen=True)
@@ -47,9 +75,13 @@ def build_app(services: Sequence[Service], settings: Settings) -> FastAPI:
             yield
 
     title = ", ".join(service.name for service in services)
-    app = FastAPI(title=title, lifespan=lifespan, docs_url=None, redoc_url=None)
+    app = FastAPI(title=title, lifespan=lifespan, docs_url=None, redoc_url=None, responses=ANYWHERE)
     app.state.settings = settings
+    app.state.user_buckets = user_buckets(settings)
     app.add_middleware(BodyLimit, json_bytes=JSON_MAX_BYTES, form_bytes=settings.image_max_bytes + JSON_MAX_BYTES)
+    app.add_middleware(Failures)
+    app.add_middleware(SameOrigin, host_names=settings.host_names)
+    app.add_middleware(Admission, settings=settings)
     app.add_middleware(RequestMetrics)
     app.add_middleware(SecurityHeaders)
     app.add_exception_handler(RequestValidationError, _explain)
@@ -77,32 +109,17 @@ def _add_operations(app: FastAPI, services: Sequence[Service]) -> None:
         }
         return JSONResponse(body, status_code=200 if well else 503)
 
-    @app.get("/metrics", tags=["operations"], summary="Metrics for Prometheus")
+    @app.get("/metrics", tags=["operations"], summary="Metrics for Prometheus", response_class=PlainTextResponse)
     def metrics() -> Response:
         return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
 
     @app.get("/docs", include_in_schema=False)
     async def docs() -> HTMLResponse:
-        return HTMLResponse(docs_page(app.openapi()))
+        return HTMLResponse(docs_page(app.openapi()), headers={"Content-Security-Policy": DOCS_POLICY})
 
 
 def serve(app: FastAPI, host: str, port: int) -> None:
     """Run the app until SIGTERM or Ctrl-C; SystemExit with one sentence where the port is taken."""
-    # Open streams of server-sent events never end by themselves, so stopping waits a bounded time.
-    config = uvicorn.Config(
-        app, log_level="warning", access_log=False, server_header=False, timeout_graceful_shutdown=2
-    )
-    uvicorn.Server(config).run(sockets=[_listen(host, port)])
-
-
-def _listen(host: str, port: int) -> socket.socket:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listener.bind((host, port))
-    except OSError as error:
-        raise SystemExit(
-            f"cannot listen on {host}:{port} ({error.strerror}): set MSM_HTTP_PORT to a free port"
-        ) from None
-    return listener
+    settings: Settings = app.state.settings
+    settings.jwt_key()  # a key that is none is said before anything starts
+    uvicorn.Server(server_config(app)).run(sockets=[listen(host, port)])

@@ -10,6 +10,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from conf.settings import Settings
 from contract.facts import Identifier
+from service.limits import REFUSED, TokenBuckets, retry_after
 
 ALGORITHM = "HS256"
 AUDIENCE = "mysocialmedia"
@@ -29,18 +30,28 @@ def current_user(
     request: Request,
     credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)],
 ) -> str:
-    """The user that the request's bearer token names; 401 without a good one."""
+    """The user that the request's bearer token names; 401 without a good one, 429 where they ask too often."""
     if credentials is None:
         raise _unauthorized("send Authorization: Bearer <JWT>")
+    user_id = _user_of(credentials.credentials, request.app.state.jwt_key)
+    buckets: TokenBuckets = request.app.state.user_buckets
+    wait = buckets.take(user_id)
+    if wait:
+        REFUSED.labels("user").inc()
+        raise HTTPException(429, "you are too fast; try again later", headers=retry_after(wait))
+    return user_id
+
+
+def _user_of(token: str, key: str) -> str:
     try:
         claims = jwt.decode(
-            credentials.credentials,
-            request.app.state.jwt_key,
+            token,
+            key,
             algorithms=[ALGORITHM],
             audience=AUDIENCE,
             options={"require": ["exp", "aud", "sub"]},
         )
-        return _identifier.validate_python(claims["sub"])
+        return _identifier.validate_python(claims["sub"], strict=True)
     except jwt.InvalidTokenError as error:
         raise _unauthorized(f"the token is not valid: {error}") from None
     except ValidationError:

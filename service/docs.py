@@ -4,6 +4,7 @@ from html import escape
 from json import dumps
 from typing import Any
 
+DOCS_POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; frame-ancestors 'none'"
 SHOWN: tuple[str, ...] = ("parameters", "requestBody", "responses")
 PAGE = """<!doctype html>
 <html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">

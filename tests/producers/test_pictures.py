@@ -10,6 +10,7 @@ from struct import pack
 import pytest
 from fastapi.testclient import TestClient
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from conf.settings import Settings
 from producers.pictures import LONGEST_SIDE, BadPicture, clean_picture, keep_picture
@@ -32,6 +33,18 @@ def with_place(orientation: int = 1) -> bytes:
     return encoded("JPEG", exif=exif)
 
 
+def _text(content: bytes) -> PngInfo:
+    info = PngInfo()
+    info.add_text("Comment", content.decode())
+    return info
+
+
+def _exif(content: bytes) -> Image.Exif:
+    exif = Image.Exif()
+    exif[0x010E] = content.decode()
+    return exif
+
+
 def png_that_claims(width: int, height: int) -> bytes:
     """A few bytes that would unpack into very many."""
 
@@ -41,6 +54,23 @@ def png_that_claims(width: int, height: int) -> bytes:
     header = pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
     body = zlib.compress(b"\0" * 10_000)
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", body) + chunk(b"IEND", b"")
+
+
+def jpeg_of_scans(count: int, size: tuple[int, int] = (1_000, 1_000)) -> bytes:
+    """A progressive JPEG whose last scan comes again and again: a few bytes each, and work for the whole picture."""
+    data = BytesIO()
+    Image.new("L", size, 128).save(data, "JPEG", progressive=True)
+    whole = data.getvalue()
+    scan = whole[whole.rindex(b"\xff\xda") : -2]
+    return whole[:-2] + scan * count + whole[-2:]
+
+
+def png_with(kind: bytes, content: bytes) -> bytes:
+    """A picture with a chunk of text or profile that unpacks into very much."""
+    whole = encoded("PNG")
+    data = b"x\0\0" + zlib.compress(content)
+    chunk = pack(">I", len(data)) + kind + data + pack(">I", zlib.crc32(kind + data))
+    return whole[:33] + chunk + whole[33:]
 
 
 def opened(data: bytes) -> Image.Image:
@@ -112,6 +142,10 @@ HOSTILE = {
     "a bomb": png_that_claims(30_000, 30_000),
     "a small bomb": png_that_claims(9_000, 9_000),
     "a picture that is shorter than it says": png_that_claims(400, 400),
+    "ten thousand scans": jpeg_of_scans(10_000),
+    "a text that unpacks": png_with(b"zTXt", bytes(50_000_000)),
+    "a profile that unpacks": png_with(b"iCCP", bytes(50_000_000)),
+    "a frame larger than its picture": b"GIF89a\1\0\1\0\x80\0\0\0\0\0\xff\xff\xff,\0\0\0\0\xff\xff\xff\xff\0\2\2D\1\0;",
 }
 
 
@@ -119,6 +153,27 @@ HOSTILE = {
 def test_what_is_no_picture_is_refused(data: bytes) -> None:
     with pytest.raises(BadPicture):
         clean_picture(data)
+
+
+def test_a_progressive_picture_is_a_picture() -> None:
+    assert opened(clean_picture(jpeg_of_scans(20))[0]).size == (1_000, 1_000)
+
+
+SCRIPT = b"=1;/*<svg onload=alert(1)><script>alert(1)</script>*/alert(1)//"
+POLYGLOTS = {
+    "a GIF that is JavaScript": encoded("GIF") + SCRIPT,
+    "a JPEG with HTML in a comment": encoded("JPEG", comment=SCRIPT),
+    "a PNG with HTML in a text": encoded("PNG", pnginfo=_text(SCRIPT)),
+    "a WEBP with HTML in its EXIF": encoded("WEBP", exif=_exif(SCRIPT)),
+}
+
+
+@pytest.mark.parametrize("data", POLYGLOTS.values(), ids=POLYGLOTS.keys())
+def test_of_a_picture_that_is_something_else_too_only_the_picture_is_kept(data: bytes) -> None:
+    assert b"alert" in data
+    clean, _ = clean_picture(data)
+    assert b"alert" not in clean
+    assert b"<s" not in clean
 
 
 def test_the_name_is_the_hash_of_what_is_kept(tmp_path: Path) -> None:
@@ -167,6 +222,25 @@ class TestUploads:
         assert client.post("/posts", files=files, headers=by("ada")).status_code == 422
         fields = {"image": (None, "text")}
         assert client.post("/posts", files=fields, headers=by("ada")).status_code == 422
+
+    def test_a_form_says_each_thing_once(self, client: TestClient, by: By) -> None:
+        image = ("image", ("a.png", encoded("PNG")))
+        captions = [("caption", (None, "one")), ("caption", (None, "two"))]
+        assert client.post("/posts", files=[image, *captions], headers=by("ada")).status_code == 422
+        assert client.post("/posts", files=[image, image], headers=by("ada")).status_code == 400
+
+    def test_a_form_with_an_endless_head_or_many_fields_is_refused(self, client: TestClient, by: By) -> None:
+        files = {"image": ("a" * 150_000 + ".png", encoded("PNG"))}
+        assert client.post("/posts", files=files, headers=by("ada")).status_code == 400
+        fields = {f"f{number}": "x" for number in range(1_000)}
+        answer = client.post("/posts", files={"image": ("a.png", encoded("PNG"))}, data=fields, headers=by("ada"))
+        assert answer.status_code == 400
+
+    @pytest.mark.parametrize("kind", ["text/plain", "text/html", "application/x-www-form-urlencoded", ""])
+    def test_a_body_must_say_what_it_is(self, client: TestClient, by: By, kind: str) -> None:
+        headers = {**by("ada"), **({"Content-Type": kind} if kind else {})}
+        body = b'{"image_url": "https://example.org/a.jpg"}'
+        assert client.post("/posts", content=body, headers=headers).status_code == 415
 
     def test_a_caption_too_long_is_refused(self, client: TestClient, by: By) -> None:
         files, fields = {"image": ("a.png", encoded("PNG"))}, {"caption": "x" * 2_201}

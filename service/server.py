@@ -1,0 +1,135 @@
+"""uvicorn with bounds: on the head of a request, the time it takes, and the number of connections."""
+
+import asyncio
+import resource
+import socket
+from collections import Counter
+from typing import Any, ClassVar
+
+import uvicorn
+from fastapi import FastAPI
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from conf.settings import Settings
+from service.limits import network_of
+
+HEAD_MAX_BYTES = 32 * 1024
+"""Request line, headers and trailers; uvicorn with httptools has no bound of its own."""
+HEAD_SECONDS = 10.0
+"""From the first byte of a request, or the opening of a connection, to the end of its headers."""
+IDLE_SECONDS = 15
+STALLED_MS = 60_000
+"""After that long without an acknowledgement the system gives a reader up."""
+SPARE_FILES = 256
+"""For the broker's connections, stores and pictures."""
+
+
+class BoundedProtocol(HttpToolsProtocol):
+    """Closes connections that are too many, heads that are too large or too slow."""
+
+    max_connections: ClassVar[int]
+    per_address: ClassVar[Counter[str]]
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._address = network_of(self.client)
+        self.per_address[self._address] += 1
+        self._beside_body = self._of_body = 0
+        self._head_timer: asyncio.TimerHandle | None = None
+        # One address has at most half, so that it cannot keep all others out.
+        if len(self.connections) > self.max_connections or self.per_address[self._address] > self.max_connections // 2:
+            transport.abort()
+        else:
+            self._expect_head()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._head_came()
+        self.per_address[self._address] -= 1
+        if not self.per_address[self._address]:
+            del self.per_address[self._address]
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        if self.cycle is None or self.cycle.response_complete:
+            self._expect_head()
+        self._beside_body += len(data)
+        super().data_received(data)
+        if self._beside_body > HEAD_MAX_BYTES + self._of_body:
+            self._refuse_head()
+
+    def on_message_begin(self) -> None:
+        self._beside_body = self._of_body = 0
+        super().on_message_begin()
+
+    def on_headers_complete(self) -> None:
+        self._head_came()
+        if len(self.url) + sum(len(name) + len(value) for name, value in self.headers) > HEAD_MAX_BYTES:
+            raise ValueError("the head is too large")  # comes back as send_400_response
+        super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        self._beside_body -= len(body)
+        self._of_body += len(body)
+        super().on_body(body)
+
+    def send_400_response(self, msg: str) -> None:
+        if not self.transport.is_closing():
+            super().send_400_response(msg)
+
+    def _refuse_head(self) -> None:
+        self.send_400_response("The head of the request is too large.")
+
+    def _expect_head(self) -> None:
+        if self._head_timer is None:
+            self._head_timer = self.loop.call_later(HEAD_SECONDS, self.transport.abort)
+
+    def _head_came(self) -> None:
+        if self._head_timer is not None:
+            self._head_timer.cancel()
+            self._head_timer = None
+
+
+def server_config(app: FastAPI, **changed: Any) -> uvicorn.Config:
+    """How the app is served, wherever it listens."""
+    settings: Settings = app.state.settings
+    bounds = {"max_connections": _connections(settings), "per_address": Counter()}
+    options: dict[str, Any] = {
+        "http": type("Protocol", (BoundedProtocol,), bounds),
+        "ws": "none",
+        "log_level": "error",  # a warning for each broken request would let anybody fill the disk
+        "access_log": False,
+        "server_header": False,
+        "timeout_keep_alive": IDLE_SECONDS,
+        # Open streams of server-sent events never end by themselves, so stopping waits a bounded time.
+        "timeout_graceful_shutdown": 2,
+        "proxy_headers": bool(settings.trusted_proxies),  # else anybody could claim any address
+        "forwarded_allow_ips": settings.trusted_proxies,
+    }
+    return uvicorn.Config(app, **{**options, **changed})
+
+
+def _connections(settings: Settings) -> int:
+    """As many as are set, if the system lets us have so many files; it is asked for them."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = settings.max_connections + SPARE_FILES
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        soft = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        return soft - SPARE_FILES
+    return settings.max_connections
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A socket for the server; SystemExit with one sentence where the port is taken."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    if hasattr(socket, "TCP_USER_TIMEOUT"):
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, STALLED_MS)
+    try:
+        listener.bind((host, port))
+    except OSError as error:
+        raise SystemExit(
+            f"cannot listen on {host}:{port} ({error.strerror}): set MSM_HTTP_PORT to a free port"
+        ) from None
+    return listener

@@ -1,0 +1,123 @@
+"""A service with a route for each kind of trouble, on the server that the real ones run on."""
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractContextManager, asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any
+
+import httpx2
+import pytest
+import uvicorn
+from fastapi import APIRouter, Body, FastAPI, Request
+from fastapi.responses import StreamingResponse
+
+from conf.settings import Settings
+from service.app import Service, build_app
+from service.auth import CurrentUser
+from service.server import listen, server_config
+from tests.feeds.serving import wait_for
+
+KEY = "a secret that is long enough for HS256"
+router = APIRouter()
+
+
+@router.get("/hello")
+async def hello() -> str:
+    return "hello"
+
+
+@router.post("/echo")
+async def echo(text: Annotated[str, Body(embed=True)]) -> int:
+    return len(text)
+
+
+@router.post("/ignore")
+async def ignore() -> str:
+    """Answers without having looked at the body."""
+    return "whatever"
+
+
+@router.put("/me")
+async def me(user: CurrentUser) -> str:
+    return user
+
+
+@router.get("/hang")
+async def hang(request: Request) -> str:
+    await request.app.state.go_on.wait()
+    return "at last"
+
+
+@router.get("/stream")
+async def stream(request: Request) -> StreamingResponse:
+    async def parts() -> AsyncIterator[bytes]:
+        yield b"first"
+        await request.app.state.go_on.wait()
+
+    return StreamingResponse(parts())
+
+
+@router.get("/boom")
+async def boom() -> str:
+    raise RuntimeError("the password is swordfish")
+
+
+@asynccontextmanager
+async def _resources(app: FastAPI, _: Settings) -> AsyncIterator[None]:
+    app.state.go_on = asyncio.Event()
+    app.state.loop = asyncio.get_running_loop()
+    yield
+
+
+SERVICE = Service("trouble", router, _resources, lambda _: None)
+
+
+@dataclass(frozen=True)
+class Running:
+    """A server under test."""
+
+    app: FastAPI
+    port: int
+    http: httpx2.Client
+
+    def go_on(self) -> None:
+        self.app.state.loop.call_soon_threadsafe(self.app.state.go_on.set)
+
+
+Serve = Callable[..., AbstractContextManager[Running]]
+
+
+@contextmanager
+def running_server(folder: Path, **settings: Any) -> Iterator[Running]:
+    """The service with these settings, on a port of its own."""
+    app = build_app([SERVICE], Settings(data_dir=folder, auth_secret=KEY, **settings))
+    listener = listen("127.0.0.1", 0)
+    server = uvicorn.Server(server_config(app))
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+    thread.start()
+    port = listener.getsockname()[1]
+    try:
+        wait_for(lambda: server.started or not thread.is_alive())
+        with httpx2.Client(base_url=f"http://127.0.0.1:{port}", trust_env=False, timeout=20) as http:
+            yield Running(app, port, http)
+    finally:
+        server.should_exit = True
+        thread.join(20)
+        assert not thread.is_alive(), "the server did not stop"
+
+
+@pytest.fixture
+def serve(tmp_path: Path) -> Serve:
+    """Runs the service with the settings of a test."""
+    return partial(running_server, tmp_path)
+
+
+@pytest.fixture(scope="session")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    """The service with its default settings, but for names that it goes by."""
+    with running_server(tmp_path_factory.mktemp("service"), host_names="example.org, s.eu") as running:
+        yield running
