@@ -36,6 +36,7 @@ class Settings(BaseSettings):
     max_facts_a_batch: int = Field(250_000, ge=1)
     image_max_bytes: int = Field(10 * 1024 * 1024, ge=1)
     wait_seconds: float = Field(10.0, ge=0, le=60)
+    audit_every_seconds: int = Field(300, ge=0, le=86_400)
     demo: bool = False
 
     @classmethod
