@@ -1,6 +1,6 @@
 """The archive itself: every offset once, and a dead letter for each record that is no fact."""
 
-from pyspark.sql import DataFrame, Row
+from pyspark.sql import Column, DataFrame, Row
 from pyspark.sql import functions as F
 
 from audit.offsets import Offsets
@@ -19,7 +19,7 @@ def extents(records: DataFrame) -> DataFrame:
     )
 
 
-def _sums(offset: str) -> list[object]:
+def _sums(offset: str) -> list[Column]:
     digest = F.xxhash64(offset)
     low, high = digest.bitwiseAND(0xFFFFFFFF), F.shiftrightunsigned(digest, 32)
     return [F.sum(low).alias("low"), F.sum(high).alias("high")]

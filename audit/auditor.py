@@ -14,6 +14,7 @@ from typing import Any
 import structlog
 from prometheus_client import Counter, Gauge, start_http_server
 
+from audit.results import result_path
 from audit.run import LOW_PRIORITY, REPOSITORY, command, environment, read
 from conf.settings import Settings, load_settings
 from contract.facts import parse_time
@@ -30,11 +31,6 @@ FACTS = Gauge("msm_audit_facts", "Facts that the last audit recounted")
 SECONDS = Gauge("msm_audit_seconds", "Time that the last audit took")
 LAST = Gauge("msm_audit_last_run_timestamp_seconds", "When the last audit that could say something began")
 FAILED = Counter("msm_audit_failed", "Audits that could say nothing")
-
-
-def result_path(settings: Settings) -> Path:
-    """Where the newest result is kept."""
-    return settings.data_dir / "audit" / "latest.json"
 
 
 class Auditor:

@@ -41,7 +41,7 @@ class Report:
 
     @property
     def drift(self) -> int:
-        """Everything that differs: posts, dead letters, partitions of the archive, rankings, and sums that do not close."""
+        """All that differs: posts, dead letters, partitions of the archive, rankings, a sum that does not close."""
         return self.drift_posts + self.drift_letters + len(self.archive) + len(self.rankings) + (not self.closes)
 
     @property

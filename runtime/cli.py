@@ -17,6 +17,7 @@ from conf.settings import load_settings
 from runtime import stack
 from runtime.broker import REPOSITORY, is_ready
 from runtime.doctor import main as examine
+from runtime.explain import explanation_of, show_explanation
 from runtime.parts import JOBS, job_env, job_metrics, spark_submit
 from runtime.topics import differences, ensure_topics
 from service.auth import issue_token
@@ -139,6 +140,25 @@ def audit(
     else:
         show(found, console)
     raise typer.Exit(code)
+
+
+@app.command()
+def explain(
+    post_id: Annotated[str, typer.Argument(help="The post.")],
+    newest: Annotated[int, typer.Option(min=0, max=100, help="How many records of each kind are named.")] = 10,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the answer as JSON.")] = False,
+) -> None:
+    """Say which facts made a post's numbers; exit code 1 where the sums do not close, 2 where nothing answers."""
+    try:
+        found = explanation_of(load_settings(), post_id, newest)
+    except LookupError as error:
+        Console(stderr=True, highlight=False).print(str(error), markup=False)
+        raise typer.Exit(2) from None
+    if as_json:
+        print(json.dumps(found))
+    else:
+        show_explanation(found, console)
+    raise typer.Exit(0 if found["closes"] or found["behind"] else 1)
 
 
 @app.command()
