@@ -3,7 +3,7 @@
 import re
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Annotated, Any, cast
 
 import pyarrow.compute as pc
@@ -15,7 +15,7 @@ from pydantic import BaseModel
 
 from conf.settings import Settings
 from contract import tables
-from contract.facts import IDENTIFIER, format_time
+from contract.facts import FACT_TOPICS, IDENTIFIER, format_time
 from contract.results import PostWithCounts
 from feeds.explaining import MEANING, Archived, Class, classify, judge
 from feeds.records import PostSeen
@@ -50,7 +50,7 @@ class Place(BaseModel):
 
 
 class Group(BaseModel):
-    """The records of one class; the newest of them are named."""
+    """The records of one class; the newest of each topic are named."""
 
     meaning: str
     count: int
@@ -79,7 +79,13 @@ def explanation(
     settings: Settings, post_id: str, published: PostWithCounts | None, seen: PostSeen | None, newest: int
 ) -> Explanation:
     """Why the numbers are what they are; TooMuchError, TableNotFoundError or TimeoutError where that is too much."""
-    records = _read(settings, post_id)
+    return explained(post_id, _read(settings, post_id), published, seen, newest)
+
+
+def explained(
+    post_id: str, records: Sequence[Archived], published: PostWithCounts | None, seen: PostSeen | None, newest: int
+) -> Explanation:
+    """The records of a post, sorted and summed up."""
     classes = classify(records, seen if published else None)
     groups = {name: _group(name, found, newest) for name, found in classes.items()}
     went_in = sum(len(found) for name, found in classes.items() if name not in ("dead", "waiting"))
@@ -100,14 +106,14 @@ def _group(name: Class, found: list[Archived], newest: int) -> Group:
     def of(topic: str) -> int:
         return sum(record.topic == topic for record in found)
 
-    places = [_place(record) for record in found[: -newest - 1 : -1]] if newest else []
+    by_topic = [[record for record in reversed(found) if record.topic == topic][:newest] for topic in FACT_TOPICS]
     return Group(
         meaning=MEANING[name],
         count=len(found),
         likes=of("likes"),
         comments=of("comments"),
         posts=of("posts"),
-        newest=places,
+        newest=[_place(record) for records in by_topic for record in records],
     )
 
 
@@ -174,7 +180,7 @@ def _names(fact: dict[str, Any], reason: str | None, value: bytes | None, post_i
 def explain(
     request: Request,
     post_id: Annotated[str, Path(pattern=f"^{IDENTIFIER}$")],
-    newest: Annotated[int, Query(ge=0, le=100, description="how many of each class are named")] = 10,
+    newest: Annotated[int, Query(ge=0, le=100, description="how many of each class and topic are named")] = 10,
 ) -> Explanation:
     """Every archived record that names the post, in one class each; 503 where too many ask, or it takes too long."""
     if not _places.acquire(blocking=False):

@@ -20,7 +20,9 @@ async function show() {
   line.textContent = sentence(audit);
   line.title = new Date(audit.audited_at).toLocaleString();
   line.classList.toggle("drift", audit.drift > 0);
-  line.setAttribute("role", audit.drift > 0 ? "alert" : "note");
+  // Nobody should have to look for it where something is wrong.
+  if (audit.drift > 0) byId("feed").prepend(line);
+  else byId("audit-place").append(line);
 }
 
 export function setUpAudit() {
