@@ -48,6 +48,14 @@ def keep_pages(url: str, path: Path) -> int:
                 return posts
 
 
-def _get(url: str, **query: str) -> Any:
-    with urllib.request.urlopen(f"{url}/feed?{urllib.parse.urlencode(query)}", timeout=10) as answer:
+def rankings(url: str) -> dict[str, Any]:
+    """What the feed of the rankings answers; empty where it is not there."""
+    try:
+        return {board: _get(url, board) for board in ("trending", "rising")}
+    except (OSError, ValueError):
+        return {}
+
+
+def _get(url: str, path: str = "feed", **query: str) -> Any:
+    with urllib.request.urlopen(f"{url}/{path}?{urllib.parse.urlencode(query)}", timeout=10) as answer:
         return json.load(answer)

@@ -20,7 +20,7 @@ import structlog
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from audit import archive, compare, feed, offsets, published, recount, sources
+from audit import archive, compare, feed, offsets, published, rankings, recount, sources
 from audit.offsets import CannotAuditError, Offsets
 from audit.report import SHOWN, Report
 from conf.settings import Settings, load_settings
@@ -65,13 +65,17 @@ def freeze(spark: SparkSession, settings: Settings, folder: Path) -> Published:
 
 
 def _feed(spark: SparkSession, settings: Settings, folder: Path) -> DataFrame | None:
-    url = f"http://{settings.http_host}:{settings.http_port}"
+    url = _url(settings)
     asked = time.time()
     if not feed.answers(url):
         return None
     feed.wait_until_in_step(url, asked)
     feed.keep_pages(url, folder / "feed.jsonl")
     return sources.feed_pages(spark, folder / "feed.jsonl")
+
+
+def _url(settings: Settings) -> str:
+    return f"http://{settings.http_host}:{settings.http_port}"
 
 
 def facts_up_to(spark: SparkSession, settings: Settings, most: Offsets, from_kafka: bool) -> tuple[DataFrame, Offsets]:
@@ -102,12 +106,21 @@ def audit(spark: SparkSession, settings: Settings, from_kafka: bool) -> Report:
         folder = Path(name)
         log.info("reading what is published")
         now = freeze(spark, settings, folder)
-        records, reached = facts_up_to(spark, settings, now.most, from_kafka)
+        answered = feed.rankings(_url(settings))
+        found = rankings.newest(settings.bootstrap)
+        ranked = rankings.candidates(settings, found)
+        most = offsets.furthest(now.most, *rankings.most(ranked))
+        records, reached = facts_up_to(spark, settings, most, from_kafka)
         report.compared = ["the topic", "the table", *(["the feed"] if now.feed is not None else [])]
         log.info("is the archive whole?")
         _judge_archive(report, records, reached, settings)
         log.info("recounting", records=report.records)
         _judge_posts(report, now, records, folder)
+        log.info("recounting the rankings")
+        report.rankings = rankings.drift(records, settings, ranked, folder) + rankings.feed_drift(found, answered)
+        report.compared += [
+            board for board in ("trending", "rising") if any(one.board.startswith(board) for one in ranked)
+        ]
         log.info("comparing dead letters")
         _judge_letters(report, records, reached, settings, folder)
     report.seconds = round(time.monotonic() - began, 1)

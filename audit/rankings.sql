@@ -5,7 +5,7 @@
 
 CREATE OR REPLACE TEMPORARY VIEW ranked AS
 WITH near AS (
-  SELECT b.board, b.window_start, b.window_end, b.judged_from, f.*, CAST(f.occurred_at AS TIMESTAMP) AS moment
+  SELECT b.board, b.window_start, b.window_end, b.judged_from, f.*, try_cast(f.occurred_at AS TIMESTAMP) AS moment
   FROM judged f JOIN boards b ON f.topic = b.topic AND f.partition = b.partition AND f.offset < b.next
   WHERE f.reason IS NULL
 ),

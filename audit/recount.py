@@ -16,26 +16,23 @@ STATEMENT = Path(__file__).with_name("recount.sql")
 
 def by_statement(records: DataFrame, targets: DataFrame, cut: DataFrame) -> DataFrame:
     """The independent recount: one row a post (post_id, alive, said, seen, counted, superseded, waiting, missed)."""
-    prepare(records, cut)
-    targets.createOrReplaceTempView("targets")
+    prepare(records, cut, targets)
     return records.sparkSession.table("recounted")
 
 
-def prepare(records: DataFrame, cut: DataFrame) -> None:
+def prepare(records: DataFrame, cut: DataFrame, targets: DataFrame) -> None:
     """Make the views of the statement; `judged` has the reason of each record that is no fact."""
     spark = records.sparkSession
     records.createOrReplaceTempView("records")
     cut.createOrReplaceTempView("cut")
-    for name in ("targets",):
-        if not spark.catalog.tableExists(name):
-            spark.createDataFrame([], "post_id string, seen map<string, array<bigint>>").createOrReplaceTempView(name)
+    targets.createOrReplaceTempView("targets")
     for statement in statements():
         spark.sql(statement)
 
 
-def statements() -> list[str]:
-    """The parts of the SQL file, in order."""
-    lines = [line for line in STATEMENT.read_text().splitlines() if not line.startswith("--")]
+def statements(file: Path = STATEMENT) -> list[str]:
+    """The parts of a SQL file, in order."""
+    lines = [line for line in file.read_text().splitlines() if not line.startswith("--")]
     return [part for part in (text.strip() for text in "\n".join(lines).split(";")) if part]
 
 

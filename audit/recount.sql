@@ -18,7 +18,14 @@ WITH texts AS (
 ),
 -- One value and nothing after it: no text can hold its own digest.
 parsed AS (
-  SELECT *, try_parse_json(concat('[', body, ',"', seal, '"]')) AS sealed FROM texts
+  SELECT *, coalesce(
+      try_parse_json(concat('[', body, ',"', seal, '"]')),
+      -- Half a pair of surrogates is JSON, but no VARIANT: it is read as `?`, as every UTF-8 encoder writes it.
+      CASE WHEN body RLIKE r'\\u[dD][89a-fA-F]' THEN try_parse_json(concat('[', regexp_replace(regexp_replace(body,
+        r'(?<!\\)((?:\\\\)*)\\u[dD][89abAB][0-9a-fA-F]{2}(?!\\u[dD][c-fC-F][0-9a-fA-F]{2})', '$1?'),
+        r'(?<!\\u[dD][89abAB][0-9a-fA-F]{2})(?<!\\)((?:\\\\)*)\\u[dD][c-fC-F][0-9a-fA-F]{2}', '$1?'),
+        ',"', seal, '"]')) END) AS sealed
+  FROM texts
 ),
 objects AS (
   SELECT *, CASE WHEN is_valid_utf8(body)
