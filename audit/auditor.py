@@ -23,7 +23,6 @@ log = structlog.get_logger()
 NAME = "auditor"
 FIRST_AFTER_SECONDS = 60
 """The jobs have just started: let them have the machine."""
-CORES = 1
 
 DRIFT = Gauge("msm_audit_drift_posts", "Posts of which somebody says another number than the facts")
 DRIFT_ALL = Gauge("msm_audit_drift", "Everything that differs: posts, dead letters, archive, rankings")
@@ -59,7 +58,7 @@ class Auditor:
         report = result_path(self._settings).with_name("running.json")
         report.parent.mkdir(parents=True, exist_ok=True)
         report.unlink(missing_ok=True)
-        line = [*LOW_PRIORITY, *command(self._settings, report, cores=CORES)]
+        line = [*LOW_PRIORITY, *command(self._settings, report, background=True)]
         self._running = subprocess.Popen(line, cwd=REPOSITORY, env=environment(self._settings))
         code = self._running.wait()
         self._running = None
