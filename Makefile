@@ -3,7 +3,7 @@ MSM := .venv/bin/msm
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup ready doctor demo up down status simulate jobs notebooks test lint advisories clean
+.PHONY: help setup ready doctor demo up down status simulate jobs audit notebooks test lint advisories clean
 
 help:
 	@echo "MySocialMedia's real-time engine"
@@ -31,6 +31,8 @@ simulate: ready  ## Write simulated facts to the cluster, until Ctrl-C or the en
 	@$(MSM) simulate $(ARGS)
 jobs: ready  ## spark-submit every job against the configured cluster, until Ctrl-C (20 s to start)
 	@$(MSM) jobs
+audit: ready  ## Recount every fact in two ways and compare; fails on drift (30 s; ARGS='--from kafka' reads the topics)
+	@$(MSM) audit $(ARGS)
 
 ## Work on it
 setup:  ## Make .venv and .jars from the pins (2 min; 1 s when they are there)

@@ -54,6 +54,7 @@ class Settings(BaseSettings):
     max_connections: int = Field(10_000, ge=2)
     host_names: str = ""
     trusted_proxies: str = ""
+    audit_every_seconds: int = Field(300, ge=0, le=86_400)
     demo: bool = False
     _principal: str = PrivateAttr("")
 

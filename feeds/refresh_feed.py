@@ -18,6 +18,7 @@ from conf.settings import Settings, load_settings
 from contract.facts import Identifier, Moment, format_time
 from contract.results import PostWithCounts, Token
 from contract.topics import POSTS_WITH_COUNTS
+from feeds import explain
 from feeds.broadcast import Client, Event, EventStream
 from feeds.feed import Feed, count, usable
 from feeds.records import Record, has_post_token, post_change
@@ -128,6 +129,9 @@ async def stream(
     here = _here(request.app)
     resume = resume_from or last_event_id
     return EventStream(here.broadcaster, lambda client: here.opening(client, resume))
+
+
+router.include_router(explain.router)
 
 
 def _page_json(page: Page, as_of: float) -> str:

@@ -152,6 +152,11 @@ class PostStore(View):
         row = self.one("select seen from posts where post_id = ?", post_id)
         return _read_seen(row[0]) if row else {}
 
+    def row(self, post_id: str) -> tuple[str | None, PostSeen]:
+        """A living post as JSON, None for another, and what went into it; both of one moment."""
+        row = self.one("select iif(removed_at is null, body, null), seen from posts where post_id = ?", post_id)
+        return (row[0], _read_seen(row[1])) if row else (None, {})
+
     def missed(self, stream_id: str) -> tuple[list[Update] | None, str]:
         """What changed since, newest state of each post, and the id after it; None: reload the feed."""
         with self.reading() as db:

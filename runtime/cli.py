@@ -1,5 +1,6 @@
 """The command line `msm`; make calls it."""
 
+import json
 import os
 import subprocess
 import sys
@@ -10,12 +11,15 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from audit.report import show
+from audit.run import audit_once
 from conf.settings import load_settings
 from runtime import stack
 from runtime.access import ensure_access
 from runtime.admin import may_administer
-from runtime.broker import REPOSITORY
+from runtime.broker import REPOSITORY, is_ready
 from runtime.doctor import main as examine
+from runtime.explain import explanation_of, show_explanation
 from runtime.parts import JOBS, job_env, job_metrics, spark_submit
 from runtime.topics import differences, ensure_topics
 from service.auth import issue_token
@@ -118,6 +122,49 @@ def jobs() -> None:
     except KeyboardInterrupt:
         codes = [process.wait() for process in running]
     raise SystemExit(max(abs(code) for code in codes))
+
+
+@app.command()
+def audit(
+    source: Annotated[str, typer.Option("--from", help="archive, or kafka: straight from the topics.")] = "archive",
+    as_json: Annotated[bool, typer.Option("--json", help="Print the whole report as JSON.")] = False,
+) -> None:
+    """Recount all facts and compare; exit code 1 on drift, 2 where nothing could be said."""
+    if source not in ("archive", "kafka"):
+        raise typer.BadParameter("--from is archive or kafka")
+    settings = load_settings()
+    if not is_ready(settings.bootstrap):
+        found: dict[str, Any] = {"error": f"no broker answers at {settings.bootstrap}: make up starts one"}
+        code = 2
+    else:
+        with Console(stderr=True).status("recounting every fact ..."):
+            code, found = audit_once(settings, source)
+    if as_json:
+        print(json.dumps(found))
+    elif "error" in found:
+        Console(stderr=True, highlight=False).print(found["error"], markup=False)
+    else:
+        show(found, console)
+    raise typer.Exit(code)
+
+
+@app.command()
+def explain(
+    post_id: Annotated[str, typer.Argument(help="The post.")],
+    newest: Annotated[int, typer.Option(min=0, max=100, help="How many records of each kind are named.")] = 10,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the answer as JSON.")] = False,
+) -> None:
+    """Say which facts made a post's numbers; exit code 1 where the sums do not close, 2 where nothing answers."""
+    try:
+        found = explanation_of(load_settings(), post_id, newest)
+    except LookupError as error:
+        Console(stderr=True, highlight=False).print(str(error), markup=False)
+        raise typer.Exit(2) from None
+    if as_json:
+        print(json.dumps(found))
+    else:
+        show_explanation(found, console)
+    raise typer.Exit(0 if found["closes"] or found["behind"] else 1)
 
 
 @app.command()

@@ -16,6 +16,7 @@ from runtime.broker import is_ready
 from runtime.topics import ensure_topics
 
 JOBS = ("posts_with_counts", "trending_posts", "archive")
+AUDITOR = "auditor"
 PYTHON = sys.executable
 
 
@@ -42,6 +43,9 @@ def stack_parts(settings: Settings, simulate: tuple[str, ...] | None = None) -> 
     parts.append(_web(settings, after_broker))
     # The page lives from the first two: the other jobs do not compete with their start.
     parts += [_job(settings, name, (JOBS[0],)) for name in JOBS[1:]]
+    if settings.audit_every_seconds:
+        # Last of all, and nobody waits for its first result.
+        parts.append(Part(AUDITOR, (PYTHON, "-m", "audit.auditor"), lambda: True, after=("web", *JOBS)))
     if simulate is not None:
         command = (PYTHON, "-m", "producers.simulator", *simulate)
         parts.append(Part("simulator", command, lambda: True, after=("web", JOBS[0])))

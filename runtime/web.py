@@ -11,6 +11,7 @@ from pydantic import BaseModel
 from starlette.responses import Response
 from starlette.types import Scope
 
+from audit.results import result_path
 from conf.settings import Settings, load_settings
 from contract.facts import Identifier
 from feeds import refresh_feed, trending_feed
@@ -79,11 +80,32 @@ async def token(request: Request, wanted: DemoUser) -> DemoToken:
     return DemoToken(token=issue_token(settings, wanted.user_id, DEMO_TOKEN_SECONDS))
 
 
+class LastAudit(BaseModel):
+    """The newest result of the auditor; all null where there is none yet."""
+
+    audited_at: str | None = None
+    facts: int | None = None
+    drift: int | None = None
+    seconds: float | None = None
+
+
+audits = APIRouter(tags=["audit"])
+
+
+@audits.get("/audit", summary="What the last recount of all facts found")
+def last_audit(request: Request) -> LastAudit:
+    try:
+        return LastAudit.model_validate_json(result_path(request.app.state.settings).read_bytes())
+    except (OSError, ValueError):
+        return LastAudit()
+
+
 def create_app(settings: Settings | None = None) -> FastAPI:
     """Everything on one port."""
     settings = settings or load_settings()
     app = build_app(SERVICES, settings)
     app.include_router(demo)
+    app.include_router(audits)
     app.mount("/", Website(directory=WEBSITE, html=True), name="website")
     return app
 

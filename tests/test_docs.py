@@ -11,7 +11,7 @@ ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
 LINK = re.compile(r"\]\(([^)#\s]+)?(?:#([^)\s]+))?\)")
 METRIC = re.compile(r'(?:Counter|Gauge|Histogram)\(\s*"(msm_\w+)"')
-PACKAGES = ("service", "producers", "jobs", "feeds", "runtime")
+PACKAGES = ("service", "producers", "jobs", "feeds", "audit", "runtime")
 
 
 def anchors(page: Path) -> set[str]:

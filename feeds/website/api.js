@@ -67,6 +67,8 @@ const postPath = (postId) => `/posts/${encodeURIComponent(postId)}`;
 
 export const getDemo = () => command("GET", "/demo");
 export const getDemoToken = (user) => command("POST", "/demo/token", { json: { user_id: user } });
+export const getAudit = () => command("GET", "/audit");
+export const getExplanation = (postId) => command("GET", `${postPath(postId)}/explain`);
 export const getPost = (postId) => command("GET", postPath(postId));
 
 /** A page of the feed, newest first, after the cursor of the page before. */

@@ -1,6 +1,7 @@
 // The page: wires feed, rankings, streams and the keyboard together.
 
 import { getPost, serverNow } from "./api.js";
+import { setUpAudit } from "./audit.js";
 import { Card } from "./card.js";
 import { Composer } from "./composer.js";
 import { age, byId } from "./dom.js";
@@ -146,6 +147,7 @@ setUpTabs();
 setUpKeys();
 setUpPauses();
 setUpUsers();
+setUpAudit();
 new Composer((post) => {
   feed.toTop();
   feed.add(post);

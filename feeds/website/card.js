@@ -5,6 +5,7 @@ import { newKey, serverNow } from "./api.js";
 import { age, animate, byId, fromTemplate, showAvatar, showCount, showPicture } from "./dom.js";
 import { posts } from "./posts.js";
 import { session } from "./session.js";
+import { openWhy } from "./why.js";
 
 const LONG_CAPTION = 280;
 
@@ -46,6 +47,8 @@ export class Card {
     const { like, talk, remove, form, text, unfold } = this.parts;
     like.onclick = () => this.like();
     talk.onclick = () => this.write();
+    this.parts.whyLikes.onclick = () => openWhy(this.postId, "likes", posts.count(this.postId, "likes"));
+    this.parts.whyComments.onclick = () => openWhy(this.postId, "comments", posts.count(this.postId, "comments"));
     remove.onclick = () => this.askToDelete();
     text.oninput = () => this.renderSend();
     form.onsubmit = (event) => {
@@ -173,6 +176,8 @@ function partsOf(element) {
     like: one(".like"),
     heart: one(".like .icon"),
     talk: one(".talk"),
+    whyLikes: one("[data-testid=why-likes]"),
+    whyComments: one("[data-testid=why-comments]"),
     likes: one("[data-testid=likes]"),
     comments: one("[data-testid=comments]"),
     caption: one(".caption"),

@@ -361,6 +361,46 @@ def the_page_says_how_old_it_is_and_that_it_is_live(tabs: Tabs, base_url: str) -
     expect(page.get_by_test_id("age")).to_contain_text("ago")
 
 
+def the_numbers_say_what_made_them(tabs: Tabs, base_url: str) -> None:
+    ada, grace = open_as(tabs, base_url, "ada"), open_as(tabs, base_url, "grace")
+    caption = a_caption()
+    mine = post_picture(ada, caption)
+    theirs = card_with(grace, caption)
+    for card in (mine, theirs):
+        card.get_by_test_id("like").click()
+    shows(theirs, likes=2)
+    theirs.get_by_test_id("like").click()
+    shows(mine, likes=1)
+    is_confirmed(mine)
+    panel = ada.get_by_test_id("why")
+    _ask_why_until_it_closes(ada, mine, "why-likes")
+    expect(panel.locator("h2")).to_have_text("Why 1 likes?")
+    expect(panel.locator("[data-class=standing] .why-count")).to_have_text("1")
+    expect(panel.locator("[data-class=taken_back] .why-count")).to_have_text("1")
+    panel.locator("[data-class=standing] summary").click()
+    expect(panel.locator("[data-class=standing] ol")).to_contain_text("post_liked by ada")
+    ada.keyboard.press("Escape")
+    expect(panel).to_be_hidden()
+    ada.set_viewport_size({"width": 380, "height": 800})
+    mine.get_by_test_id("why-comments").focus()
+    ada.keyboard.press("Enter")
+    expect(panel.locator("h2")).to_have_text("Why 0 comments?")
+    assert ada.evaluate("document.documentElement.scrollWidth") <= 380
+
+
+def _ask_why_until_it_closes(page: Page, card: Locator, button: str) -> None:
+    """The archive may be some seconds behind the numbers."""
+    said = page.locator("#why-sum")
+    for _ in range(40):
+        card.get_by_test_id(button).click()
+        expect(said).not_to_have_text("Reading the archive…")
+        if "The sums close." in said.inner_text():
+            return
+        page.get_by_test_id("why-close").click()
+        page.wait_for_timeout(500)
+    raise AssertionError(f"the sums never closed: {said.inner_text()}")
+
+
 def a_narrow_page_shows_one_section_at_a_time(tabs: Tabs, base_url: str) -> None:
     page = open_as(tabs, base_url, "ada")
     page.set_viewport_size({"width": 380, "height": 800})
@@ -405,6 +445,7 @@ ALL: tuple[Scenario, ...] = (
     an_engaged_post_is_ranked_and_opens_from_there,
     new_posts_wait_while_one_reads_further_down,
     the_page_says_how_old_it_is_and_that_it_is_live,
+    the_numbers_say_what_made_them,
     a_narrow_page_shows_one_section_at_a_time,
     the_theme_is_remembered,
 )

@@ -19,8 +19,10 @@ from fastapi.responses import FileResponse
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 
 from conf.settings import Settings
+from contract.results import PostWithCounts
+from feeds.explain import Explanation, explained
 from producers.pictures import CONTENT_TYPES, NAME, clean_picture, keep_picture
-from runtime.web import WEBSITE, Website, demo
+from runtime.web import WEBSITE, Website, audits, demo
 from service.app import Service, build_app, serve
 from service.auth import CurrentUser
 from tests.website.landscapes import picture_bytes
@@ -114,6 +116,14 @@ async def post(request: Request, response: Response, post_id: str, after: str | 
     return world.published[post_id]
 
 
+@router.get("/posts/{post_id}/explain")
+def explain(request: Request, post_id: str) -> Explanation:
+    world = world_of(request)
+    post = world.published.get(post_id)
+    published = PostWithCounts.model_validate(post) if post else None
+    return explained(post_id, world.counted_facts(post_id), published, None, newest=10)
+
+
 @router.get("/feed/stream", response_class=EventSourceResponse)
 async def feed_stream(
     request: Request,
@@ -166,6 +176,7 @@ def create_app(settings: Settings, world: World) -> FastAPI:
     app.state.world = world
     if settings.demo:
         app.include_router(demo)
+    app.include_router(audits)
     app.mount("/", Website(directory=WEBSITE, html=True))
     return app
 

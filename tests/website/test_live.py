@@ -1,5 +1,6 @@
 """What the page does when servers go away, records come twice, or a great deal happens."""
 
+import json
 import re
 import socket
 from pathlib import Path
@@ -7,6 +8,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, expect
 
+from audit.results import result_path
 from conf.settings import Settings
 from service.auth import issue_token
 from tests.website.browser import Tabs
@@ -234,3 +236,35 @@ def test_captions_of_any_length_and_script_fit(tabs: Tabs, stand_in: str) -> Non
     expect(card).to_be_visible()
     page.get_by_test_id("caption").fill(caption)
     assert page.evaluate("document.documentElement.scrollWidth") <= 380
+
+
+def keep_audit(folder: Path, **result: object) -> None:
+    path = result_path(Settings(data_dir=folder))
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(json.dumps({"audited_at": "2026-11-20T14:05:00.000Z", "seconds": 9.5, **result}))
+
+
+def test_the_page_says_when_everything_was_recounted(tabs: Tabs, tmp_path: Path, stand_in: str) -> None:
+    keep_audit(tmp_path, facts=1_204_311, drift=0)
+    page = open_as(tabs, stand_in, "grace")
+    line = page.get_by_test_id("audit")
+    expect(line).to_have_text(re.compile(r"^recounted \d\d:05, 1,204,311 facts, drift 0$"))
+    assert line.evaluate("line => getComputedStyle(line).color === getComputedStyle(document.body).color")
+
+
+def test_drift_is_told_loudly_also_on_a_narrow_page(tabs: Tabs, tmp_path: Path, stand_in: str) -> None:
+    keep_audit(tmp_path, facts=10, drift=2)
+    page = open_as(tabs, stand_in, "grace")
+    page.set_viewport_size({"width": 380, "height": 800})
+    line = page.get_by_test_id("audit")
+    expect(line).to_be_in_viewport()
+    expect(line).to_contain_text("drift 2")
+    assert line.evaluate("line => getComputedStyle(line).color !== getComputedStyle(document.body).color")
+
+
+def test_without_an_audit_the_page_claims_none(tabs: Tabs, tmp_path: Path, stand_in: str) -> None:
+    path = result_path(Settings(data_dir=tmp_path))
+    path.parent.mkdir()
+    path.write_text('{"audited_at": 7, "facts": "<b>many</b>"}')
+    page = open_as(tabs, stand_in, "grace")
+    expect(page.get_by_test_id("audit")).to_be_hidden()

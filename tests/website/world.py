@@ -10,6 +10,7 @@ from uuid import uuid4
 
 from contract.facts import format_time, new_event_id
 from contract.results import Token
+from feeds.explaining import Archived
 
 LATENCY_SECONDS = 0.15
 PEOPLE = ["ada", "grace", "linus", "margaret", "alan", "barbara"]
@@ -49,6 +50,7 @@ class World:
         self.log: list[tuple[str, Any]] = []
         self._likes: dict[str, set[str]] = {}
         self._comments: dict[str, dict[str, str]] = {}
+        self._facts: dict[str, list[Archived]] = {}
         self._waiting: deque[tuple[Callable[[], None], int]] = deque()
         self._stored = 0
         self._counted = 0
@@ -62,37 +64,42 @@ class World:
             "caption": caption,
             "created_at": now(minutes_ago),
         }
-        answer = self._store("posts", post["post_id"], lambda: self._create(post))
+        fact = {"event_type": "post_created", "user_id": user}
+        answer = self._store("posts", post["post_id"], lambda: self._create(post), **fact)
         return {**answer, "image_url": image_url}
 
     def delete_post(self, user: str, post_id: str) -> dict[str, str]:
         if self.published.get(post_id, {"user_id": user})["user_id"] != user:
             raise Refused(f"{post_id} is not yours")
-        return self._store("posts", post_id, lambda: self._remove(post_id))
+        fact = {"event_type": "post_deleted", "user_id": user}
+        return self._store("posts", post_id, lambda: self._remove(post_id), **fact)
 
     def like(self, user: str, post_id: str, likes: bool) -> dict[str, str]:
         standing = self._likes.setdefault(post_id, set())
         change = standing.add if likes else standing.discard
-        return self._store("likes", post_id, lambda: self._count(post_id, lambda: change(user)))
+        fact = {"event_type": "post_liked" if likes else "post_unliked", "user_id": user}
+        return self._store("likes", post_id, lambda: self._count(post_id, lambda: change(user)), **fact)
 
     def add_comment(self, user: str, post_id: str, text: str) -> dict[str, str]:
         comment_id = new_event_id()
         comments = self._comments.setdefault(post_id, {})
         change = lambda: comments.__setitem__(comment_id, user)  # noqa: E731
-        return {
-            **self._store("comments", post_id, lambda: self._count(post_id, change)),
-            "comment_id": comment_id,
-        }
+        fact = {"event_type": "comment_added", "user_id": user, "comment_id": comment_id}
+        return {**self._store("comments", post_id, lambda: self._count(post_id, change), **fact), **fact}
 
     def delete_comment(self, user: str, post_id: str, comment_id: str) -> dict[str, str]:
         comments = self._comments.setdefault(post_id, {})
         if comments.get(comment_id, user) != user:
             raise Refused(f"{comment_id} is not yours")
         change = lambda: comments.pop(comment_id, None)  # noqa: E731
-        return self._store("comments", post_id, lambda: self._count(post_id, change))
+        fact = {"event_type": "comment_deleted", "user_id": user, "comment_id": comment_id}
+        return self._store("comments", post_id, lambda: self._count(post_id, change), **fact)
 
-    def _store(self, topic: str, post_id: str, apply: Callable[[], None]) -> dict[str, str]:
+    def _store(self, topic: str, post_id: str, apply: Callable[[], None], **fact: str) -> dict[str, str]:
         self._stored += 1
+        told = {**fact, "event_id": new_event_id(), "occurred_at": now()}
+        arrived = datetime.now(timezone.utc)
+        self._facts.setdefault(post_id, []).append(Archived(topic, 0, self._stored, arrived, told, None))
         self._waiting.append((apply, self._stored))
         token = Token(topic=topic, partition=0, offset=self._stored, post_id=post_id)
         return {"event_id": new_event_id(), "post_id": post_id, "token": str(token)}
@@ -118,6 +125,10 @@ class World:
             "version": post["version"] + 1,
         }
         self.log.append(("post", self.published[post_id]))
+
+    def counted_facts(self, post_id: str) -> list[Archived]:
+        """What went into a post, as the archive has it."""
+        return [fact for fact in self._facts.get(post_id, []) if fact.offset <= self._counted]
 
     def apply_all(self) -> None:
         """Count what is stored."""

@@ -1,0 +1,105 @@
+"""Audits the stack every few minutes, one after the other, at low priority; keeps the newest result for the page.
+
+.venv/bin/python -m audit.auditor
+"""
+
+import json
+import os
+import signal
+import subprocess
+import threading
+from pathlib import Path
+from typing import Any
+
+import structlog
+from prometheus_client import Counter, Gauge, start_http_server
+
+from audit.results import result_path
+from audit.run import LOW_PRIORITY, REPOSITORY, command, environment, read
+from conf.settings import Settings, load_settings
+from contract.facts import parse_time
+
+log = structlog.get_logger()
+NAME = "auditor"
+FIRST_AFTER_SECONDS = 60
+"""The jobs have just started: let them have the machine."""
+
+DRIFT = Gauge("msm_audit_drift_posts", "Posts of which somebody says another number than the facts")
+DRIFT_ALL = Gauge("msm_audit_drift", "Everything that differs: posts, dead letters, archive, rankings")
+FACTS = Gauge("msm_audit_facts", "Facts that the last audit recounted")
+SECONDS = Gauge("msm_audit_seconds", "Time that the last audit took")
+LAST = Gauge("msm_audit_last_run_timestamp_seconds", "When the last audit that could say something began")
+FAILED = Counter("msm_audit_failed", "Audits that could say nothing")
+
+
+class Auditor:
+    """One audit at a time; SIGTERM ends it with the audit that runs."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._stop = threading.Event()
+        self._running: subprocess.Popen[bytes] | None = None
+
+    def stop(self) -> None:
+        self._stop.set()
+        if self._running is not None:
+            self._running.terminate()
+
+    def run(self) -> None:
+        """Until told to stop."""
+        every = self._settings.audit_every_seconds
+        wait = min(FIRST_AFTER_SECONDS, every)
+        while not self._stop.wait(wait):
+            self.audit()
+            wait = every
+
+    def audit(self) -> None:
+        """One audit; its result is told and kept, or why there is none."""
+        report = result_path(self._settings).with_name("running.json")
+        report.parent.mkdir(parents=True, exist_ok=True)
+        report.unlink(missing_ok=True)
+        line = [*LOW_PRIORITY, *command(self._settings, report, background=True)]
+        self._running = subprocess.Popen(line, cwd=REPOSITORY, env=environment(self._settings))
+        code = self._running.wait()
+        self._running = None
+        if self._stop.is_set():
+            return
+        found = read(report, code)
+        if "error" in found:
+            FAILED.inc()
+            log.warning("could not audit", reason=found["error"])
+        else:
+            self._keep(found, report)
+
+    def _keep(self, found: dict[str, Any], report: Path) -> None:
+        report.replace(result_path(self._settings))
+        DRIFT.set(found["drift_posts"])
+        DRIFT_ALL.set(found["drift"])
+        FACTS.set(found["facts"])
+        SECONDS.set(found["seconds"])
+        LAST.set(parse_time(found["audited_at"]).timestamp())
+        tell = log.error if found["drift"] else log.info
+        tell("audited", facts=found["facts"], drift=found["drift"], seconds=found["seconds"], first=found["first"][:3])
+
+
+def _announce(run_dir: Path) -> None:
+    """Say where Prometheus finds this, as the jobs do."""
+    server, _ = start_http_server(0, addr="127.0.0.1")
+    run_dir.mkdir(parents=True, exist_ok=True)
+    fresh = run_dir / f"{NAME}.new"
+    fresh.write_text(json.dumps({"pid": os.getpid(), "metrics_port": server.server_port}))
+    fresh.replace(run_dir / f"{NAME}.json")
+
+
+def main() -> None:
+    """Audit until SIGTERM."""
+    settings = load_settings()
+    auditor = Auditor(settings)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: auditor.stop())
+    _announce(settings.run_dir)
+    auditor.run()
+
+
+if __name__ == "__main__":
+    main()

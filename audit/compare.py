@@ -1,0 +1,81 @@
+"""Puts what everybody says of a post side by side, and says what does not agree."""
+
+from pyspark.sql import Column, DataFrame
+from pyspark.sql import functions as F
+
+SOURCES = ("topic", "transforms", "statement", "table", "feed")
+
+
+def side_by_side(
+    read: DataFrame, transforms: DataFrame, statement: DataFrame, table: DataFrame | None, feed: DataFrame | None
+) -> DataFrame:
+    """One row a post of which anybody says anything, with `why`: the sentences on what does not agree."""
+    wide = read.join(_named(statement, "statement"), "post_id", "full").join(
+        _named(transforms, "transforms"), "post_id", "full"
+    )
+    wide = _with(wide, table, "table")
+    wide = _with(wide, feed, "feed")
+    checks = [*_against_facts(), *_topic_itself()]
+    checks += _table_is_topic() if table is not None else []
+    checks += _feed_is_topic() if feed is not None else []
+    why = F.array_compact(F.array(*(F.when(F.coalesce(wrong, F.lit(False)), F.lit(say)) for say, wrong in checks)))
+    return wide.withColumn("why", F.when(_is_unsettled(), F.array().cast("array<string>")).otherwise(why))
+
+
+def _named(recount: DataFrame, name: str) -> DataFrame:
+    rest = [column for column in recount.columns if column not in ("post_id", "alive", "said", "seen")]
+    return recount.select("post_id", F.struct("alive", "said", "seen").alias(name), *rest)
+
+
+def _with(wide: DataFrame, source: DataFrame | None, name: str) -> DataFrame:
+    if source is None:
+        return wide.withColumn(name, F.lit(None))
+    return wide.join(source.withColumnRenamed("said", name), "post_id", "full")
+
+
+def _is_unsettled() -> Column:
+    return F.coalesce(F.col("unsettled") > 0, F.lit(False))
+
+
+def _against_facts() -> list[tuple[str, Column]]:
+    published, living = F.col("topic").isNotNull(), F.col("topic.said").isNotNull()
+    checks = [
+        ("the topic's row has no header `seen`", published & F.col("topic.seen").isNull()),
+        ("facts that the counts job has passed are not in the topic's row", published & (F.col("missed") > 0)),
+    ]
+    for name in ("statement", "transforms"):
+        alive = F.coalesce(F.col(f"{name}.alive"), F.lit(False))
+        same = F.col("topic.said").eqNullSafe(F.col(f"{name}.said")) & F.col("topic.seen").eqNullSafe(
+            F.col(f"{name}.seen")
+        )
+        checks += [
+            (f"the topic's row is not what the {name} make of its facts", living & alive & ~same),
+            (f"the topic has a post that the {name} do not know, or know as deleted", living & ~alive),
+            (f"the topic has no row of a post that the {name} have", ~living & alive),
+        ]
+    return checks
+
+
+def _topic_itself() -> list[tuple[str, Column]]:
+    is_same_version = F.col("topic.said.version") == F.col("topic_again.said.version")
+    is_same_seen = F.col("topic_again.seen").isNull() | F.col("topic.seen").eqNullSafe(F.col("topic_again.seen"))
+    differ = ~F.col("topic.said").eqNullSafe(F.col("topic_again.said"))
+    return [("the topic has two rows of one version that differ", is_same_version & is_same_seen & differ)]
+
+
+def _table_is_topic() -> list[tuple[str, Column]]:
+    expected = F.col("at_table.said")
+    # Kafka may have compacted away what the table was made from: the row after it is there.
+    is_overtaken = F.col("at_table").isNull() & F.coalesce(
+        F.col("topic.said.version") > F.col("table.version"), F.col("topic").isNotNull()
+    )
+    return [("the table's row is not the topic's", ~expected.eqNullSafe(F.col("table")) & ~is_overtaken)]
+
+
+def _feed_is_topic() -> list[tuple[str, Column]]:
+    feed, asked, now = F.col("feed"), F.col("at_feed.said"), F.col("topic.said")
+    is_later = F.coalesce(F.col("feed_later"), F.lit(False))
+    is_same = feed.eqNullSafe(asked) | feed.eqNullSafe(now) | is_later
+    # Before the feed was asked the topic had nothing that is still there: it was compacted away, or is new.
+    is_new = F.col("at_feed").isNull() & (feed.isNull() | (F.col("topic.said.version") > F.col("feed.version")))
+    return [("the feed's answer is not the topic's row", ~is_same & ~F.coalesce(is_new, F.lit(False)))]

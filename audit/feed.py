@@ -1,0 +1,61 @@
+"""What the HTTP feed answers, page by page, into a file."""
+
+import json
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+from audit.offsets import CannotAuditError
+from contract.facts import parse_time
+
+PAGE = 100
+PATIENCE_SECONDS = 30.0
+
+
+def answers(url: str) -> bool:
+    """Whether a feed is there at all."""
+    try:
+        _get(url, limit="1")
+        return True
+    except urllib.error.HTTPError as error:
+        raise CannotAuditError(f"{url}/feed answers {error.code}: {url}/healthz says why") from None
+    except (OSError, ValueError):
+        return False
+
+
+def wait_until_in_step(url: str, moment: float) -> None:
+    """Return once the feed has everything that was in the topic at that moment."""
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while parse_time(_get(url, limit="1")["as_of"]).timestamp() < moment:
+        if time.monotonic() > deadline:
+            raise CannotAuditError(f"the feed at {url} is behind its topic: {url}/healthz says why")
+        time.sleep(0.2)
+
+
+def keep_pages(url: str, path: Path) -> int:
+    """Every post of the feed, a line each; how many."""
+    posts, before = 0, None
+    with path.open("w") as file:
+        while True:
+            page = _get(url, limit=str(PAGE), **({"before": before} if before else {}))
+            file.writelines(json.dumps(post) + "\n" for post in page["posts"])
+            posts += len(page["posts"])
+            before = page["next"]
+            if before is None:
+                return posts
+
+
+def rankings(url: str) -> dict[str, Any]:
+    """What the feed of the rankings answers; empty where it is not there."""
+    try:
+        return {board: _get(url, board) for board in ("trending", "rising")}
+    except (OSError, ValueError):
+        return {}
+
+
+def _get(url: str, path: str = "feed", **query: str) -> Any:
+    with urllib.request.urlopen(f"{url}/{path}?{urllib.parse.urlencode(query)}", timeout=10) as answer:
+        return json.load(answer)

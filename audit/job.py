@@ -1,0 +1,215 @@
+"""One audit: recounts all archived facts and compares with what is published; writes a report as JSON.
+
+    PYSPARK_PYTHON=.venv/bin/python .venv/bin/spark-submit --master "${MSM_SPARK_MASTER:-local[*]}" \
+        --properties-file conf/spark.conf audit/job.py report.json [--from kafka]
+
+Exit code 0: no drift, 1: drift, 2: nothing could be said, and why.
+"""
+
+import argparse
+import json
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import structlog
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+
+from audit import archive, compare, feed, offsets, published, rankings, recount, sources
+from audit.offsets import CannotAuditError, Offsets
+from audit.report import SHOWN, Report
+from conf.settings import Settings, load_settings
+from contract import tables
+from contract.facts import FACT_TOPICS, format_time
+from contract.topics import DEAD_LETTERS, POSTS_WITH_COUNTS
+
+PARTITIONS = 8
+log = structlog.get_logger()
+ARCHIVE_SECONDS = 90.0
+"""The archive may be a batch behind; further is no matter of waiting."""
+
+
+@dataclass(frozen=True)
+class Published:
+    """What is published, frozen: read in the order feed, table, topic, so that each is in the next."""
+
+    cut: Offsets  # the counts job has passed all below
+    most: Offsets  # no fact above is in any row
+    topic: DataFrame
+    bounds: dict[str, Offsets]
+    table: DataFrame
+    feed: DataFrame | None
+
+
+def freeze(spark: SparkSession, settings: Settings, folder: Path) -> Published:
+    """What everybody says, one after the other."""
+    checkpoint = settings.checkpoint_dir / POSTS_WITH_COUNTS
+    cut = offsets.committed(checkpoint)
+    if not cut:
+        raise CannotAuditError(f"the counts job has done nothing in {checkpoint}: make up, or set MSM_DATA_DIR")
+    first, at_feed = offsets.in_kafka(settings.bootstrap, POSTS_WITH_COUNTS)
+    pages = _feed(spark, settings, folder)
+    found = offsets.table(settings.lake_dir / tables.POSTS_WITH_COUNTS)
+    at_table = offsets.held(found, settings.checkpoint_dir / "posts_with_counts_lake", "posts")
+    _, end = offsets.in_kafka(settings.bootstrap, POSTS_WITH_COUNTS)
+    most = offsets.planned(checkpoint)
+    records = sources.from_topics(spark, settings.bootstrap, first, end)
+    in_table = spark.read.format("delta").option("versionAsOf", found.version()).load(found.table_uri)
+    bounds = {"topic": end, "at_table": at_table, "at_feed": at_feed}
+    return Published(cut, most, published.topic_rows(records), bounds, published.table_rows(in_table), pages)
+
+
+def _feed(spark: SparkSession, settings: Settings, folder: Path) -> DataFrame | None:
+    url = _url(settings)
+    asked = time.time()
+    if not feed.answers(url):
+        return None
+    feed.wait_until_in_step(url, asked)
+    feed.keep_pages(url, folder / "feed.jsonl")
+    return sources.feed_pages(spark, folder / "feed.jsonl")
+
+
+def _url(settings: Settings) -> str:
+    return f"http://{settings.http_host}:{settings.http_port}"
+
+
+def facts_up_to(spark: SparkSession, settings: Settings, most: Offsets, from_kafka: bool) -> tuple[DataFrame, Offsets]:
+    """The archived records, at least all below `most`, and how far they go."""
+    if from_kafka:
+        return sources.facts_of_kafka(spark, settings.bootstrap)
+    deadline = time.monotonic() + ARCHIVE_SECONDS
+    while True:
+        found = offsets.table(settings.lake_dir / tables.EVENTS)
+        reached = offsets.held(found, settings.checkpoint_dir / tables.EVENTS, "events")
+        behind = offsets.behind(reached, most)
+        if not behind:
+            return sources.archived(spark, settings.lake_dir / tables.EVENTS, found.version()), reached
+        if time.monotonic() > deadline:
+            raise CannotAuditError(f"the archive is {behind:,} records behind the counts: wait, or use --from kafka")
+        time.sleep(1)
+
+
+def audit(spark: SparkSession, settings: Settings, from_kafka: bool) -> Report:
+    """All of it; CannotAuditError where something is not there."""
+    spark.conf.set("spark.sql.shuffle.partitions", PARTITIONS)
+    spark.conf.set("spark.sql.variant.allowDuplicateKeys", "true")  # the last one counts, as for every parser
+    began = time.monotonic()
+    report = Report(format_time(datetime.now(timezone.utc)), "kafka" if from_kafka else "the archive")
+    work = settings.data_dir / "audit"
+    work.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=work) as name:
+        folder = Path(name)
+        log.info("reading what is published")
+        now = freeze(spark, settings, folder)
+        answered = feed.rankings(_url(settings))
+        found = rankings.newest(settings.bootstrap)
+        ranked = rankings.candidates(settings, found)
+        most = offsets.furthest(now.most, *rankings.most(ranked))
+        records, reached = facts_up_to(spark, settings, most, from_kafka)
+        report.compared = ["the topic", "the table", *(["the feed"] if now.feed is not None else [])]
+        log.info("is the archive whole?")
+        _judge_archive(report, records, reached, settings)
+        log.info("recounting", records=report.records)
+        _judge_posts(report, now, records, folder)
+        log.info("recounting the rankings")
+        report.rankings = rankings.drift(records, settings, ranked, folder) + rankings.feed_drift(found, answered)
+        report.compared += [
+            board for board in ("trending", "rising") if any(one.board.startswith(board) for one in ranked)
+        ]
+        log.info("comparing dead letters")
+        _judge_letters(report, records, reached, settings, folder)
+    report.seconds = round(time.monotonic() - began, 1)
+    return report
+
+
+def _judge_archive(report: Report, records: DataFrame, reached: Offsets, settings: Settings) -> None:
+    first, _ = offsets.in_kafka(settings.bootstrap, *FACT_TOPICS)
+    report.records, report.archive = archive.damages(records, first, reached)
+
+
+def _judge_posts(report: Report, now: Published, records: DataFrame, folder: Path) -> None:
+    spark = records.sparkSession
+    cut = published.cut_frame(spark, now.cut)
+    path = str(folder / "read")
+    published.as_read(now.topic, now.bounds).write.parquet(path)
+    read = spark.read.parquet(path)
+    targets = read.select("post_id", _seen_map().alias("seen")).where("seen IS NOT NULL")
+    statement = recount.by_statement(records, targets, cut)
+    transforms = recount.by_transforms(records, targets, cut)
+    answered = None if now.feed is None else with_later(now.feed, now.topic)
+    wide = compare.side_by_side(read, transforms, statement, now.table, answered)
+    wide.write.parquet(str(folder / "wide"))
+    _sum_up(report, spark.read.parquet(str(folder / "wide")))
+
+
+def _seen_map() -> Any:
+    pairs = [part for topic in FACT_TOPICS for part in (F.lit(topic), F.col(f"topic.seen.{topic}"))]
+    return F.when(F.col("topic").isNotNull(), F.create_map(*pairs))
+
+
+def with_later(answers: DataFrame, rows: DataFrame) -> DataFrame:
+    """The feed's posts, and whether the topic has just that row: it may have been published while one asked."""
+    same = rows.select("post_id", "said").join(answers, ["post_id", "said"], "left_semi").distinct()
+    return answers.join(same.withColumn("feed_later", F.lit(True)), ["post_id", "said"], "left")
+
+
+def _sum_up(report: Report, wide: DataFrame) -> None:
+    differs = F.size("why") > 0
+    sums = wide.agg(
+        F.coalesce(F.sum("counted"), F.lit(0)).alias("counted"),
+        F.coalesce(F.sum("superseded"), F.lit(0)).alias("superseded"),
+        F.coalesce(F.sum("waiting"), F.lit(0)).alias("waiting"),
+        F.count_if(F.col("topic.said").isNotNull()).alias("posts"),
+        F.count_if(F.col("unsettled") > 0).alias("unsettled"),
+        F.count_if(differs).alias("drift_posts"),
+    ).first()
+    assert sums is not None
+    for name, value in sums.asDict().items():
+        setattr(report, name, value)
+    says = [F.col(f"{name}.said").alias(name) for name in ("topic", "transforms", "statement")]
+    first = wide.where(differs).orderBy("post_id").limit(SHOWN).select("post_id", *says, "table", "feed", "why")
+    report.first = [row.asDict(recursive=True) for row in first.collect()]
+
+
+def _judge_letters(report: Report, records: DataFrame, reached: Offsets, settings: Settings, folder: Path) -> None:
+    spark = records.sparkSession
+    dead = spark.table("judged").where("reason IS NOT NULL").select("topic", "partition", "offset", "reason")
+    dead.write.parquet(str(folder / "dead"))
+    dead = spark.read.parquet(str(folder / "dead"))
+    first, following = offsets.in_kafka(settings.bootstrap, DEAD_LETTERS)
+    written = archive.letters(sources.from_topics(spark, settings.bootstrap, first, following))
+    archive.letter_drift(dead, written, published.cut_frame(spark, reached)).write.parquet(str(folder / "letters"))
+    drift = spark.read.parquet(str(folder / "letters"))
+    report.dead, report.drift_letters = dead.count(), drift.count()
+    shown = drift.orderBy("topic", "partition", "offset").limit(SHOWN)
+    report.first_letters = [row.asDict() for row in shown.collect()]
+
+
+def main() -> int:
+    """Audit and write the report; the exit code."""
+    parser = argparse.ArgumentParser(description="One audit of the stack of the settings.")
+    parser.add_argument("report", type=Path)
+    parser.add_argument("--from", dest="source", choices=("archive", "kafka"), default="archive")
+    chosen = parser.parse_args()
+    settings = load_settings()
+    spark = SparkSession.builder.appName("audit").getOrCreate()
+    try:
+        found = audit(spark, settings, chosen.source == "kafka").as_json()
+        code = 1 if found["drift"] else 0
+    except CannotAuditError as error:
+        found, code = {"error": str(error)}, 2
+    finally:
+        spark.stop()
+    fresh = chosen.report.with_suffix(".new")
+    fresh.write_text(json.dumps(found))
+    fresh.replace(chosen.report)
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

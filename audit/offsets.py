@@ -1,0 +1,117 @@
+"""How far everything is: what jobs have counted and kept, what tables and topics hold."""
+
+import json
+import time
+from contextlib import closing
+from pathlib import Path
+
+from deltalake import DeltaTable
+from deltalake.exceptions import TableNotFoundError
+from kafka import KafkaConsumer, TopicPartition
+
+Offsets = dict[str, dict[int, int]]
+"""{topic: {partition: next offset}}: everything below these."""
+
+
+class CannotAuditError(RuntimeError):
+    """Nothing can be said about drift; the message names what is missing, and the fix."""
+
+
+def _numbers(folder: Path) -> list[int]:
+    return sorted(int(path.name) for path in folder.glob("*") if path.name.isdecimal())
+
+
+def of_batch(checkpoint: Path, batch_id: int) -> Offsets:
+    """Where this batch of the query ends in Kafka, from the query's own log."""
+    merged: Offsets = {}
+    for line in (checkpoint / "offsets" / str(batch_id)).read_text().splitlines()[2:]:
+        source = json.loads(line) if line.startswith("{") else {}
+        for topic, parts in source.items():
+            if isinstance(parts, dict):
+                merged[topic] = {int(partition): offset for partition, offset in parts.items()}
+    return merged
+
+
+def committed(checkpoint: Path) -> Offsets:
+    """What the query is done with: each of these records is in what it writes."""
+    return _newest(checkpoint, "commits")
+
+
+def planned(checkpoint: Path) -> Offsets:
+    """What the query reads at most by now: no record above these is in what it has written."""
+    return _newest(checkpoint, "offsets")
+
+
+def _newest(checkpoint: Path, log: str) -> Offsets:
+    for _ in range(3):  # the log is trimmed while one looks
+        batches = _numbers(checkpoint / log)
+        if not batches:
+            return {}
+        try:
+            return of_batch(checkpoint, batches[-1])
+        except FileNotFoundError:
+            time.sleep(0.1)
+    raise CannotAuditError(f"the offsets of {checkpoint} cannot be read: make doctor looks at it")
+
+
+def table(path: Path) -> DeltaTable:
+    """The newest version of a table of the lake."""
+    try:
+        return DeltaTable(path)
+    except TableNotFoundError:
+        raise CannotAuditError(f"there is no table {path}: start the jobs (make up), or set MSM_DATA_DIR") from None
+
+
+def held(found: DeltaTable, checkpoint: Path, writer: str) -> Offsets:
+    """What this version of the table holds: Delta keeps the batch that wrote it last, the checkpoint its offsets."""
+    try:
+        query = json.loads((checkpoint / "metadata").read_text())["id"]
+    except FileNotFoundError:
+        raise CannotAuditError(f"there is no checkpoint {checkpoint}: start the jobs (make up)") from None
+    batch_id = found.transaction_version(f"{writer}-{query}")
+    return {} if batch_id is None else of_batch(checkpoint, batch_id)
+
+
+def in_kafka(bootstrap: str, *topics: str) -> tuple[Offsets, Offsets]:
+    """First and next offset of every partition of these topics, now."""
+    with closing(KafkaConsumer(bootstrap_servers=bootstrap.split(","), client_id="msm-audit")) as consumer:
+        places = [TopicPartition(topic, part) for topic in topics for part in _partitions(consumer, topic)]
+        return _by_topic(consumer.beginning_offsets(places)), _by_topic(consumer.end_offsets(places))
+
+
+def _partitions(consumer: KafkaConsumer, topic: str) -> set[int]:
+    found: set[int] | None = consumer.partitions_for_topic(topic)
+    if not found:
+        raise CannotAuditError(f"Kafka has no topic {topic}: msm topics makes it")
+    return found
+
+
+def _by_topic(offsets: dict[TopicPartition, int]) -> Offsets:
+    found: Offsets = {}
+    for place, offset in offsets.items():
+        found.setdefault(place.topic, {})[place.partition] = offset
+    return found
+
+
+def furthest(*many: Offsets) -> Offsets:
+    """The highest offset of each partition."""
+    merged: Offsets = {}
+    for offsets in many:
+        for topic, parts in offsets.items():
+            mine = merged.setdefault(topic, {})
+            mine.update({part: max(offset, mine.get(part, 0)) for part, offset in parts.items()})
+    return merged
+
+
+def behind(have: Offsets, wanted: Offsets) -> int:
+    """How many records of `wanted` are not in `have`."""
+    return sum(
+        max(0, offset - have.get(topic, {}).get(part, 0))
+        for topic, parts in wanted.items()
+        for part, offset in parts.items()
+    )
+
+
+def rows(offsets: Offsets) -> list[tuple[str, int, int]]:
+    """(topic, partition, next offset), for a frame."""
+    return [(topic, part, offset) for topic, parts in offsets.items() for part, offset in parts.items()]

@@ -1,0 +1,87 @@
+"""What is published of each post: in the result topic, in the table, and in the feed's answers."""
+
+from pyspark.sql import Column, DataFrame, SparkSession
+from pyspark.sql import functions as F
+
+from audit.offsets import Offsets, rows
+from audit.recount import SAID
+from contract.results import SEEN_HEADER
+from contract.spark import POST_WITH_COUNTS_JSON
+
+CUT = "topic string, partition int, next bigint"
+SEEN = "posts array<bigint>, likes array<bigint>, comments array<bigint>"
+TIME_FORMAT = "yyyy-MM-dd'T'HH:mm:ss.SSS'Z'"
+_ROW = ("said", "seen", "place")
+
+
+def cut_frame(spark: SparkSession, offsets: Offsets) -> DataFrame:
+    """Offsets as a small frame."""
+    return spark.createDataFrame(rows(offsets), CUT)
+
+
+def topic_rows(records: DataFrame) -> DataFrame:
+    """The records of the result topic that say something of a post: (post_id, said, seen, place, partition, offset).
+
+    `said` is null for a tombstone, `seen` where there is no such header.
+    """
+    header = F.get(F.filter("headers", lambda one: one["key"] == SEEN_HEADER), F.lit(0))["value"]
+    read = records.select(
+        F.col("key").cast("string").alias("post_id"),
+        F.col("value").isNull().alias("is_tombstone"),
+        F.from_json(F.col("value").cast("string"), POST_WITH_COUNTS_JSON).alias("post"),
+        F.from_json(header.cast("string"), SEEN).alias("seen"),
+        F.struct("timestamp", "partition", "offset").alias("place"),
+        "partition",
+        "offset",
+    )
+    is_post = F.coalesce((F.col("post.post_id") == F.col("post_id")) & F.col("post.version").isNotNull(), F.lit(False))
+    said = F.when(~F.col("is_tombstone"), F.struct(*(F.col(f"post.{name}") for name in SAID)))
+    usable = read.where(F.col("post_id").isNotNull() & (F.col("is_tombstone") | is_post))
+    return usable.select("post_id", said.alias("said"), "seen", "place", "partition", "offset")
+
+
+def as_read(found: DataFrame, bounds: dict[str, Offsets]) -> DataFrame:
+    """What a reader of the topic has of each post, (said, seen, place), at each of the named bounds.
+
+    Of the rows after the last tombstone the highest version, the first of them where there are several (contract,
+    section 3). `again` is the last record of that version; `is_again` where there are two.
+    """
+    below = {name: _below(bound) for name, bound in bounds.items()}
+    aggregates = [part for name, is_below in below.items() for part in _ends(name, is_below)]
+    ended = found.groupBy("post_id").agg(*aggregates)
+    return ended.select(
+        "post_id",
+        *(_reader(name).alias(name) for name in bounds),
+        *(F.col(f"{name}_last").alias(f"{name}_again") for name in bounds),
+    )
+
+
+def _below(bound: Offsets) -> Column:
+    pairs = [(part, offset) for parts in bound.values() for part, offset in parts.items()]
+    ends = F.create_map(*(F.lit(value) for pair in pairs for value in pair))
+    return F.coalesce(F.col("offset") < ends[F.col("partition")], F.lit(False))
+
+
+def _ends(name: str, is_below: Column) -> list[Column]:
+    row, living = F.struct(*_ROW), is_below & F.col("said").isNotNull()
+    version, place = F.col("said.version"), F.col("place")
+    earlier = F.struct(version, -F.col("place.timestamp").cast("double"), -F.col("offset"))
+    return [
+        F.max_by(F.when(is_below, row), F.when(is_below, place)).alias(f"{name}_end"),
+        F.max_by(F.when(living, row), F.when(living, earlier)).alias(f"{name}_first"),
+        F.max_by(F.when(living, row), F.when(living, F.struct(version, place))).alias(f"{name}_last"),
+        F.max(F.when(is_below & F.col("said").isNull(), place)).alias(f"{name}_gone"),
+    ]
+
+
+def _reader(name: str) -> Column:
+    end, first, gone = F.col(f"{name}_end"), F.col(f"{name}_first"), F.col(f"{name}_gone")
+    is_deleted = end["said"].isNull()
+    is_after = gone.isNull() | (first["place"] > gone)
+    return F.when(is_deleted | ~is_after, end).otherwise(first)
+
+
+def table_rows(posts: DataFrame) -> DataFrame:
+    """The table's rows as (post_id, said)."""
+    times = {name: F.date_format(name, TIME_FORMAT).alias(name) for name in ("created_at", "updated_at")}
+    return posts.select("post_id", F.struct(*(times.get(name, F.col(name)) for name in SAID)).alias("said"))

@@ -1,0 +1,51 @@
+"""Where an audit reads, each as of an offset."""
+
+import json
+from pathlib import Path
+
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+
+from audit.offsets import CannotAuditError, Offsets, in_kafka
+from contract.facts import FACT_TOPICS
+from contract.spark import POST_WITH_COUNTS_JSON
+
+RECORD = ("topic", "partition", "offset", "arrived_at", "key", "value")
+
+
+def archived(spark: SparkSession, path: Path, version: int) -> DataFrame:
+    """Every record of the archive in one version of its table."""
+    return spark.read.format("delta").option("versionAsOf", version).load(str(path)).select(*RECORD)
+
+
+def from_topics(spark: SparkSession, bootstrap: str, first: Offsets, following: Offsets) -> DataFrame:
+    """The records of the topics between these offsets, with their headers."""
+    return (
+        spark.read.format("kafka")
+        .option("kafka.bootstrap.servers", bootstrap)
+        .option("subscribe", ",".join(following))
+        .option("startingOffsets", json.dumps(first))
+        .option("endingOffsets", json.dumps(following))
+        .option("includeHeaders", "true")
+        .option("failOnDataLoss", "true")
+        .load()
+        .withColumn("arrived_at", F.col("timestamp"))
+    )
+
+
+def facts_of_kafka(spark: SparkSession, bootstrap: str) -> tuple[DataFrame, Offsets]:
+    """Every record of the fact topics, and where they end; refused where Kafka has let go of some."""
+    first, following = in_kafka(bootstrap, *FACT_TOPICS)
+    gone = [topic for topic, parts in first.items() if any(parts.values())]
+    if gone:
+        raise CannotAuditError(
+            f"Kafka no longer has the first records of {', '.join(gone)}: audit without --from kafka"
+        )
+    return from_topics(spark, bootstrap, first, following).select(*RECORD), following
+
+
+def feed_pages(spark: SparkSession, path: Path) -> DataFrame:
+    """The kept pages of the feed, (post_id, said); a post that moved while one turned pages may be there twice."""
+    said = F.struct(*(F.col(name) for name in POST_WITH_COUNTS_JSON.fieldNames() if name != "post_id"))
+    posts = spark.read.schema(POST_WITH_COUNTS_JSON).json(str(path)).select("post_id", said.alias("said"))
+    return posts.groupBy("post_id").agg(F.max_by("said", "said.version").alias("said"))

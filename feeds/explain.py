@@ -1,0 +1,207 @@
+"""Reads the archive for one post and says which facts made its numbers."""
+
+import re
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from typing import Annotated, Any, cast
+
+import pyarrow.compute as pc
+import pyarrow.dataset as ds
+from deltalake import DeltaTable
+from deltalake.exceptions import TableNotFoundError
+from fastapi import APIRouter, HTTPException, Path, Query, Request
+from pydantic import BaseModel
+
+from conf.settings import Settings
+from contract import tables
+from contract.facts import FACT_TOPICS, IDENTIFIER, format_time
+from contract.results import PostWithCounts
+from feeds.explaining import MEANING, Archived, Class, classify, judge
+from feeds.records import PostSeen
+
+router = APIRouter(tags=["explain"])
+MOST_RECORDS = 100_000
+"""Of one post; about 100 MB while they are sorted."""
+SECONDS = 20.0
+AT_ONCE = 2
+BATCH = 16_384
+_COLUMNS = ["topic", "partition", "offset", "arrived_at", "value"]
+_places = threading.BoundedSemaphore(AT_ONCE)
+
+
+class TooMuchError(RuntimeError):
+    """The archive has more of this post than can be told here."""
+
+
+class Place(BaseModel):
+    """A record: where it is stored, and what it says."""
+
+    topic: str
+    partition: int
+    offset: int
+    arrived_at: str
+    occurred_at: str | None
+    event_type: str | None
+    event_id: str | None
+    user_id: str | None
+    comment_id: str | None
+    reason: str | None
+
+
+class Group(BaseModel):
+    """The records of one class; the newest of each topic are named."""
+
+    meaning: str
+    count: int
+    likes: int
+    comments: int
+    posts: int
+    newest: list[Place]
+
+
+class Explanation(BaseModel):
+    """Every archived record that names the post, in exactly one class; `records` is their sum.
+
+    `closes`: the standing likes and comments are the published ones, and as many facts went in as its version says.
+    `behind`: so many of its facts are counted and not archived yet; ask again in some seconds.
+    """
+
+    post_id: str
+    published: PostWithCounts | None
+    records: int
+    closes: bool
+    behind: int
+    classes: dict[Class, Group]
+
+
+def explanation(
+    settings: Settings, post_id: str, published: PostWithCounts | None, seen: PostSeen | None, newest: int
+) -> Explanation:
+    """Why the numbers are what they are; TooMuchError, TableNotFoundError or TimeoutError where that is too much."""
+    return explained(post_id, _read(settings, post_id), published, seen, newest)
+
+
+def explained(
+    post_id: str, records: Sequence[Archived], published: PostWithCounts | None, seen: PostSeen | None, newest: int
+) -> Explanation:
+    """The records of a post, sorted and summed up."""
+    classes = classify(records, seen if published else None)
+    groups = {name: _group(name, found, newest) for name, found in classes.items()}
+    went_in = sum(len(found) for name, found in classes.items() if name not in ("dead", "waiting"))
+    behind = max(0, published.version - went_in) if published else 0
+    standing = groups["standing"]
+    counts = (published.likes, published.comments, published.version) if published else (0, 0, went_in)
+    return Explanation(
+        post_id=post_id,
+        published=published,
+        records=len(records),
+        closes=not behind and (not published or counts == (standing.likes, standing.comments, went_in)),
+        behind=behind,
+        classes=groups,
+    )
+
+
+def _group(name: Class, found: list[Archived], newest: int) -> Group:
+    def of(topic: str) -> int:
+        return sum(record.topic == topic for record in found)
+
+    by_topic = [[record for record in reversed(found) if record.topic == topic][:newest] for topic in FACT_TOPICS]
+    return Group(
+        meaning=MEANING[name],
+        count=len(found),
+        likes=of("likes"),
+        comments=of("comments"),
+        posts=of("posts"),
+        newest=[_place(record) for records in by_topic for record in records],
+    )
+
+
+def _place(record: Archived) -> Place:
+    def text(field: str) -> str | None:
+        value = record.fact.get(field)
+        return value[:64] if isinstance(value, str) else None
+
+    return Place(
+        topic=record.topic,
+        partition=record.partition,
+        offset=record.offset,
+        arrived_at=format_time(record.arrived_at),
+        reason=record.reason,
+        **{name: text(name) for name in ("occurred_at", "event_type", "event_id", "user_id", "comment_id")},
+    )
+
+
+def _read(settings: Settings, post_id: str) -> list[Archived]:
+    """Every archived record that names the post; the search runs in Arrow, a batch at a time."""
+    deadline = time.monotonic() + SECONDS
+    table = DeltaTable(settings.lake_dir / tables.EVENTS)
+    found: list[Archived] = []
+    for row in _candidates(table, post_id, deadline):
+        fact, reason = judge(row["topic"], row["value"], row["arrived_at"])
+        if _names(fact, reason, row["value"], post_id):
+            kept = {name: fact.get(name) for name in _KEPT}
+            found.append(Archived(row["topic"], row["partition"], row["offset"], row["arrived_at"], kept, reason))
+        if len(found) > MOST_RECORDS:
+            raise TooMuchError(f"post {post_id} has more than {MOST_RECORDS:,} records: too many to tell apart here")
+    return found
+
+
+_KEPT = ("event_id", "event_type", "occurred_at", "user_id", "comment_id")
+
+
+def _candidates(table: DeltaTable, post_id: str, deadline: float) -> Iterator[dict[str, Any]]:
+    value = ds.field("value")
+    # JSON may write any letter of the id as an escape: such records are looked at more closely.
+    is_near = pc.match_substring(value, post_id.encode()) | pc.match_substring(value, b"\\u00")
+    options = ds.ParquetFragmentScanOptions(use_buffered_stream=True, pre_buffer=False)
+    scanner = table.to_pyarrow_dataset().scanner(
+        columns=_COLUMNS,
+        filter=is_near,
+        batch_size=BATCH,
+        batch_readahead=2,
+        fragment_readahead=1,
+        fragment_scan_options=options,
+    )
+    for batch in scanner.to_batches():
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"the archive could not be read within {SECONDS:.0f} s: try again later")
+        yield from batch.to_pylist()
+
+
+def _names(fact: dict[str, Any], reason: str | None, value: bytes | None, post_id: str) -> bool:
+    if reason != "not_json":
+        return fact.get("post_id") == post_id
+    word = rb"(?<![A-Za-z0-9_-])" + post_id.encode() + rb"(?![A-Za-z0-9_-])"
+    return re.search(word, value or b"") is not None
+
+
+@router.get("/posts/{post_id}/explain", summary="Which facts made a post's numbers")
+def explain(
+    request: Request,
+    post_id: Annotated[str, Path(pattern=f"^{IDENTIFIER}$")],
+    newest: Annotated[int, Query(ge=0, le=100, description="how many of each class and topic are named")] = 10,
+) -> Explanation:
+    """Every archived record that names the post, in one class each; 503 where too many ask, or it takes too long."""
+    if not _places.acquire(blocking=False):
+        raise HTTPException(503, f"{AT_ONCE} explanations are being made: try again", headers={"Retry-After": "2"})
+    try:
+        return _answer(request, post_id, newest)
+    except TooMuchError as error:
+        raise HTTPException(422, str(error)) from None
+    except (TableNotFoundError, TimeoutError) as error:
+        said = str(error) if isinstance(error, TimeoutError) else "there is no archive yet: it is made by the jobs"
+        raise HTTPException(503, said, headers={"Retry-After": "5"}) from None
+    finally:
+        _places.release()
+
+
+def _answer(request: Request, post_id: str, newest: int) -> Explanation:
+    view = request.app.state.refresh_feed.view
+    body, seen = view.row(post_id)
+    published = PostWithCounts.model_validate_json(body) if body else None
+    settings = cast(Settings, request.app.state.settings)
+    found = explanation(settings, post_id, published, seen, newest)
+    if not found.records and published is None:
+        raise HTTPException(404, f"nothing is known of a post {post_id}")
+    return found

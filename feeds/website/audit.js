@@ -1,0 +1,32 @@
+// The line on the last recount of all facts: quiet while nothing differs, loud where something does.
+
+import { getAudit } from "./api.js";
+import { byId } from "./dom.js";
+
+const EVERY_MS = 60_000;
+const whole = new Intl.NumberFormat("en");
+
+/** "recounted 14:05, 1,204,311 facts, drift 0" */
+export function sentence({ audited_at: at, facts, drift }) {
+  const time = new Date(at).toLocaleTimeString("en", { hour: "2-digit", minute: "2-digit", hourCycle: "h23" });
+  return `recounted ${time}, ${whole.format(facts)} facts, drift ${whole.format(drift)}`;
+}
+
+async function show() {
+  const audit = await getAudit().catch(() => null);
+  if (!audit?.audited_at) return;
+  const line = byId("audit");
+  line.hidden = false;
+  line.textContent = sentence(audit);
+  line.title = new Date(audit.audited_at).toLocaleString();
+  line.classList.toggle("drift", audit.drift > 0);
+  // Nobody should have to look for it where something is wrong.
+  if (audit.drift > 0) byId("feed").prepend(line);
+  else byId("audit-place").append(line);
+}
+
+export function setUpAudit() {
+  show();
+  setInterval(() => document.hidden || show(), EVERY_MS);
+  document.addEventListener("visibilitychange", () => document.hidden || show());
+}

@@ -1,0 +1,194 @@
+"""One like smuggled in anywhere is drift; a stack that nobody touched has none."""
+
+import json
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from datetime import datetime, timedelta, timezone
+from typing import Any
+
+import pytest
+from deltalake import DeltaTable, write_deltalake
+from kafka import KafkaProducer
+from pyspark.sql import SparkSession
+
+from audit.job import audit
+from audit.offsets import CannotAuditError
+from conf.settings import Settings
+from contract import tables
+from contract.facts import format_time, new_event_id
+from contract.topics import DEAD_LETTERS, POSTS_WITH_COUNTS
+from feeds import refresh_feed
+from jobs import archive, posts_with_counts
+from runtime.broker import embedded_broker
+from runtime.topics import ensure_topics
+from tests.feeds.serving import free_ports, served, wait_for
+from tests.stack.test_exact import Fact, hostile_facts, read, write, write_broken
+
+pytestmark = [pytest.mark.spark, pytest.mark.kafka, pytest.mark.timeout(600)]
+POSTS = [f"p{number:02}" for number in range(1, 10)]
+NOW = datetime.now(timezone.utc)
+
+
+def story() -> list[Fact]:
+    """Nine posts with two likes and a comment each, and forty that are contested."""
+    facts = [fact("post_created", post, "ada", image_url="/a.jpg", caption=post) for post in POSTS]
+    facts += [fact("post_liked", post, user) for post in POSTS for user in ("bob", "cy")]
+    facts += [fact("comment_added", post, "bob", comment_id="c1", text="nice") for post in POSTS]
+    return facts + hostile_facts(seed=3, number=400)
+
+
+def fact(event_type: str, post: str, user: str, **more: str) -> Fact:
+    moment = format_time(NOW - timedelta(minutes=5))
+    common = {"event_id": new_event_id(), "event_type": event_type, "occurred_at": moment}
+    return {**common, "user_id": user, "post_id": post, **more}
+
+
+def run_jobs(spark: SparkSession, settings: Settings) -> None:
+    """Each query until it has caught up, the projection last; then they end."""
+    for job in (posts_with_counts, archive):
+        queries = job.start(spark, settings)
+        for query in queries:
+            query.processAllAvailable()
+            query.stop()
+    spark.conf.unset("spark.sql.streaming.unsupportedOperationCheck")
+
+
+@pytest.fixture(scope="module")
+def stack(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
+    """Broker, counted and archived facts, and the feed."""
+    settings = Settings(data_dir=tmp_path_factory.mktemp("audited"), kafka_bootstrap="", kafka_port=free_ports(2))
+    with embedded_broker(settings):
+        ensure_topics(settings)
+        write(settings, story())
+        write_broken(settings)
+        run_jobs(spark, settings)
+        app = refresh_feed.create_app(settings)
+        with served(app) as url:
+            wait_for(lambda: app.state.refresh_feed.consumer.caught_up)
+            yield settings.model_copy(update={"http_port": int(url.rsplit(":", 1)[1])})
+
+
+@pytest.fixture(scope="module")
+def clean(spark: SparkSession, stack: Settings) -> dict[str, Any]:
+    return audit(spark, stack, from_kafka=False).as_json()
+
+
+@pytest.fixture(scope="module")
+def smuggled(spark: SparkSession, stack: Settings, clean: dict[str, Any]) -> dict[str, Any]:
+    """What the audit says after all of it; each post has a trouble of its own."""
+    smuggle_into_table(stack)
+    smuggle_into_topic(stack)
+    smuggle_into_feed(stack)
+    smuggle_into_archive(stack)
+    return audit(spark, stack, from_kafka=False).as_json()
+
+
+def smuggle_into_table(stack: Settings) -> None:
+    table = DeltaTable(stack.lake_dir / tables.POSTS_WITH_COUNTS)
+    table.update(updates={"likes": "likes + 1"}, predicate="post_id = 'p01'")
+    table.delete("post_id = 'p02'")
+
+
+def smuggle_into_topic(stack: Settings) -> None:
+    rows = {record.key.decode(): record for record in read(stack, POSTS_WITH_COUNTS)}
+    producer = KafkaProducer(bootstrap_servers=stack.bootstrap, acks="all")
+
+    def publish(post_id: str, headers: Any, **changed: int) -> None:
+        body = {**json.loads(rows[post_id].value), **changed}
+        value = json.dumps(body).encode() if changed else None
+        producer.send(POSTS_WITH_COUNTS, key=post_id.encode(), value=value, headers=headers).get(20)
+
+    publish("p03", rows["p03"].headers, likes=3)
+    publish("p04", rows["p04"].headers, likes=3, version=5)
+    publish("p05", [], likes=3, version=5)
+    lie = {**json.loads(dict(rows["p06"].headers)["seen"]), "likes": [0, 9_999]}
+    publish("p06", [("seen", json.dumps(lie).encode())], version=5)
+    publish("p07", rows["p07"].headers)
+    letter = next(read(stack, DEAD_LETTERS))
+    producer.send(DEAD_LETTERS, key=letter.key, value=letter.value).get(20)
+    producer.close()
+
+
+def smuggle_into_feed(stack: Settings) -> None:
+    with closing(sqlite3.connect(stack.feeds_dir / "refresh_feed.sqlite")) as store:
+        changed = store.execute("update posts set body = json_set(body, '$.likes', 3) where post_id = 'p08'")
+        assert changed.rowcount == 1
+        store.commit()
+
+
+def smuggle_into_archive(stack: Settings) -> None:
+    path = stack.lake_dir / tables.EVENTS
+    rows = DeltaTable(path).to_pyarrow_table()
+    keep = [at for at, value in enumerate(rows["value"].to_pylist()) if b'"post_id": "p09"' in (value or b"")]
+    write_deltalake(path, rows.take(keep[-1:]), mode="append")
+
+
+def why(report: dict[str, Any], post_id: str) -> list[str]:
+    sentences: list[str] = next((row["why"] for row in report["first"] if row["post_id"] == post_id), [])
+    return sentences
+
+
+def test_what_nobody_touched_has_no_drift(clean: dict[str, Any]) -> None:
+    assert clean["drift"] == 0, clean
+    assert clean["compared"] == ["the topic", "the table", "the feed"]
+    assert clean["posts"] >= len(POSTS)
+
+
+def test_the_sum_closes(clean: dict[str, Any], stack: Settings) -> None:
+    assert clean["facts"] == len(story()) + 6 == clean["counted"] + clean["superseded"] + clean["dead"]
+    assert (clean["dead"], clean["waiting"]) == (6, 0)
+
+
+@pytest.mark.parametrize(
+    ("post_id", "sentence"),
+    [
+        pytest.param("p01", "the table's row is not the topic's", id="a like in the table"),
+        pytest.param("p02", "the table's row is not the topic's", id="a row gone from the table"),
+        pytest.param("p03", "the topic has two rows of one version that differ", id="a like in the topic"),
+        pytest.param("p04", "the topic's row is not what the statement make of its facts", id="a new version"),
+        pytest.param("p05", "the topic's row has no header `seen`", id="a row without its header"),
+        pytest.param("p06", "the topic's row is not what the transforms make of its facts", id="a header that lies"),
+        pytest.param("p07", "the topic has no row of a post that the transforms have", id="a tombstone"),
+        pytest.param("p08", "the feed's answer is not the topic's row", id="a like in the feed's store"),
+        pytest.param("p09", "the topic's row is not what the statement make of its facts", id="a record twice"),
+    ],
+)
+def test_what_is_smuggled_in_is_drift(smuggled: dict[str, Any], post_id: str, sentence: str) -> None:
+    assert sentence in why(smuggled, post_id), smuggled["first"]
+
+
+def test_nothing_else_is_drift(smuggled: dict[str, Any]) -> None:
+    assert [row["post_id"] for row in smuggled["first"]] == POSTS
+    assert smuggled["drift_posts"] == len(POSTS)
+
+
+def test_each_source_is_quoted(smuggled: dict[str, Any]) -> None:
+    first = smuggled["first"][0]
+    likes = {name: first[name]["likes"] for name in ("topic", "transforms", "statement", "table", "feed")}
+    assert likes == {"topic": 2, "transforms": 2, "statement": 2, "table": 3, "feed": 2}
+
+
+def test_a_record_that_the_archive_has_twice_is_named(smuggled: dict[str, Any]) -> None:
+    assert len(smuggled["archive"]) == 1
+    assert smuggled["archive"][0].startswith("comments, partition ")
+
+
+def test_a_dead_letter_that_is_there_twice_is_named(smuggled: dict[str, Any]) -> None:
+    assert smuggled["drift_letters"] == 1
+    assert smuggled["first_letters"][0]["times"] == 2
+
+
+def test_facts_that_come_after_are_no_drift_and_wait(
+    spark: SparkSession, stack: Settings, smuggled: dict[str, Any]
+) -> None:
+    write(stack, [fact("post_liked", "p01", "di"), fact("post_liked", "p08", "di")])
+    found = audit(spark, stack, from_kafka=True).as_json()
+    assert found["waiting"] == smuggled["waiting"] + 2
+    assert found["drift_posts"] == len(POSTS) - 1  # the archive is not asked, and so has nothing twice
+    assert found["records"] == smuggled["records"] - 1 + 2
+
+
+def test_without_jobs_nothing_can_be_said(spark: SparkSession, stack: Settings, tmp_path: Any) -> None:
+    with pytest.raises(CannotAuditError, match="make up, or set MSM_DATA_DIR"):
+        audit(spark, stack.model_copy(update={"data_dir": tmp_path}), from_kafka=False)

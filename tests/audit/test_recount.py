@@ -1,0 +1,190 @@
+"""Both recounts are what the rules say, as of whatever is published; the archive is whole, or it is said how not."""
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+from pyspark.sql import DataFrame, Row, SparkSession
+from pyspark.sql import functions as F
+
+from audit import archive, recount
+from audit.published import CUT, SEEN
+from tests import reference
+from tests.jobs.histories import Fact, histories, records
+from tests.jobs.test_facts import ARRIVED, CREATED, HOSTILE, Record, mutated
+from tests.reference_records import judge
+
+pytestmark = pytest.mark.spark
+TARGETS = f"post_id string, seen struct<{SEEN.replace(' ', ':').replace(',:', ',')}>"
+FEW = settings(
+    deadline=None,
+    derandomize=True,
+    phases=[Phase.generate],
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCheck.data_too_large],
+)
+
+
+@pytest.fixture(autouse=True)
+def duplicates(spark: SparkSession) -> Any:
+    """The audit's own session setting."""
+    spark.conf.set("spark.sql.variant.allowDuplicateKeys", "true")
+    yield
+    spark.conf.unset("spark.sql.variant.allowDuplicateKeys")
+
+
+def archived(frame: DataFrame) -> DataFrame:
+    return frame.withColumnRenamed("timestamp", "arrived_at")
+
+
+def cut_at(spark: SparkSession, following: int) -> DataFrame:
+    return spark.createDataFrame([(topic, 0, following) for topic in ("posts", "likes", "comments")], CUT)
+
+
+def no_targets(spark: SparkSession) -> DataFrame:
+    return spark.createDataFrame([], "post_id string, seen map<string, array<bigint>>")
+
+
+def both(spark: SparkSession, history: list[Fact], targets: DataFrame, following: int) -> list[list[Row]]:
+    """What both recounts say of the living posts."""
+    frame, cut = archived(records(spark, history)), cut_at(spark, following)
+    said = [recount.by_statement(frame, targets, cut), recount.by_transforms(frame, targets, cut)]
+    return [one.where("alive").orderBy("post_id").select("post_id", "said", "seen").collect() for one in said]
+
+
+def as_posts(rows: list[Row]) -> dict[str, reference.Post]:
+    fields = ("user_id", "image_url", "caption", "created_at", "likes", "comments")
+    return {row.post_id: reference.Post(*(row.said[name] for name in fields)) for row in rows}
+
+
+def together(many: list[list[Fact]]) -> list[Fact]:
+    """Histories beside each other, each with posts of its own: one recount for all."""
+    return [{**fact, "post_id": f"{fact['post_id']}-{at}"} for at, history in enumerate(many) for fact in history]
+
+
+MANY = st.lists(histories(min_size=10, max_size=60), min_size=12, max_size=16).map(together)
+
+
+@settings(FEW, max_examples=1)
+@given(history=MANY)
+def test_both_recounts_are_what_the_rules_say(spark: SparkSession, history: list[Fact]) -> None:
+    statement, transforms = both(spark, history, no_targets(spark), len(history))
+    assert statement == transforms
+    assert as_posts(statement) == reference.posts_with_counts(history)
+
+
+@settings(FEW, max_examples=1)
+@given(data=st.data())
+def test_a_row_is_recounted_as_of_what_went_into_it(spark: SparkSession, data: st.DataObject) -> None:
+    history = data.draw(MANY)
+    published = history[: data.draw(st.integers(len(history) // 4, len(history)))]
+    rows = both(spark, published, no_targets(spark), len(published))[0]
+    targets = spark.createDataFrame([(row.post_id, row.seen) for row in rows], TARGETS)
+    pairs = [part for topic in ("posts", "likes", "comments") for part in (F.lit(topic), F.col(f"seen.{topic}"))]
+    wanted = targets.select("post_id", F.create_map(*pairs).alias("seen"))
+    # Nothing is below the cut, so that only what is published is looked at.
+    assert both(spark, history, wanted, 0) == [rows, rows]
+
+
+def test_each_record_is_in_one_sum(spark: SparkSession) -> None:
+    history = [
+        like("e1", "12:00", "bob"),
+        like("e1", "12:00", "bob"),
+        like("e2", "12:01", "bob", "post_unliked"),
+        like("e3", "12:02", "cy"),
+        like("e4", "12:03", "cy"),
+    ]
+    frame = archived(records(spark, history))
+    found = recount.by_statement(frame, no_targets(spark), cut_at(spark, 4)).first()
+    assert found is not None
+    assert (found.counted, found.superseded, found.waiting) == (2, 2, 1)
+
+
+def test_a_fact_that_the_job_has_passed_and_the_row_has_not_is_missed(spark: SparkSession) -> None:
+    frame = archived(records(spark, [like("e1", "12:00", "bob"), like("e2", "12:00", "cy"), like("e3", "12:00", "di")]))
+    seen = spark.createDataFrame([("p1", {"likes": [0, 0]})], "post_id string, seen map<string, array<bigint>>")
+    found = recount.by_statement(frame, seen, cut_at(spark, 2)).first()
+    assert found is not None
+    assert (found.missed, found.waiting, found.said["likes"]) == (1, 2, 1)
+
+
+def like(event_id: str, at: str, user: str, event_type: str = "post_liked") -> Fact:
+    known = {"event_id": event_id, "event_type": event_type, "user_id": user, "post_id": "p1"}
+    return {**known, "occurred_at": f"2026-11-20T{at}:00.000Z"}
+
+
+def judged(spark: SparkSession, given_records: list[Record]) -> list[str | None]:
+    rows = [(topic, 0, at, ARRIVED, None, value) for at, (topic, value) in enumerate(given_records)]
+    schema = "topic string, partition int, offset long, arrived_at timestamp, key binary, value binary"
+    recount.prepare(spark.createDataFrame(rows, schema), cut_at(spark, 0), no_targets(spark))
+    return [row.reason for row in spark.table("judged").orderBy("offset").collect()]
+
+
+def test_the_statement_judges_each_hostile_record(spark: SparkSession) -> None:
+    found = judged(spark, [record for _, record, _ in HOSTILE])
+    wrong = [(name, said) for (name, _, reason), said in zip(HOSTILE, found, strict=True) if said != reason]
+    assert wrong == []
+
+
+def test_half_a_pair_of_surrogates_is_still_json(spark: SparkSession) -> None:
+    values = [rb"\ud937", rb"\udd13", rb"a\ud937\ud937b", rb"\ud83d\ude00", rb"\\ud937", rb"\\\ud937"]
+    created = json.dumps({**CREATED, "caption": "@"}).encode()
+    records = [("posts", created.replace(b"@", value)) for value in values]
+    assert judged(spark, records) == [None] * len(values)
+    captions = [row.caption for row in spark.table("judged").orderBy("offset").collect()]
+    assert captions == ["?", "?", "a??b", "😀", r"\ud937", "\\?"]
+
+
+@settings(FEW, max_examples=6)
+@given(hostile=st.lists(mutated(), min_size=40, max_size=60))
+def test_the_statement_judges_any_record_as_the_contract_says(spark: SparkSession, hostile: list[Record]) -> None:
+    expected = [judge(topic, value, ARRIVED) for topic, value in hostile]
+    found = judged(spark, hostile)
+    assert [pair for pair in zip(hostile, found, expected, strict=True) if pair[1] != pair[2]] == []
+
+
+def damages(spark: SparkSession, *offsets: int, reached: int = 6, first: int = 0) -> list[str]:
+    rows = [("likes", 0, offset) for offset in offsets]
+    frame = spark.createDataFrame(rows, "topic string, partition int, offset bigint")
+    return archive.damages(frame, {"likes": {0: first}}, {"likes": {0: reached}})[1]
+
+
+def test_a_whole_archive_is_not_damaged(spark: SparkSession) -> None:
+    assert damages(spark, 0, 1, 2, 3, 4, 5) == []
+    assert damages(spark, 0, 1, 2, 3, 4, 5, first=3) == []  # it keeps what Kafka has let go
+
+
+@pytest.mark.parametrize(
+    ("offsets", "sentence"),
+    [
+        ((0, 1, 3, 4, 5), "the archive has 5 records of the 6 offsets"),
+        ((0, 1, 2, 2, 3, 4, 5), "the archive has 7 records of the 6 offsets"),
+        ((0, 1, 1, 3, 4, 5), "the archive has some record twice, and misses another"),
+        ((0, 2, 2, 2, 4, 5), "the archive has some record twice, and misses another"),  # also the sum is the same
+        ((1, 2, 3, 4, 5), "the archive begins at 1, Kafka at 0"),
+        ((0, 1, 2, 3, 4), "the archive ends before 5, its job is at 6"),
+        ((), "the archive has none of 6 records"),
+    ],
+)
+def test_a_record_missing_or_doubled_is_damage(spark: SparkSession, offsets: tuple[int, ...], sentence: str) -> None:
+    assert damages(spark, *offsets) == [f"likes, partition 0: {sentence}"]
+
+
+def letter_drift(spark: SparkSession, letters: list[tuple[int, str]], dead: list[tuple[int, str]]) -> dict[int, Row]:
+    place = "topic string, partition int, offset bigint, "
+    written = spark.createDataFrame([("likes", 0, at, said) for at, said in letters], place + "said string")
+    times = written.groupBy("topic", "partition", "offset").agg(
+        F.count("*").alias("times"), F.max("said").alias("said")
+    )
+    wanted = spark.createDataFrame([("likes", 0, at, reason) for at, reason in dead], place + "reason string")
+    return {row.offset: row for row in archive.letter_drift(wanted, times, cut_at(spark, 9)).collect()}
+
+
+def test_a_dead_letter_missing_doubled_or_wrong_is_drift(spark: SparkSession) -> None:
+    dead = [(1, "not_json"), (2, "not_json"), (3, "bad_field"), (4, "not_json"), (12, "not_json")]
+    letters = [(1, "not_json"), (2, "not_json"), (2, "not_json"), (3, "not_json"), (7, "not_json"), (11, "not_json")]
+    found = letter_drift(spark, letters, dead)
+    assert sorted(found) == [2, 3, 4, 7]
+    assert (found[2].times, found[4].times) == (2, None)
+    assert (found[3].reason, found[3].said, found[7].reason) == ("bad_field", "not_json", None)
