@@ -3,7 +3,7 @@ MSM := .venv/bin/msm
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup ready doctor demo up down status simulate jobs notebooks test lint clean
+.PHONY: help setup ready doctor demo up down status simulate jobs backfill notebooks test lint clean
 
 help:
 	@echo "MySocialMedia's real-time engine"
@@ -31,6 +31,8 @@ simulate: ready  ## Write simulated facts to the cluster, until Ctrl-C or the en
 	@$(MSM) simulate $(ARGS)
 jobs: ready  ## spark-submit every job against the configured cluster, until Ctrl-C (20 s to start)
 	@$(MSM) jobs
+backfill: ready  ## Count everything anew beside the running jobs, and compare (ARGS=switch, rollback, compare or drop)
+	@$(MSM) backfill $(ARGS)
 
 ## Work on it
 setup:  ## Make .venv and .jars from the pins (2 min; 1 s when they are there)

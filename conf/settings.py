@@ -37,6 +37,7 @@ class Settings(BaseSettings):
     image_max_bytes: int = Field(10 * 1024 * 1024, ge=1)
     wait_seconds: float = Field(10.0, ge=0, le=60)
     demo: bool = False
+    beside: bool = False
 
     @classmethod
     def settings_customise_sources(
@@ -59,16 +60,25 @@ class Settings(BaseSettings):
         return not self.kafka_bootstrap
 
     @property
+    def beside_dir(self) -> Path:
+        """What is rebuilt beside the running one, and what was switched off and may come back."""
+        return self.data_dir / "beside"
+
+    @property
+    def _made_dir(self) -> Path:
+        return self.beside_dir if self.beside else self.data_dir
+
+    @property
     def kafka_dir(self) -> Path:
         return self.data_dir / "kafka"
 
     @property
     def lake_dir(self) -> Path:
-        return self.data_dir / "lake"
+        return self._made_dir / "lake"
 
     @property
     def checkpoint_dir(self) -> Path:
-        return self.data_dir / "checkpoints"
+        return self._made_dir / "checkpoints"
 
     @property
     def media_dir(self) -> Path:
@@ -81,7 +91,7 @@ class Settings(BaseSettings):
     @property
     def run_dir(self) -> Path:
         """Pid and state files of running processes."""
-        return self.data_dir / "run"
+        return self._made_dir / "run"
 
     @property
     def log_dir(self) -> Path:

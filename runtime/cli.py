@@ -12,6 +12,7 @@ from rich.table import Table
 
 from conf.settings import load_settings
 from runtime import stack
+from runtime.backfill_commands import backfill
 from runtime.broker import REPOSITORY
 from runtime.doctor import main as examine
 from runtime.parts import JOBS, job_env, job_metrics, spark_submit
@@ -19,6 +20,7 @@ from runtime.topics import differences, ensure_topics
 from service.auth import issue_token
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="MySocialMedia's real-time engine.")
+app.add_typer(backfill, name="backfill")
 console = Console(highlight=False)
 PASS_ON = {"allow_extra_args": True, "ignore_unknown_options": True}
 DEMO_TRAFFIC = ("--rate", "20")

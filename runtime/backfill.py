@@ -1,0 +1,182 @@
+"""Rebuild beside the running one, compare, switch over, roll back: docs/decisions/rebuild-beside.md says why so."""
+
+import time
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+
+from pyspark.sql import SparkSession
+from rich.console import Console
+from rich.progress import Progress
+
+from conf.settings import Settings
+from contract.facts import FACT_TOPICS
+from contract.topics import POSTS_WITH_COUNTS, result_topic
+from jobs.checkpoints import SEED, START, committed_offsets, made, sign
+from jobs.generations import Comparison, both_tellings, exchange, judge, pin, seed, stage, staged
+from jobs.harness import read_records
+from jobs.transforms.generations import MOVING, newest_term
+from runtime import beside as there
+from runtime.children import a_broker, caught_up, held, running_jobs
+from runtime.offsets import beginnings, ends, reached, total
+from runtime.processes import Process, wait_until
+from runtime.spark import batch_session
+
+COUNTS = "posts_with_counts"
+JOBS = (COUNTS,)
+STAGED = "staged"
+ROUNDS, PAUSE = 6, 2.0
+"""How often posts are looked at again that other facts went into on the one side than on the other."""
+DRAIN_SECONDS = 300
+REBUILT, BEFORE = "rebuilt", "before"
+
+
+def build(settings: Settings, console: Console) -> Comparison:
+    """Count everything anew beside the live jobs, until caught up; then compare."""
+    if there.role(settings) == BEFORE:
+        raise SystemExit(
+            f"{settings.beside_dir} keeps what was switched off, for a roll back: "
+            "make backfill ARGS=drop removes it, then build anew"
+        )
+    with a_broker(settings), batch_session(settings) as spark:
+        _prepare(spark, settings, console)
+        with running_jobs(there.beside(settings), JOBS) as processes:
+            _follow(settings, processes, console)
+            return compare(spark, settings)
+
+
+def _prepare(spark: SparkSession, settings: Settings, console: Console) -> None:
+    """Topics, and where reading begins; a build that was interrupted goes on where it was."""
+    new = there.beside(settings)
+    there.take_role(settings, REBUILT)
+    there.make_topics(settings)
+    if (new.checkpoint_dir / START).exists():
+        return
+    first = beginnings(settings, FACT_TOPICS)
+    number = seed(spark, settings, first, new.checkpoint_dir / COUNTS / SEED)
+    if number:
+        console.print(f"{number:,} records come from the archive: Kafka has them no more")
+    pin(new.checkpoint_dir, {",".join(FACT_TOPICS): first})
+
+
+def _follow(settings: Settings, processes: Mapping[str, Process], console: Console) -> None:
+    new = there.beside(settings)
+    checkpoint = new.checkpoint_dir / COUNTS
+    start = total(beginnings(settings, FACT_TOPICS))
+    with Progress(console=console, transient=True) as progress:
+        task = progress.add_task("counting anew", total=None)
+        while not caught_up(new, processes):
+            goal = total(ends(settings, FACT_TOPICS)) - start
+            done = total(committed_offsets(checkpoint))
+            progress.update(task, total=goal, completed=max(0, done - start))
+            time.sleep(0.5)
+
+
+def compare(spark: SparkSession, settings: Settings) -> Comparison:
+    """Post by post; those that facts just went into are looked at again, a few times."""
+    verdicts = both_tellings(spark, settings).persist()
+    found = judge(verdicts)
+    moving = verdicts.where(verdicts.verdict == MOVING).select("post_id").localCheckpoint()
+    verdicts.unpersist()
+    for _ in range(ROUNDS):
+        if not found.moving:
+            break
+        time.sleep(PAUSE)
+        again = both_tellings(spark, settings).join(moving, "post_id", "left_semi").persist()
+        found = _with(found, judge(again))
+        moving = again.where(again.verdict == MOVING).select("post_id").localCheckpoint()
+        again.unpersist()
+    return found
+
+
+def _with(found: Comparison, again: Comparison) -> Comparison:
+    settled = {verdict: number for verdict, number in found.posts.items() if verdict != MOVING}
+    for verdict, number in again.posts.items():
+        settled[verdict] = settled.get(verdict, 0) + number
+    return Comparison(settled, [*found.first, *again.first])
+
+
+def switch(settings: Settings, role: str, accept: bool, console: Console) -> Comparison | None:
+    """What is beside becomes live and the other way round; None where an interrupted switch was finished.
+
+    Nothing is switched where posts differ and that is not accepted.
+    """
+    with a_broker(settings), batch_session(settings) as spark, ExitStack() as live:
+
+        def hold() -> None:
+            live.enter_context(held(settings, JOBS))
+
+        if there.planned(settings) is not None:
+            hold()
+            _finish(spark, settings)
+            return None
+        if there.role(settings) != role:
+            raise SystemExit(_nothing_to_switch(settings, role))
+        _catch_up(settings, hold, console)
+        verdicts = both_tellings(spark, settings)
+        differing = stage(verdicts, settings.beside_dir / STAGED)
+        found = judge(differing)
+        if found.differ and not accept:
+            return found
+        there.plan(settings, term=_next_term(spark, settings), places=there.places(settings), role=role)
+        _finish(spark, settings)
+        return found
+
+
+def _nothing_to_switch(settings: Settings, role: str) -> str:
+    have = there.role(settings)
+    if not have:
+        return f"nothing stands in {settings.beside_dir}: make backfill builds it"
+    if role == REBUILT:
+        return "what stands beside was live before: make backfill ARGS=rollback brings it back"
+    return "what stands beside was never live: make backfill ARGS=switch makes it so"
+
+
+def _catch_up(settings: Settings, hold: Callable[[], None], console: Console) -> None:
+    """Live stops; beside goes on until it has read at least as much, and stops too."""
+    new = there.beside(settings)
+    with running_jobs(new, JOBS) as processes:
+        _follow(settings, processes, console)
+        hold()
+        goal = committed_offsets(settings.checkpoint_dir / COUNTS)
+        wait_until(
+            lambda: reached(committed_offsets(new.checkpoint_dir / COUNTS), goal),
+            DRAIN_SECONDS,
+            lambda: f"{COUNTS} beside does not catch up: see {settings.log_dir}",
+        )
+
+
+def _next_term(spark: SparkSession, settings: Settings) -> int:
+    checkpoints = (one.checkpoint_dir / COUNTS for one in (settings, there.beside(settings)))
+    topics = (result_topic(POSTS_WITH_COUNTS, side) for side in (False, True))
+    terms = [made(checkpoint).get("term", 0) for checkpoint in checkpoints]
+    return 1 + max(*terms, *(newest_term(read_records(spark, settings, topic)) for topic in topics))
+
+
+def _finish(spark: SparkSession, settings: Settings) -> None:
+    """From the plan on: every step can be done again."""
+    plan = there.planned(settings) or {}
+    if not plan.get("published"):
+        exchange(staged(spark, settings.beside_dir / STAGED), settings, plan["term"])
+        sign(there.beside(settings).checkpoint_dir / COUNTS, plan["term"])
+        there.plan(settings, published=True)
+    there.change_places(settings)
+    there.take_role(settings, BEFORE if plan["role"] == REBUILT else REBUILT)
+    there.finish(settings)
+
+
+def compare_only(settings: Settings, console: Console) -> Comparison:
+    """Let what is beside catch up, and compare."""
+    if not there.role(settings):
+        raise SystemExit(f"nothing stands in {settings.beside_dir}: make backfill builds it")
+    new = there.beside(settings)
+    with a_broker(settings), batch_session(settings) as spark, running_jobs(new, JOBS) as processes:
+        _follow(settings, processes, console)
+        return compare(spark, settings)
+
+
+def drop(settings: Settings) -> bool:
+    """Remove what is beside, with its topics."""
+    if there.planned(settings) is not None:
+        raise SystemExit("a switch was interrupted half-way: finish it with make backfill ARGS=switch")
+    with a_broker(settings):
+        return there.drop(settings)
