@@ -17,7 +17,7 @@ from jobs.checkpoints import START
 from jobs.harness import read_records
 from jobs.sinks.kafka import producer_options
 from jobs.sinks.lake import table_path
-from jobs.transforms.generations import DIFFERENT, EQUAL, MISSING, MOVING, NEW, compared, newest_posts, replacements
+from jobs.transforms.generations import DIFFERENT, EQUAL, MISSING, NEW, UNSETTLED, compared, newest_posts, replacements
 
 SHOWN = 10
 
@@ -34,8 +34,15 @@ class Comparison:
         return sum(self.posts.get(verdict, 0) for verdict in (DIFFERENT, MISSING, NEW))
 
     @property
-    def moving(self) -> int:
-        return self.posts.get(MOVING, 0)
+    def unsettled(self) -> int:
+        return sum(self.posts.get(verdict, 0) for verdict in UNSETTLED)
+
+    def settled_by(self, again: "Comparison") -> "Comparison":
+        """With what was found when those that were not settled were looked at again."""
+        posts = {verdict: number for verdict, number in self.posts.items() if verdict not in UNSETTLED}
+        for verdict, number in again.posts.items():
+            posts[verdict] = posts.get(verdict, 0) + number
+        return Comparison(posts, [*self.first, *again.first])
 
 
 def both_tellings(spark: SparkSession, settings: Settings) -> DataFrame:

@@ -14,7 +14,7 @@ from contract.topics import POSTS_WITH_COUNTS, result_topic
 from jobs.checkpoints import SEED, START, committed_offsets, made, sign
 from jobs.generations import Comparison, both_tellings, exchange, judge, pin, seed, stage, staged
 from jobs.harness import read_records
-from jobs.transforms.generations import MOVING, newest_term
+from jobs.transforms.generations import MISSING, MOVING, NEW, UNSETTLED, newest_term, settled
 from runtime import beside as there
 from runtime.children import a_broker, caught_up, held, running_jobs
 from runtime.offsets import beginnings, ends, reached, total
@@ -73,26 +73,20 @@ def _follow(settings: Settings, processes: Mapping[str, Process], console: Conso
 
 def compare(spark: SparkSession, settings: Settings) -> Comparison:
     """Post by post; those that facts just went into are looked at again, a few times."""
-    verdicts = both_tellings(spark, settings).persist()
-    found = judge(verdicts)
-    moving = verdicts.where(verdicts.verdict == MOVING).select("post_id").localCheckpoint()
-    verdicts.unpersist()
-    for _ in range(ROUNDS):
-        if not found.moving:
+    found, left = Comparison(), None
+    for round_ in range(ROUNDS):
+        verdicts = both_tellings(spark, settings)
+        if left is not None:
+            verdicts = verdicts.join(left, "post_id", "left_semi")
+        if round_ == ROUNDS - 1:
+            verdicts = verdicts.transform(settled, MISSING, NEW)
+        verdicts = verdicts.localCheckpoint()
+        found = found.settled_by(judge(verdicts))
+        left = verdicts.where(verdicts.verdict.isin(*UNSETTLED)).select("post_id")
+        if not found.unsettled:
             break
         time.sleep(PAUSE)
-        again = both_tellings(spark, settings).join(moving, "post_id", "left_semi").persist()
-        found = _with(found, judge(again))
-        moving = again.where(again.verdict == MOVING).select("post_id").localCheckpoint()
-        again.unpersist()
     return found
-
-
-def _with(found: Comparison, again: Comparison) -> Comparison:
-    settled = {verdict: number for verdict, number in found.posts.items() if verdict != MOVING}
-    for verdict, number in again.posts.items():
-        settled[verdict] = settled.get(verdict, 0) + number
-    return Comparison(settled, [*found.first, *again.first])
 
 
 def switch(settings: Settings, role: str, accept: bool, console: Console) -> Comparison | None:
@@ -112,7 +106,8 @@ def switch(settings: Settings, role: str, accept: bool, console: Console) -> Com
         if there.role(settings) != role:
             raise SystemExit(_nothing_to_switch(settings, role))
         _catch_up(settings, hold, console)
-        verdicts = both_tellings(spark, settings)
+        # Beside has read at least as much: what it alone has may have come since.
+        verdicts = both_tellings(spark, settings).transform(settled, MISSING, MOVING)
         differing = stage(verdicts, settings.beside_dir / STAGED)
         found = judge(differing)
         if found.differ and not accept:

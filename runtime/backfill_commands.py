@@ -56,8 +56,8 @@ def drop() -> None:
 def _report(found: Comparison, then: str, accept: bool = False) -> None:
     posts = ", ".join(f"{number:,} {verdict}" for verdict, number in sorted(found.posts.items())) or "none at all"
     console.print(f"posts: {posts}")
-    if found.moving:
-        console.print(f"facts keep coming for {found.moving:,} posts: compare again when it is quieter")
+    if found.unsettled:
+        console.print(f"facts keep coming for {found.unsettled:,} posts: compare again when it is quieter")
     if found.differ:
         console.print(_differences(found))
     if found.differ and not accept:

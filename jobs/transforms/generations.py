@@ -8,6 +8,7 @@ from contract.spark import POST_WITH_COUNTS_JSON
 from jobs.checkpoints import TERM
 
 EQUAL, DIFFERENT, MISSING, NEW, MOVING = "equal", "different", "missing", "new", "moving"
+LACKING, COMING = "not yet beside", "not yet live"
 
 
 def under_term(posts: DataFrame, term: int) -> DataFrame:
@@ -53,8 +54,9 @@ def newest_posts(records: DataFrame) -> DataFrame:
 def compared(live: DataFrame, beside: DataFrame) -> DataFrame:
     """Two of `newest_posts` to one row a post: post_id, live, beside, and the verdict.
 
-    `equal`, `different`, `missing` (beside), `new` (beside only); `moving` where they differ, and other facts
-    went into the one than into the other. Versions are not compared: they depend on redeliveries and terms.
+    `equal`, `different`, `missing` (beside), `new` (beside only); `moving` where they differ, and other facts went
+    into the one than into the other; `not yet beside`, `not yet live` where one side has no record at all of it.
+    Versions are not compared: they depend on redeliveries and terms.
     """
     sides = [
         side.select("post_id", F.struct("post", "seen").alias(name))
@@ -64,13 +66,25 @@ def compared(live: DataFrame, beside: DataFrame) -> DataFrame:
     same_facts = F.col("live.seen").eqNullSafe(F.col("beside.seen"))
     verdict = (
         F.when(_said(here).eqNullSafe(_said(there)), EQUAL)
-        .when(F.col("live").isNotNull() & F.col("beside").isNotNull() & ~same_facts, MOVING)
+        .when(F.col("beside").isNull(), LACKING)
+        .when(F.col("live").isNull(), COMING)
+        .when(~same_facts, MOVING)
         .when(there.isNull(), MISSING)
         .when(here.isNull(), NEW)
         .otherwise(DIFFERENT)
     )
     known = here.isNotNull() | there.isNotNull()
     return sides[0].join(sides[1], "post_id", "full_outer").where(known).select("*", verdict.alias("verdict"))
+
+
+UNSETTLED = (MOVING, LACKING, COMING)
+
+
+def settled(verdicts: DataFrame, lacking: str, coming: str) -> DataFrame:
+    """Say what a post is that one side has no record of, once there is no more waiting for it."""
+    verdict = F.col("verdict")
+    known = F.when(verdict == LACKING, lacking).when(verdict == COMING, coming).otherwise(verdict)
+    return verdicts.withColumn("verdict", known)
 
 
 def _said(post: Column) -> Column:

@@ -1,15 +1,25 @@
-"""A Spark session as the jobs have it, for queries on a real broker."""
+"""A broker for each test that wants one, and the session of the jobs' tests."""
 
 import os
 import sys
+from collections.abc import Iterator
+from pathlib import Path
 
+import pytest
 from pyspark.sql import SparkSession
 
-from tests.jobs.conftest import REPOSITORY, job_conf
+from conf.settings import Settings
+from runtime.broker import embedded_broker
+from runtime.topics import ensure_topics
+from tests.feeds.serving import free_ports
+from tests.jobs.conftest import REPOSITORY, job_conf, spark
+from tests.rebuild.earlier_checkpoint import PARTITIONS
+
+__all__ = ["spark"]
 
 
 def new_session(partitions: int) -> SparkSession:
-    """A session of conf/spark.conf with that many state partitions."""
+    """A session of conf/spark.conf with that many state partitions, for `earlier_checkpoint`."""
     os.environ["PYSPARK_PYTHON"] = sys.executable
     os.environ["SPARK_LOCAL_IP"] = "127.0.0.1"
     builder = SparkSession.builder.master("local[2]").appName("rebuild")
@@ -22,3 +32,12 @@ def new_session(partitions: int) -> SparkSession:
         .config("spark.driver.memory", "1g")
         .getOrCreate()
     )
+
+
+@pytest.fixture
+def broker(tmp_path: Path) -> Iterator[Settings]:
+    """The settings of a broker that runs, with its topics."""
+    settings = Settings(data_dir=tmp_path, kafka_bootstrap="", kafka_port=free_ports(2), shuffle_partitions=PARTITIONS)
+    with embedded_broker(settings):
+        ensure_topics(settings)
+        yield settings

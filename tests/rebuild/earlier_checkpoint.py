@@ -5,6 +5,7 @@
 Run it at the version that is to be kept, before its shape changes; the test then reads it with the code of today.
 """
 
+import json
 import sys
 import tarfile
 import tempfile
@@ -13,6 +14,7 @@ from pathlib import Path
 from kafka import KafkaProducer
 
 from conf.settings import Settings
+from contract.facts import FACT_BY_TYPE
 from jobs import posts_with_counts
 from runtime.broker import embedded_broker
 from runtime.topics import ensure_topics
@@ -52,10 +54,6 @@ def _fact(number: int) -> dict[str, str]:
 
 def write(settings: Settings, facts: list[dict[str, str]]) -> None:
     """The facts in a partition that follows from the post alone, so that offsets come out the same each time."""
-    import json
-
-    from contract.facts import FACT_BY_TYPE
-
     with KafkaProducer(bootstrap_servers=settings.bootstrap, acks="all") as producer:
         for fact in facts:
             topic = FACT_BY_TYPE[fact["event_type"]].topic
