@@ -152,7 +152,10 @@ def _finish(spark: SparkSession, settings: Settings) -> None:
     plan = there.planned(settings) or {}
     if not plan.get("published"):
         exchange(staged(spark, settings.beside_dir / STAGED), settings, plan["term"])
-        sign(there.beside(settings).checkpoint_dir / COUNTS, plan["term"])
+        checkpoint = there.beside(settings).checkpoint_dir / COUNTS
+        sign(checkpoint, plan["term"])
+        for read in (checkpoint / SEED).glob("*"):  # under another path it would be read once more
+            read.unlink()
         there.plan(settings, published=True)
     there.change_places(settings)
     there.take_role(settings, BEFORE if plan["role"] == REBUILT else REBUILT)

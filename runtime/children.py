@@ -61,14 +61,14 @@ def held(settings: Settings, jobs: Sequence[str]) -> Iterator[None]:
         for job in jobs:
             lock = stack.enter_context((settings.run_dir / f"{job}.lock").open("w"))
             wait_until(
-                lambda job=job, lock=lock: not _runs(settings, job) and taken(lock),  # type: ignore[misc]
+                lambda job=job, lock=lock: not runs(settings, job) and taken(lock),  # type: ignore[misc]
                 STOP_SECONDS,
                 lambda job=job: f"{job} does not stop: see {settings.log_dir / job}.log",  # type: ignore[misc]
             )
         yield
 
 
-def _runs(settings: Settings, job: str) -> bool:
+def runs(settings: Settings, job: str) -> bool:
     """Whether the job says that it runs; also one of a version that knew no locks."""
     try:
         return bool(psutil.pid_exists(json.loads((settings.run_dir / f"{job}.json").read_text())["pid"]))
