@@ -20,6 +20,7 @@ from runtime.doctor import main as examine
 from runtime.forget import forget as erase
 from runtime.forget import refuse_while_jobs_run
 from runtime.parts import JOBS, job_env, job_metrics, spark_submit
+from runtime.scan import found_in
 from runtime.topics import differences, ensure_topics
 from service.auth import issue_token
 
@@ -145,6 +146,17 @@ def forget(
     for removed in erase(settings, user, facts, console):
         table.add_row(removed.place, removed.what, removed.until)
     console.print(table)
+
+
+@app.command()
+def scan(words: Annotated[list[str], typer.Argument(help="Text to look for.")]) -> None:
+    """Search every file of the data dir, unpacked; exit code 1 where a word is found. Best while the stack is down."""
+    found = [f"{path}: {word}" for path, word in found_in(load_settings().data_dir, words)]
+    for line in found:
+        console.print(line, markup=False, soft_wrap=True)
+    if found:
+        raise typer.Exit(1)
+    console.print("nowhere")
 
 
 @app.command()
