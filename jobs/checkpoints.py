@@ -20,8 +20,8 @@ MADE = "made.json"
 START = "start.json"
 
 STATES: dict[str, dict[str, str]] = {
-    "posts_with_counts": {"posts_with_counts": "6d11daae"},
-    "trending_posts": {"trending_posts": "", "first_hour_engagement": ""},
+    "posts_with_counts": {"posts_with_counts": "177829b9"},
+    "trending_posts": {"trending_posts": "90fcbf2b", "first_hour_engagement": "ae4a2946"},
     "archive": {"events": "none", "posts_with_counts_lake": "none"},
 }
 """Of each job and query the digest of the schemas of its state; tests/rebuild/test_shapes.py computes them anew."""
@@ -62,11 +62,15 @@ def shape_of(checkpoint: Path) -> Shape | None:
 
 def state_digest(checkpoint: Path) -> str:
     """Of all that Spark says of the schemas of keys and values, which is the same for each partition."""
-    files = sorted((checkpoint / "state").glob("*/0/**/_metadata/schema"))
-    if not files:
-        return "none"
-    said = b"".join(str(file.relative_to(checkpoint)).encode() + file.read_bytes() for file in files)
-    return hashlib.sha256(said).hexdigest()[:8]
+    operators = sorted((checkpoint / "state").glob("[0-9]*"), key=lambda folder: int(folder.name))
+    said = [b"".join(file.read_bytes() for file in _schemas(operator)) for operator in operators]
+    return hashlib.sha256(b"|".join(said)).hexdigest()[:8] if said else "none"
+
+
+def _schemas(operator: Path) -> list[Path]:
+    """Aggregates have a file for each partition, all the same; joins have one for all, named for a batch."""
+    of_join = (path for path in (operator / "_stateSchema").rglob("[0-9]*") if path.is_file())
+    return [*sorted((operator / "0").glob("**/_metadata/schema")), *sorted(of_join)]
 
 
 def _conf(checkpoint: Path) -> dict[str, Any]:

@@ -56,7 +56,8 @@ def forget(settings: Settings, user: str, with_facts: bool, console: Console) ->
         number = _publish(spark, settings, user)
         kept_from = beginnings(settings, FACT_TOPICS)
         old = _copy_facts(spark, settings, user) if with_facts else {}
-        _let_jobs_read(settings, JOBS)
+        # With the facts goes the state of the rankings, so it need not read them first.
+        _let_jobs_read(settings, (COUNTS, "archive") if with_facts else JOBS)
         console.print("rewriting the lake")
         done = [Removed("facts that take back", f"{number:,} appended")]
         done += [Removed("pictures", f"{_remove_pictures(settings, pictures)} files"), _remove_views(settings)]
