@@ -31,8 +31,8 @@ BY_USER = (tables.POSTS_WITH_COUNTS, tables.POST_FACTS)
 BY_POST = (tables.ENGAGEMENT_BY_MINUTE, tables.FIRST_HOUR_ENGAGEMENT)
 
 
-def all_facts(spark: SparkSession, settings: Settings) -> DataFrame:
-    """Every fact that Kafka or the archive has; most of them twice."""
+def relevant_facts(spark: SparkSession, settings: Settings, user: str) -> DataFrame:
+    """The user's facts and all creations of posts, from Kafka and from the archive; most of them twice."""
     columns = SEED_RECORD.fieldNames()
     records = [read_records(spark, settings, topic).select(columns) for topic in FACT_TOPICS]
     if _is_table(spark, settings, tables.EVENTS):
@@ -42,7 +42,8 @@ def all_facts(spark: SparkSession, settings: Settings) -> DataFrame:
     together = records[0]
     for more in records[1:]:
         together = together.unionByName(more)
-    return together.transform(facts).transform(valid)
+    is_relevant = (F.col("user_id") == user) | (F.col("event_type") == "post_created")
+    return together.transform(facts).transform(valid).where(is_relevant).drop("key", "value")
 
 
 def take_back(known: DataFrame, user: str, now: datetime) -> Iterator[Fact]:

@@ -20,6 +20,7 @@ from jobs.sinks.lake import table_path
 from jobs.transforms.generations import DIFFERENT, EQUAL, MISSING, NEW, UNSETTLED, compared, newest_posts, replacements
 
 SHOWN = 10
+STAGED = "staged"
 
 
 @dataclass

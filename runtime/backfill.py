@@ -12,9 +12,18 @@ from conf.settings import Settings
 from contract.facts import FACT_TOPICS
 from contract.topics import POSTS_WITH_COUNTS, result_topic
 from jobs.checkpoints import SEED, START, committed_offsets, made, sign
-from jobs.generations import Comparison, both_tellings, exchange, judge, pin, seed, stage, staged
+from jobs.generations import STAGED, Comparison, both_tellings, exchange, judge, pin, seed, stage, staged
 from jobs.harness import read_records
-from jobs.transforms.generations import MISSING, MOVING, NEW, UNSETTLED, newest_term, settled
+from jobs.transforms.generations import (
+    MISSING,
+    MOVING,
+    NEW,
+    UNSETTLED,
+    newest_term,
+    remember_seen,
+    settled,
+    stuck_differ,
+)
 from runtime import beside as there
 from runtime.children import a_broker, caught_up, held, running_jobs
 from runtime.offsets import beginnings, ends, reached, total
@@ -23,7 +32,6 @@ from runtime.spark import batch_session
 
 COUNTS = "posts_with_counts"
 JOBS = (COUNTS,)
-STAGED = "staged"
 ROUNDS, PAUSE = 6, 2.0
 """How often posts are looked at again that other facts went into on the one side than on the other."""
 DRAIN_SECONDS = 300
@@ -38,13 +46,13 @@ def build(settings: Settings, console: Console) -> Comparison:
             "make backfill ARGS=drop removes it, then build anew"
         )
     with a_broker(settings), batch_session(settings) as spark:
-        _prepare(spark, settings, console)
+        prepare(spark, settings, console)
         with running_jobs(there.beside(settings), JOBS) as processes:
             _follow(settings, processes, console)
             return compare(spark, settings)
 
 
-def _prepare(spark: SparkSession, settings: Settings, console: Console) -> None:
+def prepare(spark: SparkSession, settings: Settings, console: Console) -> None:
     """Topics, and where reading begins; a build that was interrupted goes on where it was."""
     new = there.beside(settings)
     there.take_role(settings, REBUILT)
@@ -76,13 +84,12 @@ def compare(spark: SparkSession, settings: Settings) -> Comparison:
     found, left = Comparison(), None
     for round_ in range(ROUNDS):
         verdicts = both_tellings(spark, settings)
-        if left is not None:
-            verdicts = verdicts.join(left, "post_id", "left_semi")
+        verdicts = verdicts.transform(remember_seen) if left is None else verdicts.join(left, "post_id")
         if round_ == ROUNDS - 1:
-            verdicts = verdicts.transform(settled, MISSING, NEW)
+            verdicts = verdicts.transform(stuck_differ).transform(settled, MISSING, NEW)
         verdicts = verdicts.localCheckpoint()
         found = found.settled_by(judge(verdicts))
-        left = verdicts.where(verdicts.verdict.isin(*UNSETTLED)).select("post_id")
+        left = verdicts.where(verdicts.verdict.isin(*UNSETTLED)).select("post_id", "first_seen")
         if not found.unsettled:
             break
         time.sleep(PAUSE)
@@ -101,7 +108,7 @@ def switch(settings: Settings, role: str, accept: bool, console: Console) -> Com
 
         if there.planned(settings) is not None:
             hold()
-            _finish(spark, settings)
+            finish(spark, settings)
             return None
         if there.role(settings) != role:
             raise SystemExit(_nothing_to_switch(settings, role))
@@ -112,8 +119,8 @@ def switch(settings: Settings, role: str, accept: bool, console: Console) -> Com
         found = judge(differing)
         if found.differ and not accept:
             return found
-        there.plan(settings, term=_next_term(spark, settings), places=there.places(settings), role=role)
-        _finish(spark, settings)
+        make_plan(spark, settings, role)
+        finish(spark, settings)
         return found
 
 
@@ -147,7 +154,12 @@ def _next_term(spark: SparkSession, settings: Settings) -> int:
     return 1 + max(*terms, *(newest_term(read_records(spark, settings, topic)) for topic in topics))
 
 
-def _finish(spark: SparkSession, settings: Settings) -> None:
+def make_plan(spark: SparkSession, settings: Settings, role: str) -> None:
+    """From here on the switch can only be finished."""
+    there.plan(settings, term=_next_term(spark, settings), places=there.places(settings), role=role)
+
+
+def finish(spark: SparkSession, settings: Settings) -> None:
     """From the plan on: every step can be done again."""
     plan = there.planned(settings) or {}
     if not plan.get("published"):

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta, timezone
 
 from kafka import KafkaAdminClient
 from kafka.admin import ConfigResource, ConfigResourceType
-from pyspark.sql import SparkSession
+from pyspark.sql import DataFrame, SparkSession
 from rich.console import Console
 
 from conf.settings import Settings
@@ -49,11 +49,12 @@ def forget(settings: Settings, user: str, with_facts: bool, console: Console) ->
     """Take the user out of counts, results, tables, pictures and views; with `with_facts` out of Kafka's facts too."""
     refuse_while_jobs_run(settings)
     with a_broker(settings), batch_session(settings) as spark:
-        known = erasure.all_facts(spark, settings)
+        known = erasure.relevant_facts(spark, settings, user).persist()
         posts, pictures = erasure.posts_of(known, user).localCheckpoint(), erasure.pictures_of(known, user)
         newest = erasure.newest_of(known, user)
         console.print("taking back what stands, and letting the jobs count it")
-        number = _publish(spark, settings, user)
+        number = _publish(known, settings, user)
+        known.unpersist()
         kept_from = beginnings(settings, FACT_TOPICS)
         old = _copy_facts(spark, settings, user) if with_facts else {}
         # With the facts goes the state of the rankings, so it need not read them first.
@@ -79,8 +80,7 @@ def refuse_while_jobs_run(settings: Settings) -> None:
         raise SystemExit(f"{settings.beside_dir} has the user too: make backfill ARGS=drop, then again")
 
 
-def _publish(spark: SparkSession, settings: Settings, user: str) -> int:
-    known = erasure.all_facts(spark, settings)
+def _publish(known: DataFrame, settings: Settings, user: str) -> int:
     with closing(Publisher(settings.bootstrap)) as publisher, BulkWriter(publisher) as writer:
         publisher.wait_until_ready(60)
         for fact in erasure.take_back(known, user, datetime.now(timezone.utc)):

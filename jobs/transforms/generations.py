@@ -63,12 +63,12 @@ def compared(live: DataFrame, beside: DataFrame) -> DataFrame:
         for side, name in ((live, "live"), (beside, "beside"))
     ]
     here, there = F.col("live.post"), F.col("beside.post")
-    same_facts = F.col("live.seen").eqNullSafe(F.col("beside.seen"))
+    other_facts = F.col("live.seen") != F.col("beside.seen")  # null where one says nothing: then they just differ
     verdict = (
         F.when(_said(here).eqNullSafe(_said(there)), EQUAL)
         .when(F.col("beside").isNull(), LACKING)
         .when(F.col("live").isNull(), COMING)
-        .when(~same_facts, MOVING)
+        .when(other_facts, MOVING)
         .when(there.isNull(), MISSING)
         .when(here.isNull(), NEW)
         .otherwise(DIFFERENT)
@@ -85,6 +85,21 @@ def settled(verdicts: DataFrame, lacking: str, coming: str) -> DataFrame:
     verdict = F.col("verdict")
     known = F.when(verdict == LACKING, lacking).when(verdict == COMING, coming).otherwise(verdict)
     return verdicts.withColumn("verdict", known)
+
+
+def remember_seen(verdicts: DataFrame) -> DataFrame:
+    """With `first_seen`: which facts were in both when one looked first."""
+    return verdicts.withColumn("first_seen", _seen_by_both())
+
+
+def stuck_differ(verdicts: DataFrame) -> DataFrame:
+    """A moving post into which no fact went since one looked first does not move: it differs."""
+    is_stuck = (F.col("verdict") == MOVING) & (F.col("first_seen") == _seen_by_both())
+    return verdicts.withColumn("verdict", F.when(is_stuck, DIFFERENT).otherwise(F.col("verdict")))
+
+
+def _seen_by_both() -> Column:
+    return F.array("live.seen", "beside.seen")
 
 
 def _said(post: Column) -> Column:
