@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 
 import psutil
 
@@ -33,14 +34,21 @@ def running_jobs(settings: Settings, jobs: Sequence[str]) -> Iterator[Mapping[st
     """The jobs as processes of this one; at the end they stop between two batches."""
     env = {**job_env(settings), "MSM_BESIDE": str(settings.beside).lower()}
     suffix = "-beside" if settings.beside else ""
+    stop_files = [settings.run_dir / f"{job}.stop" for job in jobs]
     with ExitStack() as stack:
         started = {}
         for job in jobs:
             process = Process.start(f"{job}{suffix}", spark_submit(settings, job), settings.log_dir, env, REPOSITORY)
-            stop_file = settings.run_dir / f"{job}.stop"
-            stack.callback(process.stop, STOP_SECONDS, stop_file.touch)
+            stack.callback(process.stop, STOP_SECONDS, lambda: None)
             started[job] = process
+        stack.callback(_touch, stop_files)
         yield started
+
+
+def _touch(files: Sequence[Path]) -> None:
+    """All jobs are asked at once, before each is waited for."""
+    for file in files:
+        file.touch()
 
 
 def caught_up(settings: Settings, processes: Mapping[str, Process]) -> bool:

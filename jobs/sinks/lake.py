@@ -30,7 +30,10 @@ def ensure_table(spark: SparkSession, path: str, schema: StructType, partitioned
     """Make the table where there is none; the path, for chaining."""
     builder = DeltaTable.createIfNotExists(spark).location(path).addColumns(schema)
     # The log keeps the smallest and greatest value of a column: none of what people are called or say.
-    measured = [field.name for field in schema if field.dataType.typeName() in _MEASURED and field.name not in PERSONAL]
+    unmeasured = {*PERSONAL, *partitioned_by}
+    measured = [
+        field.name for field in schema if field.dataType.typeName() in _MEASURED and field.name not in unmeasured
+    ]
     properties = {**_PROPERTIES, "delta.dataSkippingStatsColumns": ",".join(measured)}
     for name, value in properties.items():
         builder = builder.property(name, value)
