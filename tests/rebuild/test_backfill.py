@@ -23,6 +23,7 @@ from runtime.offsets import beginnings
 from runtime.renewal import delete_before
 from tests import reference
 from tests.rebuild.earlier_checkpoint import facts_after, facts_before, write
+from tests.rebuild.queries import run_once
 
 pytestmark = [pytest.mark.spark, pytest.mark.kafka]
 
@@ -52,15 +53,7 @@ def as_post(post: dict[str, Any]) -> reference.Post:
 
 
 def count(spark: SparkSession, settings: Settings) -> None:
-    query = posts_with_counts.start(spark.newSession(), settings)[0]
-    query.processAllAvailable()
-    query.stop()
-
-
-def keep(spark: SparkSession, settings: Settings) -> None:
-    for query in archive.start(spark.newSession(), settings):
-        query.processAllAvailable()
-        query.stop()
+    run_once(spark, settings, posts_with_counts)
 
 
 def smuggle(settings: Settings, post: dict[str, Any]) -> None:
@@ -82,7 +75,7 @@ def test_what_kafka_has_no_more_comes_from_the_archive_and_a_wrong_row_is_found_
     reader, new = Reader(spark, broker), beside.beside(broker)
     write(broker, facts_before())
     count(spark, broker)
-    keep(spark, broker)
+    run_once(spark, broker, archive)
     expired = {topic: {number: offset + 2 for number, offset in parts.items()} for topic, parts in
                beginnings(broker, FACT_TOPICS).items()}  # fmt: skip
     delete_before(broker, expired)

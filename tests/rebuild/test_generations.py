@@ -1,6 +1,8 @@
 """Two tellings side by side, and what a reader of the one takes from the other."""
 
 import json
+from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -84,9 +86,8 @@ def test_garbage_in_a_topic_is_no_telling(spark: SparkSession) -> None:
 class Reader:
     """A feed's own view of what is written to the contract's topic."""
 
-    def __init__(self, folder: Path) -> None:
-        self._store = PostStore(folder / "view.sqlite")
-        self._next = 0
+    def __init__(self, store: PostStore) -> None:
+        self._store, self._next = store, 0
 
     def read(self, frame: DataFrame) -> None:
         for one in frame.collect():
@@ -101,15 +102,20 @@ class Reader:
         return {post["post_id"]: post["likes"] for post in posts}
 
 
+@pytest.fixture
+def reader(tmp_path: Path) -> Iterator[Reader]:
+    with closing(PostStore(tmp_path / "view.sqlite")) as store:
+        yield Reader(store)
+
+
 def test_a_reader_takes_what_is_switched_to_and_what_is_rolled_back_to_and_no_row_of_the_one_before(
-    spark: SparkSession, tmp_path: Path
+    spark: SparkSession, reader: Reader
 ) -> None:
     seen = '{"likes":[0,5]}'
     old: list[Said] = [("counted", row(9, 12), seen), ("gone", row(1, 3), seen), ("same", row(4, 4), seen)]
     # The same number of records and other numbers; fewer records; a post that is gone; one that is back.
     new: list[Said] = [("counted", row(8, 12), seen), ("gone", None, seen), ("same", row(4, 2), seen)]
     new += [("back", row(2, 1), seen)]
-    reader = Reader(tmp_path)
     reader.read(topic(spark, *old, ("back", row(2, 9), seen), ("back", None, seen)))
     differing = tellings(spark, [*old, ("back", None, seen)], new).where("verdict <> 'equal'")
 

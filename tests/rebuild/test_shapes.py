@@ -16,6 +16,7 @@ from jobs.checkpoints import STATES, refuse_other_shapes, state_digest
 from jobs.harness import read_records
 from tests import reference
 from tests.rebuild.earlier_checkpoint import FIXTURES, PARTITIONS, facts_after, facts_before, write
+from tests.rebuild.queries import run_once
 
 COUNTS = "posts_with_counts"
 EARLIER = sorted(FIXTURES.glob("counts-checkpoint-*.tar.gz"))
@@ -71,7 +72,7 @@ def test_the_job_goes_on_from_a_checkpoint_of_the_version_before(
     unpack(earlier, settings.checkpoint_dir)
     write(settings, facts_before())
     write(settings, facts_after())
-    run(spark, settings)
+    run_once(spark, settings, posts_with_counts)
     told = [json.loads(row.value) for row in read_records(spark, settings, POSTS_WITH_COUNTS).collect() if row.value]
     everything = [*facts_before(), *facts_after()]
     expected = reference.posts_with_counts(everything)
@@ -86,23 +87,10 @@ def as_post(post: dict[str, Any]) -> reference.Post:
     return reference.Post(*(post[name] for name in fields))
 
 
-def run(spark: SparkSession, settings: Settings) -> None:
-    """The counts job until nothing is left."""
-    query = posts_with_counts.start(spark.newSession(), settings)[0]
-    query.processAllAvailable()
-    query.stop()
-
-
 @pytest.mark.spark
 @pytest.mark.kafka
-@pytest.mark.parametrize("job", [posts_with_counts, trending_posts, archive], ids=lambda job: str(job.NAME))
-def test_the_code_writes_the_shape_that_it_says(
-    spark: SparkSession, broker: Settings, tmp_path: Path, job: Any
-) -> None:
-    settings = broker.model_copy(update={"data_dir": tmp_path})
-    write(settings, facts_before()[:20])
-    for query in job.start(spark.newSession(), settings):
-        query.processAllAvailable()
-        query.stop()
-    written = {query: state_digest(settings.checkpoint_dir / query) for query in STATES[job.NAME]}
-    assert written == STATES[job.NAME]
+def test_the_code_writes_the_shapes_that_it_says(spark: SparkSession, broker: Settings) -> None:
+    write(broker, facts_before()[:20])
+    run_once(spark, broker, posts_with_counts, trending_posts, archive)
+    written = {query: state_digest(broker.checkpoint_dir / query) for job in STATES for query in STATES[job]}
+    assert written == {query: state for job in STATES for query, state in STATES[job].items()}
