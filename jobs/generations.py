@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 
 from delta.tables import DeltaTable
@@ -16,8 +17,21 @@ from contract.topics import POSTS_WITH_COUNTS, result_topic
 from jobs.checkpoints import START
 from jobs.harness import read_records
 from jobs.sinks.kafka import producer_options
-from jobs.sinks.lake import table_path
-from jobs.transforms.generations import DIFFERENT, EQUAL, MISSING, NEW, UNSETTLED, compared, newest_posts, replacements
+from jobs.sinks.lake import append_once, ensure_table, table_path
+from jobs.transforms.facts import facts, valid
+from jobs.transforms.generations import (
+    DIFFERENT,
+    EQUAL,
+    MISSING,
+    NEW,
+    UNSETTLED,
+    compared,
+    newest_posts,
+    panes_that_differ,
+    replacements,
+)
+from jobs.transforms.ranking import PastHour
+from jobs.trending_posts import POST_FACTS
 
 SHOWN = 10
 STAGED = "staged"
@@ -29,10 +43,12 @@ class Comparison:
 
     posts: dict[str, int] = field(default_factory=dict)
     first: list[Row] = field(default_factory=list)
+    minutes: int = 0
+    """Of the rankings: minutes of posts that add up to something else."""
 
     @property
     def differ(self) -> int:
-        return sum(self.posts.get(verdict, 0) for verdict in (DIFFERENT, MISSING, NEW))
+        return self.minutes + sum(self.posts.get(verdict, 0) for verdict in (DIFFERENT, MISSING, NEW))
 
     @property
     def unsettled(self) -> int:
@@ -62,6 +78,14 @@ def judge(verdicts: DataFrame) -> Comparison:
     return Comparison(counted, differing.orderBy("post_id").limit(SHOWN).collect())
 
 
+def differing_minutes(spark: SparkSession, settings: Settings, new: Settings, moment: datetime) -> int:
+    """Of the hour before the moment, how many minutes of posts count otherwise beside."""
+    live, there = (
+        spark.read.format("delta").load(table_path(one, tables.ENGAGEMENT_BY_MINUTE)) for one in (settings, new)
+    )
+    return panes_that_differ(live, there, PastHour.at(moment)).count()
+
+
 def stage(verdicts: DataFrame, folder: Path) -> DataFrame:
     """Keep what differs, with what both sides say: a switch that is interrupted goes on from it."""
     verdicts.where(F.col("verdict") != EQUAL).write.mode("overwrite").parquet(str(folder))
@@ -82,13 +106,33 @@ def exchange(differing: DataFrame, settings: Settings, term: int) -> None:
 
 def seed(spark: SparkSession, settings: Settings, first: Mapping[str, Mapping[str, int]], folder: Path) -> int:
     """Take from the archive what Kafka has no more, before the `first` offsets; how many records that is."""
+    old = _only_archived(spark, settings, first)
+    number = old.count() if old is not None else 0
+    if old is not None and number:
+        old.write.mode("overwrite").option("maxRecordsPerFile", settings.max_facts_a_batch).parquet(str(folder))
+    return number
+
+
+def keep_archived_posts(
+    spark: SparkSession, settings: Settings, first: Mapping[str, Mapping[str, int]], new: Settings
+) -> None:
+    """Posts that Kafka has no more, into the working table of the rankings beside."""
+    path = ensure_table(spark, table_path(new, tables.POST_FACTS), POST_FACTS)
+    old = _only_archived(spark, settings, first)
+    if old is not None:
+        posts = old.where("topic = 'posts'").transform(facts).transform(valid).select(POST_FACTS.fieldNames())
+        append_once(posts, path, "archive", 0)
+
+
+def _only_archived(spark: SparkSession, settings: Settings, first: Mapping[str, Mapping[str, int]]) -> DataFrame | None:
+    """Records of the archive before the first offsets of Kafka; None where there is no archive."""
     events = table_path(settings, tables.EVENTS)
     if not DeltaTable.isDeltaTable(spark, events):
-        return 0
+        return None
     rows = [(topic, int(number), offset) for topic, parts in first.items() for number, offset in parts.items()]
     starts = spark.createDataFrame(rows, "topic string, partition int, first long")
     in_kafka = F.coalesce(F.col("offset") >= F.col("first"), F.lit(False))
-    old = (
+    return (
         spark.read.format("delta")
         .load(events)
         .join(F.broadcast(starts), ["topic", "partition"], "left")
@@ -96,10 +140,6 @@ def seed(spark: SparkSession, settings: Settings, first: Mapping[str, Mapping[st
         .withColumnRenamed("arrived_at", "timestamp")
         .select(SEED_RECORD.fieldNames())
     )
-    number = old.count()
-    if number:
-        old.write.mode("overwrite").option("maxRecordsPerFile", settings.max_facts_a_batch).parquet(str(folder))
-    return number
 
 
 def pin(folder: Path, starts: Mapping[str, Mapping[str, Mapping[str, int]]]) -> None:

@@ -1,8 +1,10 @@
 """Rebuild beside the running one, compare, switch over, roll back: docs/decisions/rebuild-beside.md says why so."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
+from datetime import datetime, timedelta, timezone
 
 from pyspark.sql import SparkSession
 from rich.console import Console
@@ -11,8 +13,20 @@ from rich.progress import Progress
 from conf.settings import Settings
 from contract.facts import FACT_TOPICS
 from contract.topics import POSTS_WITH_COUNTS, result_topic
-from jobs.checkpoints import SEED, START, committed_offsets, made, sign
-from jobs.generations import STAGED, Comparison, both_tellings, exchange, judge, pin, seed, stage, staged
+from jobs.checkpoints import SEED, START, STATES, committed_offsets, made, sign
+from jobs.generations import (
+    STAGED,
+    Comparison,
+    both_tellings,
+    differing_minutes,
+    exchange,
+    judge,
+    keep_archived_posts,
+    pin,
+    seed,
+    stage,
+    staged,
+)
 from jobs.harness import read_records
 from jobs.transforms.generations import (
     MISSING,
@@ -26,36 +40,41 @@ from jobs.transforms.generations import (
 )
 from runtime import beside as there
 from runtime.children import a_broker, caught_up, held, running_jobs
-from runtime.offsets import beginnings, ends, reached, total
+from runtime.offsets import beginnings, ends, reached, since, total
 from runtime.processes import Process, wait_until
 from runtime.spark import batch_session
 
 COUNTS = "posts_with_counts"
-JOBS = (COUNTS,)
+TRENDING = "trending_posts"
+JUDGED = timedelta(hours=3)
+"""Likes and comments that arrived since: all that a ranking of now can be judged by, and an hour more."""
 ROUNDS, PAUSE = 6, 2.0
 """How often posts are looked at again that other facts went into on the one side than on the other."""
 DRAIN_SECONDS = 300
 REBUILT, BEFORE = "rebuilt", "before"
 
 
-def build(settings: Settings, console: Console) -> Comparison:
+def build(settings: Settings, with_trending: bool, console: Console) -> Comparison:
     """Count everything anew beside the live jobs, until caught up; then compare."""
+    jobs = (COUNTS, TRENDING) if with_trending else (COUNTS,)
     if there.role(settings) == BEFORE:
         raise SystemExit(
             f"{settings.beside_dir} keeps what was switched off, for a roll back: "
             "make backfill ARGS=drop removes it, then build anew"
         )
+    if there.role(settings) and there.jobs(settings) != list(jobs):
+        raise SystemExit(f"{' and '.join(there.jobs(settings))} stand beside already: make backfill ARGS=drop first")
     with a_broker(settings), batch_session(settings) as spark:
-        prepare(spark, settings, console)
-        with running_jobs(there.beside(settings), JOBS) as processes:
+        prepare(spark, settings, jobs, console)
+        with running_jobs(there.beside(settings), jobs) as processes:
             _follow(settings, processes, console)
             return compare(spark, settings)
 
 
-def prepare(spark: SparkSession, settings: Settings, console: Console) -> None:
+def prepare(spark: SparkSession, settings: Settings, jobs: Sequence[str], console: Console) -> None:
     """Topics, and where reading begins; a build that was interrupted goes on where it was."""
     new = there.beside(settings)
-    there.take_role(settings, REBUILT)
+    there.take_role(settings, REBUILT, jobs)
     there.make_topics(settings)
     if (new.checkpoint_dir / START).exists():
         return
@@ -63,7 +82,13 @@ def prepare(spark: SparkSession, settings: Settings, console: Console) -> None:
     number = seed(spark, settings, first, new.checkpoint_dir / COUNTS / SEED)
     if number:
         console.print(f"{number:,} records come from the archive: Kafka has them no more")
-    pin(new.checkpoint_dir, {",".join(FACT_TOPICS): first})
+    starts = {",".join(FACT_TOPICS): first}
+    if TRENDING in jobs:
+        posts, *acts = FACT_TOPICS
+        keep_archived_posts(spark, settings, first, new)
+        moment = datetime.now(timezone.utc) - JUDGED
+        starts |= {posts: {posts: first[posts]}, ",".join(acts): since(settings, acts, int(moment.timestamp() * 1000))}
+    pin(new.checkpoint_dir, starts)
 
 
 def _follow(settings: Settings, processes: Mapping[str, Process], console: Console) -> None:
@@ -93,7 +118,19 @@ def compare(spark: SparkSession, settings: Settings) -> Comparison:
         if not found.unsettled:
             break
         time.sleep(PAUSE)
-    return found
+    return replace(found, minutes=_differing_minutes(spark, settings)) if TRENDING in there.jobs(settings) else found
+
+
+def _differing_minutes(spark: SparkSession, settings: Settings) -> int:
+    """Of the minutes that are over; those to which one side has just added are looked at again."""
+    moment = datetime.now(timezone.utc) - timedelta(minutes=2)
+    number = 0
+    for _ in range(ROUNDS):
+        number = differing_minutes(spark, settings, there.beside(settings), moment)
+        if not number:
+            break
+        time.sleep(PAUSE)
+    return number
 
 
 def switch(settings: Settings, role: str, accept: bool, console: Console) -> Comparison | None:
@@ -104,7 +141,7 @@ def switch(settings: Settings, role: str, accept: bool, console: Console) -> Com
     with a_broker(settings), batch_session(settings) as spark, ExitStack() as live:
 
         def hold() -> None:
-            live.enter_context(held(settings, JOBS))
+            live.enter_context(held(settings, there.jobs(settings)))
 
         if there.planned(settings) is not None:
             hold()
@@ -135,15 +172,16 @@ def _nothing_to_switch(settings: Settings, role: str) -> str:
 
 def _catch_up(settings: Settings, hold: Callable[[], None], console: Console) -> None:
     """Live stops; beside goes on until it has read at least as much, and stops too."""
-    new = there.beside(settings)
-    with running_jobs(new, JOBS) as processes:
+    new, jobs = there.beside(settings), there.jobs(settings)
+    queries = [query for job in jobs for query in STATES[job]]
+    with running_jobs(new, jobs) as processes:
         _follow(settings, processes, console)
         hold()
-        goal = committed_offsets(settings.checkpoint_dir / COUNTS)
+        goals = {query: committed_offsets(settings.checkpoint_dir / query) for query in queries}
         wait_until(
-            lambda: reached(committed_offsets(new.checkpoint_dir / COUNTS), goal),
+            lambda: all(reached(committed_offsets(new.checkpoint_dir / query), goals[query]) for query in queries),
             DRAIN_SECONDS,
-            lambda: f"{COUNTS} beside does not catch up: see {settings.log_dir}",
+            lambda: f"{' and '.join(jobs)} beside do not catch up: see {settings.log_dir}",
         )
 
 
@@ -170,7 +208,7 @@ def finish(spark: SparkSession, settings: Settings) -> None:
             read.unlink()
         there.plan(settings, published=True)
     there.change_places(settings)
-    there.take_role(settings, BEFORE if plan["role"] == REBUILT else REBUILT)
+    there.take_role(settings, BEFORE if plan["role"] == REBUILT else REBUILT, there.jobs(settings))
     there.finish(settings)
 
 
@@ -179,7 +217,7 @@ def compare_only(settings: Settings, console: Console) -> Comparison:
     if not there.role(settings):
         raise SystemExit(f"nothing stands in {settings.beside_dir}: make backfill builds it")
     new = there.beside(settings)
-    with a_broker(settings), batch_session(settings) as spark, running_jobs(new, JOBS) as processes:
+    with a_broker(settings), batch_session(settings) as spark, running_jobs(new, there.jobs(settings)) as processes:
         _follow(settings, processes, console)
         return compare(spark, settings)
 

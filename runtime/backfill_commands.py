@@ -19,10 +19,13 @@ Accept = Annotated[bool, typer.Option("--accept", help="The differences are mean
 
 
 @backfill.callback()
-def main(context: typer.Context) -> None:
+def main(
+    context: typer.Context,
+    trending: Annotated[bool, typer.Option("--trending", help="The rankings, too: their past three hours.")] = False,
+) -> None:
     """Build beside the running jobs, from Kafka and what only the archive still has, and compare."""
     if context.invoked_subcommand is None:
-        _report(work.build(load_settings(), console), "make backfill ARGS=switch makes it the live one")
+        _report(work.build(load_settings(), trending, console), "make backfill ARGS=switch makes it the live one")
 
 
 @backfill.command()
@@ -58,7 +61,9 @@ def _report(found: Comparison, then: str, accept: bool = False) -> None:
     console.print(f"posts: {posts}")
     if found.unsettled:
         console.print(f"facts keep coming for {found.unsettled:,} posts: compare again when it is quieter")
-    if found.differ:
+    if found.minutes:
+        console.print(f"rankings: {found.minutes:,} minutes of posts add up to something else")
+    if found.first:
         console.print(_differences(found))
     if found.differ and not accept:
         console.print("nothing was switched: if the differences are meant, make backfill ARGS='switch --accept'")

@@ -5,6 +5,7 @@ It holds checkpoints and tables under the names that the live ones have. A switc
 
 import json
 import shutil
+from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -39,9 +40,14 @@ def role(settings: Settings) -> str:
         return ""
 
 
-def take_role(settings: Settings, role: str) -> None:
+def jobs(settings: Settings) -> list[str]:
+    """The jobs that were rebuilt there."""
+    return list(json.loads((settings.beside_dir / ROLE).read_text())["jobs"])
+
+
+def take_role(settings: Settings, role: str, jobs: Sequence[str]) -> None:
     settings.beside_dir.mkdir(parents=True, exist_ok=True)
-    write_whole(settings.beside_dir / ROLE, {"role": role})
+    write_whole(settings.beside_dir / ROLE, {"role": role, "jobs": list(jobs)})
 
 
 def drop(settings: Settings) -> bool:

@@ -15,6 +15,9 @@ from runtime.processes import Process, wait_until
 from runtime.topics import ensure_topics
 
 STOP_SECONDS = 180
+TRENDING = "trending_posts"
+IN_ONE_BATCH = {"MSM_MAX_FACTS_A_BATCH": str(10**9)}
+"""Of a few hours' facts, partition by partition, the watermark of the first batches would drop what a ranking needs."""
 
 
 @contextmanager
@@ -38,7 +41,8 @@ def running_jobs(settings: Settings, jobs: Sequence[str]) -> Iterator[Mapping[st
     with ExitStack() as stack:
         started = {}
         for job in jobs:
-            process = Process.start(f"{job}{suffix}", spark_submit(settings, job), settings.log_dir, env, REPOSITORY)
+            command, own = spark_submit(settings, job), IN_ONE_BATCH if settings.beside and job == TRENDING else {}
+            process = Process.start(f"{job}{suffix}", command, settings.log_dir, {**env, **own}, REPOSITORY)
             stack.callback(process.stop, STOP_SECONDS, lambda: None)
             started[job] = process
         stack.callback(_touch, stop_files)

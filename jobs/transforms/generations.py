@@ -6,6 +6,8 @@ from pyspark.sql import functions as F
 from contract.results import SEEN_HEADER, PostWithCounts
 from contract.spark import POST_WITH_COUNTS_JSON
 from jobs.checkpoints import TERM
+from jobs.transforms.panes import summed
+from jobs.transforms.ranking import PastHour
 
 EQUAL, DIFFERENT, MISSING, NEW, MOVING = "equal", "different", "missing", "new", "moving"
 LACKING, COMING = "not yet beside", "not yet live"
@@ -105,6 +107,16 @@ def _seen_by_both() -> Column:
 def _said(post: Column) -> Column:
     fields = [post[name].alias(name) for name in PostWithCounts.model_fields if name != "version"]
     return F.when(post.isNotNull(), F.struct(*fields))
+
+
+def panes_that_differ(live: DataFrame, beside: DataFrame, hour: PastHour) -> DataFrame:
+    """(post_id, minute) whose panes of the hour add up to something else beside, and by how much."""
+    is_judged = F.col("judged_from") == F.lit(hour.judged_from)
+    is_within = (F.col("minute") >= F.lit(hour.start)) & (F.col("minute") < F.lit(hour.end))
+    columns = ["post_id", "minute", "likes", "comments"]
+    taken_away = beside.select("*").withColumns({name: -F.col(name) for name in ("likes", "comments")})
+    together = [side.where(is_judged & is_within).select(columns) for side in (live, taken_away)]
+    return together[0].unionByName(together[1]).transform(summed, "post_id", "minute")
 
 
 def replacements(differing: DataFrame, wanted: str, term: int) -> DataFrame:

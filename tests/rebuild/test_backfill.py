@@ -84,7 +84,7 @@ def test_what_kafka_has_no_more_comes_from_the_archive_and_a_wrong_row_is_found_
     wrong = "p8"  # nothing comes for it later
     smuggle(broker, {"post_id": wrong, **vars(truth[wrong]), "likes": 999, "updated_at": "x", "version": 1_000})
 
-    backfill.prepare(spark, broker, Console(file=StringIO()))
+    backfill.prepare(spark, broker, [backfill.COUNTS], Console(file=StringIO()))
     assert any((new.checkpoint_dir / "posts_with_counts" / SEED).glob("*.parquet"))
     count(spark, new)
     found = judge(both_tellings(spark, broker))
