@@ -39,7 +39,11 @@ class Shape:
         return f"state {self.state}, {self.partitions} partitions, rules {self.rules}"
 
 
-def refuse_other_shapes(folder: Path, job: str, partitions: int) -> None:
+FIX = "rebuild beside it with make backfill, or go back to what it was made with"
+FIX_BESIDE = "remove what stands beside with make backfill ARGS=drop, and build anew"
+
+
+def refuse_other_shapes(folder: Path, job: str, partitions: int, fix: str = FIX) -> None:
     """SystemExit with one sentence where a checkpoint of the job is of another shape than its code."""
     for query, state in STATES[job].items():
         there = shape_of(folder / query)
@@ -47,7 +51,7 @@ def refuse_other_shapes(folder: Path, job: str, partitions: int) -> None:
         if there is not None and there != here:
             raise SystemExit(
                 f"the checkpoint {folder / query} is of another shape ({there}) than this code and these settings "
-                f"({here}): rebuild beside it with make backfill, or go back to what it was made with"
+                f"({here}): {fix}"
             )
 
 

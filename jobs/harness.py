@@ -20,7 +20,7 @@ from pyspark.sql.streaming.query import StreamingQuery
 from conf.settings import Settings, load_settings
 from contract.facts import FACT_TOPICS
 from contract.spark import SEED_RECORD
-from jobs.checkpoints import SEED, pinned_start, refuse_other_shapes
+from jobs.checkpoints import FIX, FIX_BESIDE, SEED, pinned_start, refuse_other_shapes
 from jobs.locks import only_one, refuse_unfinished_switch
 from jobs.progress import READY, ProgressListener
 
@@ -91,7 +91,8 @@ def main(name: str, queries: Queries) -> None:
     refuse_missing_broker(settings.bootstrap)
     with only_one(settings.run_dir, name):
         refuse_unfinished_switch(settings.beside_dir)
-        refuse_other_shapes(settings.checkpoint_dir, name, settings.shuffle_partitions)
+        fix = FIX_BESIDE if settings.beside else FIX
+        refuse_other_shapes(settings.checkpoint_dir, name, settings.shuffle_partitions, fix)
         _run(name, queries, settings)
 
 

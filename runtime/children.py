@@ -17,7 +17,7 @@ from runtime.topics import ensure_topics
 STOP_SECONDS = 180
 TRENDING = "trending_posts"
 IN_ONE_BATCH = {"MSM_MAX_FACTS_A_BATCH": str(10**9)}
-"""Of a few hours' facts, partition by partition, the watermark of the first batches would drop what a ranking needs."""
+"""For a new checkpoint of the rankings: partitions are read unevenly, and later batches drop what is late by then."""
 
 
 @contextmanager
@@ -41,7 +41,8 @@ def running_jobs(settings: Settings, jobs: Sequence[str]) -> Iterator[Mapping[st
     with ExitStack() as stack:
         started = {}
         for job in jobs:
-            command, own = spark_submit(settings, job), IN_ONE_BATCH if settings.beside and job == TRENDING else {}
+            own = IN_ONE_BATCH if job == TRENDING and not (settings.checkpoint_dir / TRENDING).exists() else {}
+            command = spark_submit(settings, job)
             process = Process.start(f"{job}{suffix}", command, settings.log_dir, {**env, **own}, REPOSITORY)
             stack.callback(process.stop, STOP_SECONDS, lambda: None)
             started[job] = process
