@@ -65,6 +65,11 @@ class Settings(BaseSettings):
         return self.data_dir / "beside"
 
     @property
+    def seeds_dir(self) -> Path:
+        """Facts beyond Kafka's retention, for checkpoints that were made anew."""
+        return self.data_dir / "seeds"
+
+    @property
     def _made_dir(self) -> Path:
         return self.beside_dir if self.beside else self.data_dir
 

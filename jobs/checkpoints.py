@@ -6,6 +6,8 @@ number of partitions. So a job looks first.
 
 import hashlib
 import json
+import shutil
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +17,9 @@ RULES = 1
 TERM = 1 << 40
 """A version is `term * TERM + records`: far more records than a post ever has, and exact in JSON numbers (2^53)."""
 SEED = "seed"
-"""Folder in a checkpoint: facts beyond Kafka's retention, which the query reads first."""
+"""File in a checkpoint: the name of the folder with facts beyond Kafka's retention, which the query reads too.
+
+The folder itself never moves, and stays as long as the checkpoint: Spark remembers it by its path."""
 MADE = "made.json"
 START = "start.json"
 
@@ -98,6 +102,22 @@ def sign(checkpoint: Path, term: int) -> None:
     fresh = checkpoint / f"{MADE}.new"
     fresh.write_text(json.dumps({"rules": RULES, "term": term}))
     fresh.replace(checkpoint / MADE)
+
+
+def seed_name(checkpoint: Path) -> str:
+    """The folder of its seed; empty where it has none."""
+    try:
+        return (checkpoint / SEED).read_text()
+    except FileNotFoundError:
+        return ""
+
+
+def remove_unused_seeds(seeds: Path, checkpoints: Iterable[Path]) -> None:
+    """Seeds that no checkpoint reads."""
+    used = {seed_name(checkpoint) for checkpoint in checkpoints}
+    for folder in seeds.glob("*"):
+        if folder.name not in used:
+            shutil.rmtree(folder)
 
 
 def committed_offsets(checkpoint: Path) -> dict[str, dict[str, int]]:

@@ -1,6 +1,7 @@
 """What `msm backfill` does with topics and tables, in batches."""
 
 import json
+import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -14,7 +15,7 @@ from conf.settings import Settings
 from contract import tables
 from contract.spark import SEED_RECORD
 from contract.topics import POSTS_WITH_COUNTS, result_topic
-from jobs.checkpoints import START
+from jobs.checkpoints import SEED, START
 from jobs.harness import read_records
 from jobs.sinks.kafka import producer_options
 from jobs.sinks.lake import append_once, ensure_table, table_path
@@ -104,12 +105,18 @@ def exchange(differing: DataFrame, settings: Settings, term: int) -> None:
         records.write.format("kafka").options(**producer_options(settings)).option("topic", topic).save()
 
 
-def seed(spark: SparkSession, settings: Settings, first: Mapping[str, Mapping[str, int]], folder: Path) -> int:
-    """Take from the archive what Kafka has no more, before the `first` offsets; how many records that is."""
+def seed(spark: SparkSession, settings: Settings, first: Mapping[str, Mapping[str, int]], checkpoint: Path) -> int:
+    """Take from the archive what Kafka has no more, before the `first` offsets, for a new checkpoint to read.
+
+    How many records that is.
+    """
     old = _only_archived(spark, settings, first)
     number = old.count() if old is not None else 0
     if old is not None and number:
-        old.write.mode("overwrite").option("maxRecordsPerFile", settings.max_facts_a_batch).parquet(str(folder))
+        folder = settings.seeds_dir.absolute() / uuid.uuid4().hex
+        old.write.option("maxRecordsPerFile", settings.max_facts_a_batch).parquet(str(folder))
+        checkpoint.mkdir(parents=True, exist_ok=True)
+        (checkpoint / SEED).write_text(folder.name)
     return number
 
 

@@ -20,7 +20,7 @@ from pyspark.sql.streaming.query import StreamingQuery
 from conf.settings import Settings, load_settings
 from contract.facts import FACT_TOPICS
 from contract.spark import SEED_RECORD
-from jobs.checkpoints import FIX, FIX_BESIDE, SEED, pinned_start, refuse_other_shapes
+from jobs.checkpoints import FIX, FIX_BESIDE, pinned_start, refuse_other_shapes, seed_name
 from jobs.locks import only_one, refuse_unfinished_switch
 from jobs.progress import READY, ProgressListener
 
@@ -69,11 +69,15 @@ def read_records(spark: SparkSession, settings: Settings, topic: str) -> DataFra
 def read_facts(spark: SparkSession, settings: Settings, checkpoint: Path) -> DataFrame:
     """Every fact record: those of Kafka, and before them those that `msm backfill` took from the archive."""
     records = read_topics(spark, settings, *FACT_TOPICS)
-    seed = checkpoint.absolute() / SEED
-    if not seed.is_dir():
+    name = seed_name(checkpoint)
+    if not name:
         return records
     # Facts that arrive twice count once, and in any order: where the two meet does not matter.
-    old = spark.readStream.schema(SEED_RECORD).option("maxFilesPerTrigger", 1).parquet(str(seed))
+    old = (
+        spark.readStream.schema(SEED_RECORD)
+        .option("maxFilesPerTrigger", 1)
+        .parquet(str(settings.seeds_dir.absolute() / name))
+    )
     return records.select(*SEED_RECORD.fieldNames()).unionByName(old)
 
 

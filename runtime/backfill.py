@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
+from pathlib import Path
 
 from pyspark.sql import SparkSession
 from rich.console import Console
@@ -13,7 +14,7 @@ from rich.progress import Progress
 from conf.settings import Settings
 from contract.facts import FACT_TOPICS
 from contract.topics import POSTS_WITH_COUNTS, result_topic
-from jobs.checkpoints import SEED, START, STATES, committed_offsets, made, sign
+from jobs.checkpoints import START, STATES, committed_offsets, made, remove_unused_seeds, sign
 from jobs.generations import (
     STAGED,
     Comparison,
@@ -78,8 +79,9 @@ def prepare(spark: SparkSession, settings: Settings, jobs: Sequence[str], consol
     there.make_topics(settings)
     if (new.checkpoint_dir / START).exists():
         return
+    remove_unused_seeds(settings.seeds_dir, _counting(settings))
     first = beginnings(settings, FACT_TOPICS)
-    number = seed(spark, settings, first, new.checkpoint_dir / COUNTS / SEED)
+    number = seed(spark, settings, first, new.checkpoint_dir / COUNTS)
     if number:
         console.print(f"{number:,} records come from the archive: Kafka has them no more")
     starts = {",".join(FACT_TOPICS): first}
@@ -185,10 +187,14 @@ def _catch_up(settings: Settings, hold: Callable[[], None], console: Console) ->
         )
 
 
+def _counting(settings: Settings) -> list[Path]:
+    """The checkpoints of the counts, live and beside."""
+    return [one.checkpoint_dir / COUNTS for one in (settings, there.beside(settings))]
+
+
 def _next_term(spark: SparkSession, settings: Settings) -> int:
-    checkpoints = (one.checkpoint_dir / COUNTS for one in (settings, there.beside(settings)))
     topics = (result_topic(POSTS_WITH_COUNTS, side) for side in (False, True))
-    terms = [made(checkpoint).get("term", 0) for checkpoint in checkpoints]
+    terms = [made(checkpoint).get("term", 0) for checkpoint in _counting(settings)]
     return 1 + max(*terms, *(newest_term(read_records(spark, settings, topic)) for topic in topics))
 
 
@@ -204,8 +210,6 @@ def finish(spark: SparkSession, settings: Settings) -> None:
         exchange(staged(spark, settings.beside_dir / STAGED), settings, plan["term"])
         checkpoint = there.beside(settings).checkpoint_dir / COUNTS
         sign(checkpoint, plan["term"])
-        for read in (checkpoint / SEED).glob("*"):  # under another path it would be read once more
-            read.unlink()
         there.plan(settings, published=True)
     there.change_places(settings)
     there.take_role(settings, BEFORE if plan["role"] == REBUILT else REBUILT, there.jobs(settings))
@@ -227,4 +231,6 @@ def drop(settings: Settings) -> bool:
     if there.planned(settings) is not None:
         raise SystemExit("a switch was interrupted half-way: finish it with make backfill ARGS=switch")
     with a_broker(settings):
-        return there.drop(settings)
+        dropped = there.drop(settings)
+    remove_unused_seeds(settings.seeds_dir, _counting(settings))
+    return dropped

@@ -15,7 +15,7 @@ from conf.settings import Settings
 from contract.facts import FACT_TOPICS
 from contract.topics import DEAD_LETTERS, POSTS_WITH_COUNTS, RESULT_TOPICS
 from jobs import erasure
-from jobs.checkpoints import SEED, STATES, committed_offsets, made, sign
+from jobs.checkpoints import STATES, committed_offsets, made, remove_unused_seeds, sign
 from jobs.generations import seed
 from jobs.harness import read_records
 from jobs.locks import taken
@@ -149,8 +149,9 @@ def _remake(spark: SparkSession, settings: Settings, kept_from: Offsets, old: Of
             shutil.rmtree(settings.checkpoint_dir / query, ignore_errors=True)
         for table in erasure.BY_POST:
             shutil.rmtree(settings.lake_dir / table, ignore_errors=True)
+        remove_unused_seeds(settings.seeds_dir, [])
         sign(settings.checkpoint_dir / COUNTS, term)
-        seed(spark, settings, kept_from, settings.checkpoint_dir / COUNTS / SEED)
+        seed(spark, settings, kept_from, settings.checkpoint_dir / COUNTS)
         _let_jobs_read(settings, JOBS)
         delete_before(settings, old_results)
     done = [Removed("state of the jobs", "made anew")]

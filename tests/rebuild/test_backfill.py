@@ -15,7 +15,7 @@ from conf.settings import Settings
 from contract.facts import FACT_TOPICS
 from contract.topics import POSTS_WITH_COUNTS
 from jobs import archive, posts_with_counts
-from jobs.checkpoints import SEED, made
+from jobs.checkpoints import made, seed_name
 from jobs.generations import STAGED, both_tellings, judge, stage
 from jobs.harness import read_records
 from runtime import backfill, beside
@@ -85,7 +85,7 @@ def test_what_kafka_has_no_more_comes_from_the_archive_and_a_wrong_row_is_found_
     smuggle(broker, {"post_id": wrong, **vars(truth[wrong]), "likes": 999, "updated_at": "x", "version": 1_000})
 
     backfill.prepare(spark, broker, [backfill.COUNTS], Console(file=StringIO()))
-    assert any((new.checkpoint_dir / "posts_with_counts" / SEED).glob("*.parquet"))
+    assert any((broker.seeds_dir / seed_name(new.checkpoint_dir / "posts_with_counts")).glob("*.parquet"))
     count(spark, new)
     found = judge(both_tellings(spark, broker))
     assert found.posts == {"equal": len(truth) - 1, "different": 1}
