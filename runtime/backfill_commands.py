@@ -60,7 +60,9 @@ def _report(found: Comparison, then: str, accept: bool = False) -> None:
     posts = ", ".join(f"{number:,} {verdict}" for verdict, number in sorted(found.posts.items())) or "none at all"
     console.print(f"posts: {posts}")
     if found.unsettled:
-        console.print(f"facts keep coming for {found.unsettled:,} posts: compare again when it is quieter")
+        console.print(
+            f"{found.unsettled:,} of them have other facts on one side than on the other: they came meanwhile"
+        )
     if found.minutes:
         console.print(f"rankings: {found.minutes:,} minutes of posts add up to something else")
     if found.first:

@@ -107,7 +107,7 @@ def places(settings: Settings) -> list[tuple[str, str]]:
 
 
 def _move(old: Path, new: Path) -> None:
-    if old.exists() and not new.exists():
+    if old.exists():
         new.parent.mkdir(parents=True, exist_ok=True)
         old.rename(new)
 
