@@ -3,7 +3,7 @@ MSM := .venv/bin/msm
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup ready doctor demo up down status simulate jobs audit notebooks test lint advisories clean
+.PHONY: help setup ready doctor demo up down status simulate jobs audit backfill notebooks test lint advisories clean
 
 help:
 	@echo "MySocialMedia's real-time engine"
@@ -33,6 +33,8 @@ jobs: ready  ## spark-submit every job against the configured cluster, until Ctr
 	@$(MSM) jobs
 audit: ready  ## Recount every fact in two ways and compare; fails on drift (30 s; ARGS='--from kafka' reads the topics)
 	@$(MSM) audit $(ARGS)
+backfill: ready  ## Count everything anew beside the running jobs, and compare (ARGS=switch, rollback, compare or drop)
+	@$(MSM) backfill $(ARGS)
 
 ## Work on it
 setup:  ## Make .venv and .jars from the pins (2 min; 1 s when they are there)

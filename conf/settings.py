@@ -56,6 +56,7 @@ class Settings(BaseSettings):
     trusted_proxies: str = ""
     audit_every_seconds: int = Field(300, ge=0, le=86_400)
     demo: bool = False
+    beside: bool = False
     _principal: str = PrivateAttr("")
 
     @classmethod
@@ -99,16 +100,30 @@ class Settings(BaseSettings):
         return Path(self.kafka_secrets_dir or self.data_dir / "secrets" / "kafka").absolute()
 
     @property
+    def beside_dir(self) -> Path:
+        """What is rebuilt beside the running one, and what was switched off and may come back."""
+        return self.data_dir / "beside"
+
+    @property
+    def seeds_dir(self) -> Path:
+        """Facts beyond Kafka's retention, for checkpoints that were made anew."""
+        return self.data_dir / "seeds"
+
+    @property
+    def _made_dir(self) -> Path:
+        return self.beside_dir if self.beside else self.data_dir
+
+    @property
     def kafka_dir(self) -> Path:
         return self.data_dir / "kafka"
 
     @property
     def lake_dir(self) -> Path:
-        return self.data_dir / "lake"
+        return self._made_dir / "lake"
 
     @property
     def checkpoint_dir(self) -> Path:
-        return self.data_dir / "checkpoints"
+        return self._made_dir / "checkpoints"
 
     @property
     def media_dir(self) -> Path:
@@ -121,7 +136,7 @@ class Settings(BaseSettings):
     @property
     def run_dir(self) -> Path:
         """Pid and state files of running processes."""
-        return self.data_dir / "run"
+        return self._made_dir / "run"
 
     @property
     def log_dir(self) -> Path:

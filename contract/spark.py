@@ -59,3 +59,14 @@ POST_WITH_COUNTS_JSON = spark_schema(PostWithCounts, StringType())
 POST_WITH_COUNTS_ROW = spark_schema(PostWithCounts, TimestampType())
 RANKED_POST = spark_schema(RankedPost, StringType())
 RANKING_ROW = spark_schema(Ranking, TimestampType())
+
+SEED_RECORD = (
+    StructType()
+    .add("topic", "string")
+    .add("partition", "integer")
+    .add("offset", "long")
+    .add("timestamp", "timestamp")
+    .add("key", "binary")
+    .add("value", "binary")
+)
+"""A Kafka record as the jobs read it, taken from the table `events`."""

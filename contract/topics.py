@@ -46,4 +46,12 @@ TOPICS: tuple[Topic, ...] = (
     Topic(RISING_POSTS, "first_hour", 1, 1, _COMPACTED),
     Topic(DEAD_LETTERS, "the original key", 32, 4, _DEAD),
 )
+RESULT_TOPICS = (POSTS_WITH_COUNTS, TRENDING_POSTS, RISING_POSTS)
+
+
+def result_topic(name: str, beside: bool) -> str:
+    """Where a job publishes: the contract's topic, or the one of what is rebuilt beside it."""
+    return f"{name}-beside" if beside else name
+
+
 TOPIC_BY_NAME = {topic.name: topic for topic in TOPICS}

@@ -19,6 +19,10 @@ from pyspark.sql.streaming.query import StreamingQuery
 
 from conf.kafka import spark_options
 from conf.settings import Settings, load_settings
+from contract.facts import FACT_TOPICS
+from contract.spark import SEED_RECORD
+from jobs.checkpoints import FIX, FIX_BESIDE, pinned_start, refuse_other_shapes, seed_name
+from jobs.locks import only_one, refuse_unfinished_switch
 from jobs.progress import READY, ProgressListener
 
 log = structlog.get_logger()
@@ -45,11 +49,37 @@ def read_topics(spark: SparkSession, settings: Settings, *topics: str) -> DataFr
         # A consumer that comes back to a partition first waits for the fetch it left behind: 500 ms by default.
         .option("kafka.fetch.max.wait.ms", 20)
         .option("subscribe", ",".join(topics))
-        .option("startingOffsets", "earliest")
+        .option("startingOffsets", pinned_start(settings.checkpoint_dir, ",".join(topics)))
         .option("maxOffsetsPerTrigger", settings.max_facts_a_batch)
         .option("failOnDataLoss", "true")
         .load()
     )
+
+
+def read_records(spark: SparkSession, settings: Settings, topic: str) -> DataFrame:
+    """All that a topic holds now, with headers, for a batch."""
+    return (
+        spark.read.format("kafka")
+        .option("kafka.bootstrap.servers", settings.bootstrap)
+        .option("subscribe", topic)
+        .option("includeHeaders", "true")
+        .load()
+    )
+
+
+def read_facts(spark: SparkSession, settings: Settings, checkpoint: Path) -> DataFrame:
+    """Every fact record: those of Kafka, and before them those that `msm backfill` took from the archive."""
+    records = read_topics(spark, settings, *FACT_TOPICS)
+    name = seed_name(checkpoint)
+    if not name:
+        return records
+    # Facts that arrive twice count once, and in any order: where the two meet does not matter.
+    old = (
+        spark.readStream.schema(SEED_RECORD)
+        .option("maxFilesPerTrigger", 1)
+        .parquet(str(settings.seeds_dir.absolute() / name))
+    )
+    return records.select(*SEED_RECORD.fieldNames()).unionByName(old)
 
 
 def query_id(batch: DataFrame) -> str:
@@ -64,6 +94,14 @@ def main(name: str, queries: Queries) -> None:
     """
     settings = load_settings().acting_as(name)
     refuse_missing_broker(settings.bootstrap)
+    with only_one(settings.run_dir, name):
+        refuse_unfinished_switch(settings.beside_dir)
+        fix = FIX_BESIDE if settings.beside else FIX
+        refuse_other_shapes(settings.checkpoint_dir, name, settings.shuffle_partitions, fix)
+        _run(name, queries, settings)
+
+
+def _run(name: str, queries: Queries, settings: Settings) -> None:
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())

@@ -5,17 +5,19 @@
 """
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from pyspark.sql import SparkSession
 from pyspark.sql.streaming.query import StreamingQuery
 
 from conf.settings import Settings
-from contract.facts import FACT_TOPICS
-from contract.topics import POSTS_WITH_COUNTS
-from jobs.harness import main, read_topics
+from contract.topics import POSTS_WITH_COUNTS, result_topic
+from jobs.checkpoints import made, sign
+from jobs.harness import main, read_facts, read_records
 from jobs.sinks.kafka import kafka_stream, post_records
 from jobs.transforms.counts import count
 from jobs.transforms.facts import facts, valid
+from jobs.transforms.generations import newest_term, under_term
 
 NAME = "posts_with_counts"
 
@@ -25,15 +27,26 @@ def start(spark: SparkSession, settings: Settings) -> Sequence[StreamingQuery]:
     # Spark refuses an aggregate after an aggregate in update mode, since the second would count updates as new rows.
     # Here the second keeps the last two updates and the third sums their differences: docs/decisions/disabled-check.md
     spark.conf.set("spark.sql.streaming.unsupportedOperationCheck", "false")
-    records = read_topics(spark, settings, *FACT_TOPICS)
+    checkpoint, topic = settings.checkpoint_dir / NAME, result_topic(POSTS_WITH_COUNTS, settings.beside)
+    records = read_facts(spark, settings, checkpoint)
     counted = records.transform(facts).transform(valid).transform(count)
+    published = counted.transform(under_term, term_of(spark, settings, checkpoint, topic)).transform(post_records)
     query = (
-        kafka_stream(counted.transform(post_records), settings, POSTS_WITH_COUNTS)
-        .queryName(NAME)
-        .option("checkpointLocation", str(settings.checkpoint_dir / NAME))
-        .start()
+        kafka_stream(published, settings, topic).queryName(NAME).option("checkpointLocation", str(checkpoint)).start()
     )
     return [query]
+
+
+def term_of(spark: SparkSession, settings: Settings, checkpoint: Path, topic: str) -> int:
+    """The term that the checkpoint publishes under; a new one goes on with the newest of its topic.
+
+    Under that one, a recount from nothing stays below what readers have until it has caught up.
+    """
+    term = made(checkpoint).get("term")
+    if term is None:
+        term = newest_term(read_records(spark, settings, topic))
+        sign(checkpoint, term)
+    return term
 
 
 if __name__ == "__main__":

@@ -79,7 +79,8 @@ class ProgressListener(StreamingQueryListener):
         self._state(name, progress)
         lag = max(_number(float(source.metrics.get("maxOffsetsBehindLatest", 0))) for source in progress.sources)
         LAG.labels(name).set(lag)
-        if lag == 0:
+        reads_seed = any("FileStreamSource" in one.description and one.numInputRows for one in progress.sources)
+        if lag == 0 and not reads_seed:
             READY.caught_up(name)
 
     def _state(self, name: str, progress: Any) -> None:

@@ -50,6 +50,9 @@ broker.session.timeout.ms=2000
 broker.heartbeat.interval.ms=500
 log.segment.bytes=134217728
 log.cleaner.dedupe.buffer.size=33554432
+# What was deleted leaves the disk in seconds, not minutes: msm forget waits for it.
+log.retention.check.interval.ms=10000
+log.segment.delete.delay.ms=1000
 """
 
 OPEN = """\

@@ -8,23 +8,30 @@ import time
 from typing import Annotated, Any
 
 import typer
+from pydantic import TypeAdapter, ValidationError
 from rich.console import Console
 from rich.table import Table
 
 from audit.report import show
 from audit.run import audit_once
 from conf.settings import load_settings
+from contract.facts import Identifier
 from runtime import stack
 from runtime.access import ensure_access
 from runtime.admin import may_administer
+from runtime.backfill_commands import backfill
 from runtime.broker import REPOSITORY, is_ready
 from runtime.doctor import main as examine
 from runtime.explain import explanation_of, show_explanation
+from runtime.forget import forget as erase
+from runtime.forget import refuse_while_jobs_run
 from runtime.parts import JOBS, job_env, job_metrics, spark_submit
+from runtime.scan import found_in
 from runtime.topics import differences, ensure_topics
 from service.auth import issue_token
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="MySocialMedia's real-time engine.")
+app.add_typer(backfill, name="backfill")
 console = Console(highlight=False)
 PASS_ON = {"allow_extra_args": True, "ignore_unknown_options": True}
 DEMO_TRAFFIC = ("--rate", "20")
@@ -171,6 +178,38 @@ def explain(
 def doctor() -> None:
     """Check Java, versions, ports, disk, broker, topics and checkpoints."""
     raise typer.Exit(examine(load_settings()))
+
+
+@app.command()
+def forget(
+    user: Annotated[str, typer.Argument(help="The user to forget.")],
+    facts: Annotated[bool, typer.Option("--facts", help="Out of Kafka's facts, too.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+) -> None:
+    """Erase a user: posts, likes, comments, pictures, in every place; the stack must be down."""
+    settings = load_settings()
+    try:
+        TypeAdapter(Identifier).validate_python(user)
+    except ValidationError:
+        raise SystemExit(f"{user!r} is no user: 1 to 64 characters of A-Z a-z 0-9 _ -") from None
+    refuse_while_jobs_run(settings)
+    if not yes:
+        typer.confirm(f"Erase {user} and everything that {user} posted? There is no way back", abort=True)
+    table = Table("where", "removed", "what remains, until when")
+    for removed in erase(settings, user, facts, console):
+        table.add_row(removed.place, removed.what, removed.until)
+    console.print(table)
+
+
+@app.command()
+def scan(words: Annotated[list[str], typer.Argument(help="Text to look for.")]) -> None:
+    """Search every file of the data dir, unpacked; exit code 1 where a word is found. Best while the stack is down."""
+    found = [f"{path}: {word}" for path, word in found_in(load_settings().data_dir, words)]
+    for line in found:
+        console.print(line, markup=False, soft_wrap=True)
+    if found:
+        raise typer.Exit(1)
+    console.print("nowhere")
 
 
 @app.command()

@@ -1,5 +1,6 @@
 """Makes the cluster's topics what the registry says, or says where they differ."""
 
+from collections.abc import Sequence
 from contextlib import closing
 
 from kafka import KafkaAdminClient
@@ -12,12 +13,12 @@ from runtime.admin import admin_client
 _REPLICAS = 3
 
 
-def ensure_topics(settings: Settings) -> list[str]:
+def ensure_topics(settings: Settings, topics: Sequence[Topic] = TOPICS) -> list[str]:
     """Create the topics that are missing; the names of the new ones. What exists stays as it is: see `differences`."""
     with closing(admin_client(settings)) as admin:
         have = set(admin.list_topics())
         brokers = len(admin.describe_cluster()["brokers"])
-        missing = {topic.name: _request(topic, brokers) for topic in TOPICS if topic.name not in have}
+        missing = {topic.name: _request(topic, brokers) for topic in topics if topic.name not in have}
         if missing:
             admin.create_topics(missing, wait_for_metadata=True)
         return list(missing)

@@ -15,7 +15,7 @@ from contract import tables
 from contract.facts import format_time, parse_time
 from contract.results import RISING_KEY, TRENDING_KEY, RankedPost, Ranking
 from contract.spark import RANKING_ROW
-from contract.topics import RISING_POSTS, TRENDING_POSTS
+from contract.topics import RISING_POSTS, TRENDING_POSTS, result_topic
 from jobs.sinks.kafka import producer_options, seen_header
 from jobs.sinks.lake import append_once, ensure_table, table_path
 from jobs.transforms.ranking import MINUTE, PastHour, Score, ranked, rising, scored, trending
@@ -39,7 +39,12 @@ class Rankings:
         hour = PastHour.at(moment)
         best = self._best(self._trending(spark, hour), self._rising(spark, hour))
         rows = [
-            Row(topic, key, _ranking(best[board], hour, moment).model_dump_json(), seen)
+            Row(
+                result_topic(topic, self._settings.beside),
+                key,
+                _ranking(best[board], hour, moment).model_dump_json(),
+                seen,
+            )
             for board, topic, key in _BOARDS
         ]
         header = seen_header(F.col("seen"))

@@ -1,0 +1,141 @@
+"""A checkpoint and what it was made for: its shape, and the term of what it publishes.
+
+Spark fails with an obscure schema error, in the first batch, where state has another shape, and silently keeps the old
+number of partitions. So a job looks first.
+"""
+
+import hashlib
+import json
+import shutil
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+RULES = 1
+"""Raise it where the same facts count otherwise than before, though state looks the same."""
+TERM = 1 << 40
+"""A version is `term * TERM + records`: far more records than a post ever has, and exact in JSON numbers (2^53)."""
+SEED = "seed"
+"""File in a checkpoint: the name of the folder with facts beyond Kafka's retention, which the query reads too.
+
+The folder itself never moves, and stays as long as the checkpoint: Spark remembers it by its path."""
+MADE = "made.json"
+START = "start.json"
+
+STATES: dict[str, dict[str, str]] = {
+    "posts_with_counts": {"posts_with_counts": "177829b9"},
+    "trending_posts": {"trending_posts": "90fcbf2b", "first_hour_engagement": "ae4a2946"},
+    "archive": {"events": "none", "posts_with_counts_lake": "none"},
+}
+"""Of each job and query the digest of the schemas of its state; tests/rebuild/test_shapes.py computes them anew."""
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What must be the same for a query to go on from a checkpoint."""
+
+    state: str
+    partitions: int
+    rules: int
+
+    def __str__(self) -> str:
+        return f"state {self.state}, {self.partitions} partitions, rules {self.rules}"
+
+
+FIX = "rebuild beside it with make backfill, or go back to what it was made with"
+FIX_BESIDE = "remove what stands beside with make backfill ARGS=drop, and build anew"
+
+
+def refuse_other_shapes(folder: Path, job: str, partitions: int, fix: str = FIX) -> None:
+    """SystemExit with one sentence where a checkpoint of the job is of another shape than its code."""
+    for query, state in STATES[job].items():
+        there = shape_of(folder / query)
+        here = Shape(state, partitions if state != "none" else 0, RULES)
+        if there is not None and there != here:
+            raise SystemExit(
+                f"the checkpoint {folder / query} is of another shape ({there}) than this code and these settings "
+                f"({here}): {fix}"
+            )
+
+
+def shape_of(checkpoint: Path) -> Shape | None:
+    """The shape of what a checkpoint holds; None where no batch was done from it."""
+    if not any((checkpoint / "commits").glob("[0-9]*")):
+        return None
+    state = state_digest(checkpoint)
+    partitions = 0 if state == "none" else int(_conf(checkpoint)["spark.sql.shuffle.partitions"])
+    return Shape(state, partitions, made(checkpoint).get("rules", 1))
+
+
+def state_digest(checkpoint: Path) -> str:
+    """Of all that Spark says of the schemas of keys and values, which is the same for each partition."""
+    operators = sorted((checkpoint / "state").glob("[0-9]*"), key=lambda folder: int(folder.name))
+    said = [b"".join(file.read_bytes() for file in _schemas(operator)) for operator in operators]
+    return hashlib.sha256(b"|".join(said)).hexdigest()[:8] if said else "none"
+
+
+def _schemas(operator: Path) -> list[Path]:
+    """Aggregates have a file for each partition, all the same; joins have one for all, named for a batch."""
+    of_join = (path for path in (operator / "_stateSchema").rglob("[0-9]*") if path.is_file())
+    return [*sorted((operator / "0").glob("**/_metadata/schema")), *sorted(of_join)]
+
+
+def _conf(checkpoint: Path) -> dict[str, Any]:
+    newest = max((checkpoint / "offsets").glob("[0-9]*"), key=lambda path: int(path.name))
+    conf: dict[str, Any] = json.loads(newest.read_text().splitlines()[1])["conf"]
+    return conf
+
+
+def made(checkpoint: Path) -> dict[str, int]:
+    """What was written down when the checkpoint was made; empty for one that is older than that."""
+    try:
+        said: dict[str, int] = json.loads((checkpoint / MADE).read_text())
+    except FileNotFoundError:
+        return {}
+    return said
+
+
+def sign(checkpoint: Path, term: int) -> None:
+    """Write down by which rules a checkpoint counts, and under which term it publishes."""
+    checkpoint.mkdir(parents=True, exist_ok=True)
+    fresh = checkpoint / f"{MADE}.new"
+    fresh.write_text(json.dumps({"rules": RULES, "term": term}))
+    fresh.replace(checkpoint / MADE)
+
+
+def seed_name(checkpoint: Path) -> str:
+    """The folder of its seed; empty where it has none."""
+    try:
+        return (checkpoint / SEED).read_text()
+    except FileNotFoundError:
+        return ""
+
+
+def remove_unused_seeds(seeds: Path, checkpoints: Iterable[Path]) -> None:
+    """Seeds that no checkpoint reads."""
+    used = {seed_name(checkpoint) for checkpoint in checkpoints}
+    for folder in seeds.glob("*"):
+        if folder.name not in used:
+            shutil.rmtree(folder)
+
+
+def committed_offsets(checkpoint: Path) -> dict[str, dict[str, int]]:
+    """{topic: {partition: next offset}} after the last batch that was done; empty before the first."""
+    done = max((int(path.name) for path in (checkpoint / "commits").glob("[0-9]*")), default=None)
+    offsets: dict[str, dict[str, int]] = {}
+    if done is None:
+        return offsets
+    for line in (checkpoint / "offsets" / str(done)).read_text().splitlines()[2:]:
+        source = json.loads(line) if line.startswith("{") else {}
+        offsets |= {topic: parts for topic, parts in source.items() if isinstance(parts, dict)}
+    return offsets
+
+
+def pinned_start(folder: Path, topics: str) -> str:
+    """Where a new checkpoint begins to read: where `msm backfill` says, else at the earliest record."""
+    try:
+        starts = json.loads((folder / START).read_text())
+    except FileNotFoundError:
+        return "earliest"
+    return json.dumps(starts[topics]) if topics in starts else "earliest"

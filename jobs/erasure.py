@@ -1,0 +1,175 @@
+"""What `msm forget` does with facts and tables, in batches; the jobs do not run meanwhile."""
+
+from collections.abc import Iterator
+from datetime import datetime, timedelta, timezone
+
+from delta.tables import DeltaTable
+from pyspark.sql import Column, DataFrame, Row, SparkSession
+from pyspark.sql import functions as F
+
+from conf.settings import Settings
+from contract import tables
+from contract.facts import (
+    FACT_TOPICS,
+    CommentDeleted,
+    Fact,
+    PostDeleted,
+    PostUnliked,
+    format_time,
+    new_event_id,
+    parse_time,
+)
+from contract.spark import SEED_RECORD
+from contract.topics import DEAD_LETTERS
+from jobs.harness import read_records
+from jobs.sinks.kafka import producer_options
+from jobs.sinks.lake import table_path
+from jobs.transforms.counts import acts, standing
+from jobs.transforms.facts import facts, valid
+
+BY_USER = (tables.POSTS_WITH_COUNTS, tables.POST_FACTS)
+BY_POST = (tables.ENGAGEMENT_BY_MINUTE, tables.FIRST_HOUR_ENGAGEMENT)
+
+
+def relevant_facts(spark: SparkSession, settings: Settings, user: str) -> DataFrame:
+    """The user's facts and all creations of posts, from Kafka and from the archive; most of them twice."""
+    columns = SEED_RECORD.fieldNames()
+    records = [read_records(spark, settings, topic).select(columns) for topic in FACT_TOPICS]
+    if _is_table(spark, settings, tables.EVENTS):
+        records.append(
+            _load(spark, settings, tables.EVENTS).withColumnRenamed("arrived_at", "timestamp").select(columns)
+        )
+    together = records[0]
+    for more in records[1:]:
+        together = together.unionByName(more)
+    is_relevant = (F.col("user_id") == user) | (F.col("event_type") == "post_created")
+    return together.transform(facts).transform(valid).where(is_relevant).drop("key", "value")
+
+
+def take_back(known: DataFrame, user: str, now: datetime) -> Iterator[Fact]:
+    """For each thing of the user that stands, the fact that takes it back; none where all is taken back."""
+    mine = known.where(F.col("user_id") == user).transform(acts).transform(standing)
+    rows = mine.where(F.col("latest.turns_on")).select("kind", "post_id", "member", "latest.occurred_at")
+    return (_taking_back(row, user, now) for row in rows.toLocalIterator())
+
+
+def _taking_back(row: Row, user: str, now: datetime) -> Fact:
+    # A like may be dated ahead of the clock; what takes it back has to come after it.
+    moment = max(now, parse_time(row.occurred_at) + timedelta(milliseconds=1))
+    common = {"event_id": new_event_id(), "occurred_at": format_time(moment), "user_id": user, "post_id": row.post_id}
+    if row.kind == "l":
+        return PostUnliked(**common)
+    if row.kind == "c":
+        return CommentDeleted(**common, comment_id=row.member.split("/")[0])
+    return PostDeleted(**common)
+
+
+def pictures_of(known: DataFrame, user: str) -> list[str]:
+    """Addresses of the pictures that only this user posted."""
+    posted = known.where("event_type = 'post_created'").groupBy("image_url")
+    by_user = posted.agg(F.collect_set(F.col("user_id") == user).alias("mine"))
+    return [row.image_url for row in by_user.where(F.col("mine") == F.array(F.lit(True))).collect()]
+
+
+def posts_of(known: DataFrame, user: str) -> DataFrame:
+    """The ids of the posts that the user made."""
+    is_mine = (F.col("event_type") == "post_created") & (F.col("user_id") == user)
+    return known.where(is_mine).select("post_id").distinct()
+
+
+def is_about(user: str, key: Column, value: Column) -> Column:
+    """Whether a record that is no fact names the user."""
+    name = rf"(^|[^A-Za-z0-9_-]){user}($|[^A-Za-z0-9_-])"
+    texts = (F.make_valid_utf8(column.cast("string")) for column in (key, value))
+    named = [F.coalesce(text.rlike(name), F.lit(False)) for text in texts]
+    return named[0] | named[1]
+
+
+def is_of(user: str) -> Column:
+    """Of judged records: the user's facts, and whatever is no fact and names the user."""
+    is_fact = F.col("reason").isNull()
+    return F.when(is_fact, F.col("user_id") == user).otherwise(is_about(user, F.col("key"), F.col("value")))
+
+
+def rewrite_lake(spark: SparkSession, settings: Settings, user: str, posts: DataFrame) -> dict[str, int]:
+    """Take the user out of every table and remove the files that held it; rows removed or changed, by table.
+
+    Nobody may write to or read the tables meanwhile: their old files are gone at once.
+    """
+    mine = spark.createDataFrame([(user,)], "user_id string")
+    events = _load(spark, settings, tables.EVENTS) if _is_table(spark, settings, tables.EVENTS) else None
+    sources: dict[str, tuple[DataFrame, list[str]]] = {}
+    if events is not None:
+        judged = events.withColumnRenamed("arrived_at", "timestamp").transform(facts)
+        place = ["topic", "partition", "offset"]
+        sources[tables.EVENTS] = (judged.where(is_of(user)).select(place), place)
+    sources |= {table: (posts, ["post_id"]) for table in BY_POST} | {table: (mine, ["user_id"]) for table in BY_USER}
+    removed = {
+        table: _remove(spark, settings, table, *source)
+        for table, source in sources.items()
+        if _is_table(spark, settings, table)
+    }
+    if _is_table(spark, settings, tables.TRENDING_POSTS):
+        removed[tables.TRENDING_POSTS] = _remove_from_history(spark, settings, mine)
+    return removed
+
+
+def _remove(spark: SparkSession, settings: Settings, table: str, which: DataFrame, keys: list[str]) -> int:
+    # A MERGE, since the condition of a DELETE is written to the table's log, and with it the user.
+    where = " AND ".join(f"old.{key} = gone.{key}" for key in keys)
+    delta = DeltaTable.forPath(spark, table_path(settings, table))
+    merged = delta.alias("old").merge(which.distinct().alias("gone"), where).whenMatchedDelete().execute()
+    _vacuum(spark, delta)
+    return int(merged.first().num_deleted_rows)
+
+
+def _remove_from_history(spark: SparkSession, settings: Settings, mine: DataFrame) -> int:
+    """The user's places leave the rankings; the others keep theirs."""
+    delta = DeltaTable.forPath(spark, table_path(settings, tables.TRENDING_POSTS))
+    is_there = "exists(old.posts, place -> place.user_id = gone.user_id)"
+    left = {"posts": "filter(old.posts, place -> place.user_id <> gone.user_id)"}
+    merged = delta.alias("old").merge(mine.alias("gone"), is_there).whenMatchedUpdate(set=left).execute()
+    _vacuum(spark, delta)
+    return int(merged.first().num_updated_rows)
+
+
+def _vacuum(spark: SparkSession, delta: DeltaTable) -> None:
+    check = "spark.databricks.delta.retentionDurationCheck.enabled"
+    spark.conf.set(check, "false")
+    try:
+        delta.vacuum(0)
+    finally:
+        spark.conf.unset(check)
+
+
+def copy_what_stays(spark: SparkSession, settings: Settings, topic: str, user: str) -> None:
+    """Append the facts of others to the topic again, each to its partition: what comes twice counts once.
+
+    What is no fact stays out, since its date could make it one when it arrives again.
+    """
+    judged = read_records(spark, settings, topic).transform(facts).transform(valid)
+    records = judged.where(F.col("user_id") != user).select("key", "value", "partition")
+    records.write.format("kafka").options(**producer_options(settings)).option("topic", topic).save()
+
+
+def copy_letters(spark: SparkSession, settings: Settings, user: str) -> None:
+    """Append the dead letters that do not name the user again, each once."""
+    letters = read_records(spark, settings, DEAD_LETTERS)
+    place = F.from_json(F.col("value").cast("string"), "topic string, partition int, offset long")
+    stays = letters.where(~is_about(user, F.col("key"), F.col("value"))).dropDuplicates(["key", "value"])
+    records = stays.where(place.isNotNull()).select("key", "value", "partition")
+    records.write.format("kafka").options(**producer_options(settings)).option("topic", DEAD_LETTERS).save()
+
+
+def newest_of(known: DataFrame, user: str) -> datetime | None:
+    """When the user's newest fact arrived."""
+    row = known.where(F.col("user_id") == user).agg(F.max("arrived_at").cast("double")).first()
+    return datetime.fromtimestamp(row[0], timezone.utc) if row and row[0] else None
+
+
+def _is_table(spark: SparkSession, settings: Settings, table: str) -> bool:
+    return bool(DeltaTable.isDeltaTable(spark, table_path(settings, table)))
+
+
+def _load(spark: SparkSession, settings: Settings, table: str) -> DataFrame:
+    return spark.read.format("delta").load(table_path(settings, table))

@@ -1,0 +1,157 @@
+"""What `msm backfill` does with topics and tables, in batches."""
+
+import json
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+
+from delta.tables import DeltaTable
+from pyspark.sql import DataFrame, Row, SparkSession
+from pyspark.sql import functions as F
+
+from conf.settings import Settings
+from contract import tables
+from contract.spark import SEED_RECORD
+from contract.topics import POSTS_WITH_COUNTS, result_topic
+from jobs.checkpoints import SEED, START
+from jobs.harness import read_records
+from jobs.sinks.kafka import producer_options
+from jobs.sinks.lake import append_once, ensure_table, table_path
+from jobs.transforms.facts import facts, valid
+from jobs.transforms.generations import (
+    DIFFERENT,
+    EQUAL,
+    MISSING,
+    NEW,
+    UNSETTLED,
+    compared,
+    newest_posts,
+    panes_that_differ,
+    replacements,
+)
+from jobs.transforms.ranking import PastHour
+from jobs.trending_posts import POST_FACTS
+
+SHOWN = 10
+STAGED = "staged"
+
+
+@dataclass
+class Comparison:
+    """How many posts have which verdict, and the first that differ."""
+
+    posts: dict[str, int] = field(default_factory=dict)
+    first: list[Row] = field(default_factory=list)
+    minutes: int = 0
+    """Of the rankings: minutes of posts that add up to something else."""
+
+    @property
+    def differ(self) -> int:
+        return self.minutes + sum(self.posts.get(verdict, 0) for verdict in (DIFFERENT, MISSING, NEW))
+
+    @property
+    def unsettled(self) -> int:
+        return sum(self.posts.get(verdict, 0) for verdict in UNSETTLED)
+
+    def settled_by(self, again: "Comparison") -> "Comparison":
+        """With what was found when those that were not settled were looked at again."""
+        posts = {verdict: number for verdict, number in self.posts.items() if verdict not in UNSETTLED}
+        for verdict, number in again.posts.items():
+            posts[verdict] = posts.get(verdict, 0) + number
+        return Comparison(posts, [*self.first, *again.first])
+
+
+def both_tellings(spark: SparkSession, settings: Settings) -> DataFrame:
+    """Live and beside, post by post, as the two topics have it now."""
+    live, there = (
+        read_records(spark, settings, result_topic(POSTS_WITH_COUNTS, side)).transform(newest_posts)
+        for side in (False, True)
+    )
+    return compared(live, there)
+
+
+def judge(verdicts: DataFrame) -> Comparison:
+    """Count the verdicts."""
+    counted = {row.verdict: row["count"] for row in verdicts.groupBy("verdict").count().collect()}
+    differing = verdicts.where(F.col("verdict").isin(DIFFERENT, MISSING, NEW))
+    return Comparison(counted, differing.orderBy("post_id").limit(SHOWN).collect())
+
+
+def differing_minutes(spark: SparkSession, settings: Settings, new: Settings, moment: datetime) -> int:
+    """Of the hour before the moment, how many minutes of posts count otherwise beside."""
+    live, there = (
+        spark.read.format("delta").load(table_path(one, tables.ENGAGEMENT_BY_MINUTE)) for one in (settings, new)
+    )
+    return panes_that_differ(live, there, PastHour.at(moment)).count()
+
+
+def stage(verdicts: DataFrame, folder: Path) -> DataFrame:
+    """Keep what differs, with what both sides say: a switch that is interrupted goes on from it."""
+    verdicts.where(F.col("verdict") != EQUAL).write.mode("overwrite").parquet(str(folder))
+    return staged(verdicts.sparkSession, folder)
+
+
+def staged(spark: SparkSession, folder: Path) -> DataFrame:
+    return spark.read.parquet(str(folder))
+
+
+def exchange(differing: DataFrame, settings: Settings, term: int) -> None:
+    """Each of the two topics comes to say what the other one said; once more changes nothing."""
+    for wanted, side in (("beside", False), ("live", True)):
+        records = differing.transform(replacements, wanted, term)
+        topic = result_topic(POSTS_WITH_COUNTS, side)
+        records.write.format("kafka").options(**producer_options(settings)).option("topic", topic).save()
+
+
+def seed(spark: SparkSession, settings: Settings, first: Mapping[str, Mapping[str, int]], checkpoint: Path) -> int:
+    """Take from the archive what Kafka has no more, before the `first` offsets, for a new checkpoint to read.
+
+    How many records that is.
+    """
+    old = _only_archived(spark, settings, first)
+    number = old.count() if old is not None else 0
+    if old is not None and number:
+        folder = settings.seeds_dir.absolute() / uuid.uuid4().hex
+        old.write.option("maxRecordsPerFile", settings.max_facts_a_batch).parquet(str(folder))
+        checkpoint.mkdir(parents=True, exist_ok=True)
+        (checkpoint / SEED).write_text(folder.name)
+    return number
+
+
+def keep_archived_posts(
+    spark: SparkSession, settings: Settings, first: Mapping[str, Mapping[str, int]], new: Settings
+) -> None:
+    """Posts that Kafka has no more, into the working table of the rankings beside."""
+    path = ensure_table(spark, table_path(new, tables.POST_FACTS), POST_FACTS)
+    old = _only_archived(spark, settings, first)
+    if old is not None:
+        posts = old.where("topic = 'posts'").transform(facts).transform(valid).select(POST_FACTS.fieldNames())
+        append_once(posts, path, "archive", 0)
+
+
+def _only_archived(spark: SparkSession, settings: Settings, first: Mapping[str, Mapping[str, int]]) -> DataFrame | None:
+    """Records of the archive before the first offsets of Kafka; None where there is no archive."""
+    events = table_path(settings, tables.EVENTS)
+    if not DeltaTable.isDeltaTable(spark, events):
+        return None
+    rows = [(topic, int(number), offset) for topic, parts in first.items() for number, offset in parts.items()]
+    starts = spark.createDataFrame(rows, "topic string, partition int, first long")
+    in_kafka = F.coalesce(F.col("offset") >= F.col("first"), F.lit(False))
+    return (
+        spark.read.format("delta")
+        .load(events)
+        .join(F.broadcast(starts), ["topic", "partition"], "left")
+        .where(~in_kafka)
+        .withColumnRenamed("arrived_at", "timestamp")
+        .select(SEED_RECORD.fieldNames())
+    )
+
+
+def pin(folder: Path, starts: Mapping[str, Mapping[str, Mapping[str, int]]]) -> None:
+    """Where the new checkpoints begin to read, by what they subscribe to."""
+    folder.mkdir(parents=True, exist_ok=True)
+    fresh = folder / f"{START}.new"
+    fresh.write_text(json.dumps(starts))
+    fresh.replace(folder / START)

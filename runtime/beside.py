@@ -1,0 +1,124 @@
+"""The folder `beside`: what is rebuilt beside the running one, or was switched off and may come back.
+
+It holds checkpoints and tables under the names that the live ones have. A switch makes the two change places.
+"""
+
+import json
+import shutil
+from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from kafka import KafkaAdminClient
+
+from conf.settings import Settings
+from contract import tables
+from contract.topics import RESULT_TOPICS, TOPIC_BY_NAME, result_topic
+from jobs.checkpoints import STATES
+from jobs.locks import SWITCH
+from runtime.topics import ensure_topics
+
+REBUILT = ("posts_with_counts", "trending_posts")
+"""The jobs with state. The archive has none; its table `events` is what one rebuilds from, never what is rebuilt."""
+TABLES = (tables.ENGAGEMENT_BY_MINUTE, tables.POST_FACTS, tables.FIRST_HOUR_ENGAGEMENT)
+ROLE = "role.json"
+STEPS = ("leave", "come", "stay")
+
+
+def beside(settings: Settings) -> Settings:
+    """The settings of the jobs there."""
+    return settings.model_copy(update={"beside": True})
+
+
+def role(settings: Settings) -> str:
+    """Why something is there: `rebuilt`, or `before` (switched off); empty where nothing is."""
+    try:
+        return str(json.loads((settings.beside_dir / ROLE).read_text())["role"])
+    except FileNotFoundError:
+        return ""
+
+
+def jobs(settings: Settings) -> list[str]:
+    """The jobs that were rebuilt there."""
+    return list(json.loads((settings.beside_dir / ROLE).read_text())["jobs"])
+
+
+def take_role(settings: Settings, role: str, jobs: Sequence[str]) -> None:
+    settings.beside_dir.mkdir(parents=True, exist_ok=True)
+    write_whole(settings.beside_dir / ROLE, {"role": role, "jobs": list(jobs)})
+
+
+def drop(settings: Settings) -> bool:
+    """Remove it with its topics, for good; False where nothing was there."""
+    names = [result_topic(name, True) for name in RESULT_TOPICS]
+    with closing(KafkaAdminClient(bootstrap_servers=settings.bootstrap)) as admin:
+        there = sorted(set(names) & set(admin.list_topics()))
+        if there:
+            admin.delete_topics(there)
+    was_there = settings.beside_dir.exists()
+    shutil.rmtree(settings.beside_dir, ignore_errors=True)
+    return was_there or bool(there)
+
+
+def make_topics(settings: Settings) -> None:
+    """The result topics of the jobs there."""
+    ensure_topics(settings, [replace(TOPIC_BY_NAME[name], name=result_topic(name, True)) for name in RESULT_TOPICS])
+
+
+def planned(settings: Settings) -> dict[str, Any] | None:
+    """The switch that was begun and is not finished."""
+    try:
+        plan: dict[str, Any] = json.loads((settings.beside_dir / SWITCH).read_text())
+    except FileNotFoundError:
+        return None
+    return plan
+
+
+def plan(settings: Settings, **changes: Any) -> dict[str, Any]:
+    """Write down how far the switch is."""
+    now = {**(planned(settings) or {}), **changes}
+    write_whole(settings.beside_dir / SWITCH, now)
+    return now
+
+
+def change_places(settings: Settings) -> None:
+    """Live and beside swap their folders; each rename can be told from those that are still to do."""
+    begun = planned(settings) or {}
+    done, places = begun.get("moved", []), [(Path(live), Path(there)) for live, there in begun["places"]]
+    leaving = settings.beside_dir / "leaving"
+    for step in STEPS[len(done) :]:
+        for live, there in places:
+            aside = leaving / live.parent.name / live.name
+            _move(*{"leave": (live, aside), "come": (there, live), "stay": (aside, there)}[step])
+        done = [*done, step]
+        plan(settings, moved=done)
+    shutil.rmtree(leaving, ignore_errors=True)
+
+
+def places(settings: Settings) -> list[tuple[str, str]]:
+    """Each folder beside, and the live one that it stands for."""
+    there = beside(settings)
+    names = [("checkpoints", query) for job in REBUILT for query in STATES[job]]
+    names += [("lake", table) for table in TABLES]
+    pairs = [(settings.data_dir / kind / name, there.beside_dir / kind / name) for kind, name in names]
+    return [(str(live), str(new)) for live, new in pairs if new.exists()]
+
+
+def _move(old: Path, new: Path) -> None:
+    if old.exists():
+        new.parent.mkdir(parents=True, exist_ok=True)
+        old.rename(new)
+
+
+def finish(settings: Settings) -> None:
+    """The switch is done."""
+    (settings.beside_dir / SWITCH).unlink()
+
+
+def write_whole(path: Path, content: dict[str, Any]) -> None:
+    """All of it or nothing."""
+    fresh = path.with_name(f"{path.name}.new")
+    fresh.write_text(json.dumps(content))
+    fresh.replace(path)

@@ -1,0 +1,89 @@
+"""Jobs that a command runs for its own time, and live jobs that it makes wait."""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import psutil
+
+from conf.settings import Settings
+from jobs.locks import taken
+from runtime.broker import REPOSITORY, embedded_broker, is_ready
+from runtime.parts import job_env, job_metrics, spark_submit
+from runtime.processes import Process, wait_until
+from runtime.topics import ensure_topics
+
+STOP_SECONDS = 180
+TRENDING = "trending_posts"
+IN_ONE_BATCH = {"MSM_MAX_FACTS_A_BATCH": str(10**9)}
+"""For a new checkpoint of the rankings: partitions are read unevenly, and later batches drop what is late by then."""
+
+
+@contextmanager
+def a_broker(settings: Settings) -> Iterator[None]:
+    """The broker that runs, else the embedded one for the time of the block."""
+    with ExitStack() as stack:
+        if not is_ready(settings.bootstrap):
+            if not settings.embedded_kafka:
+                raise SystemExit(f"no Kafka broker answers at {settings.bootstrap}: set MSM_KAFKA_BOOTSTRAP")
+            stack.enter_context(embedded_broker(settings))
+        ensure_topics(settings)
+        yield
+
+
+@contextmanager
+def running_jobs(settings: Settings, jobs: Sequence[str]) -> Iterator[Mapping[str, Process]]:
+    """The jobs as processes of this one; at the end they stop between two batches."""
+    env = {**job_env(settings), "MSM_BESIDE": str(settings.beside).lower()}
+    suffix = "-beside" if settings.beside else ""
+    stop_files = [settings.run_dir / f"{job}.stop" for job in jobs]
+    with ExitStack() as stack:
+        started = {}
+        for job in jobs:
+            own = IN_ONE_BATCH if job == TRENDING and not (settings.checkpoint_dir / TRENDING).exists() else {}
+            command = spark_submit(settings, job)
+            process = Process.start(f"{job}{suffix}", command, settings.log_dir, {**env, **own}, REPOSITORY)
+            stack.callback(process.stop, STOP_SECONDS, lambda: None)
+            started[job] = process
+        stack.callback(_touch, stop_files)
+        yield started
+
+
+def _touch(files: Sequence[Path]) -> None:
+    """All jobs are asked at once, before each is waited for."""
+    for file in files:
+        file.touch()
+
+
+def caught_up(settings: Settings, processes: Mapping[str, Process]) -> bool:
+    """Whether each of the jobs has caught up once; SystemExit with its last words where one ended."""
+    for job, process in processes.items():
+        if process.exit_code is not None:
+            raise SystemExit(f"{job} ended: {process.last_words()} (log: {process.log})")
+    return all(job_metrics(settings, job).get("msm_job_ready") == 1 for job in processes)
+
+
+@contextmanager
+def held(settings: Settings, jobs: Sequence[str]) -> Iterator[None]:
+    """Live jobs stop between two batches and wait, wherever they run, until the block is over."""
+    with ExitStack() as stack:
+        for job in jobs:
+            settings.run_dir.mkdir(parents=True, exist_ok=True)
+            (settings.run_dir / f"{job}.stop").touch()
+        for job in jobs:
+            lock = stack.enter_context((settings.run_dir / f"{job}.lock").open("w"))
+            wait_until(
+                lambda job=job, lock=lock: not runs(settings, job) and taken(lock),  # type: ignore[misc]
+                STOP_SECONDS,
+                lambda job=job: f"{job} does not stop: see {settings.log_dir / job}.log",  # type: ignore[misc]
+            )
+        yield
+
+
+def runs(settings: Settings, job: str) -> bool:
+    """Whether the job says that it runs; also one of a version that knew no locks."""
+    try:
+        return bool(psutil.pid_exists(json.loads((settings.run_dir / f"{job}.json").read_text())["pid"]))
+    except (OSError, ValueError, KeyError):
+        return False

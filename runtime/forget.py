@@ -1,0 +1,183 @@
+"""Erasure: takes a user out of everything, in steps that can all be done again; docs/decisions/erasure.md."""
+
+import shutil
+from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from datetime import datetime, timedelta, timezone
+
+from kafka import KafkaAdminClient
+from kafka.admin import ConfigResource, ConfigResourceType
+from pyspark.sql import DataFrame, SparkSession
+from rich.console import Console
+
+from conf.settings import Settings
+from contract.facts import FACT_TOPICS
+from contract.topics import DEAD_LETTERS, POSTS_WITH_COUNTS, RESULT_TOPICS
+from jobs import erasure
+from jobs.checkpoints import STATES, committed_offsets, made, remove_unused_seeds, sign
+from jobs.generations import seed
+from jobs.harness import read_records
+from jobs.locks import taken
+from jobs.transforms.generations import newest_term
+from producers.bulk import BulkWriter
+from producers.pictures import MEDIA_PATH, NAME
+from producers.publisher import Publisher, Record
+from runtime import beside, stack
+from runtime.children import a_broker, caught_up, running_jobs, runs
+from runtime.offsets import Offsets, beginnings, ends, reached
+from runtime.parts import JOBS
+from runtime.processes import wait_until
+from runtime.renewal import delete_before, new_files, wait_until_swept
+from runtime.spark import batch_session
+
+COUNTS = "posts_with_counts"
+READ_SECONDS = 3_600
+ARCHIVED, PROJECTED = "events", "posts_with_counts_lake"
+
+
+@dataclass(frozen=True)
+class Removed:
+    """What was taken out of a place, and until when something stays there."""
+
+    place: str
+    what: str
+    until: str = ""
+
+
+def forget(settings: Settings, user: str, with_facts: bool, console: Console) -> list[Removed]:
+    """Take the user out of counts, results, tables, pictures and views; with `with_facts` out of Kafka's facts too."""
+    refuse_while_jobs_run(settings)
+    with a_broker(settings), batch_session(settings) as spark:
+        known = erasure.relevant_facts(spark, settings, user).persist()
+        posts, pictures = erasure.posts_of(known, user).localCheckpoint(), erasure.pictures_of(known, user)
+        newest = erasure.newest_of(known, user)
+        console.print("taking back what stands, and letting the jobs count it")
+        number = _publish(known, settings, user)
+        known.unpersist()
+        kept_from = beginnings(settings, FACT_TOPICS)
+        old = _copy_facts(spark, settings, user) if with_facts else {}
+        # With the facts goes the state of the rankings, so it need not read them first.
+        _let_jobs_read(settings, (COUNTS, "archive") if with_facts else JOBS)
+        console.print("rewriting the lake")
+        done = [Removed("facts that take back", f"{number:,} appended")]
+        done += [Removed("pictures", f"{_remove_pictures(settings, pictures)} files"), _remove_views(settings)]
+        rows = erasure.rewrite_lake(spark, settings, user, posts)
+        done += [Removed(f"table {table}", f"{count:,} rows") for table, count in rows.items()]
+        if not with_facts:
+            return done + _what_remains(settings, newest)
+        console.print("deleting the facts, and counting anew from those that stay")
+        delete_before(settings, old)
+        return done + _remake(spark, settings, kept_from, old)
+
+
+def refuse_while_jobs_run(settings: Settings) -> None:
+    """SystemExit with the fix: tables and checkpoints are rewritten under them, and a copy would be kept beside."""
+    busy = [job for job in JOBS if runs(settings, job)]
+    if stack.running(settings) or busy:
+        raise SystemExit(f"{', '.join(busy) or 'the stack'} still runs on {settings.data_dir}: make down, then again")
+    if beside.role(settings) or beside.planned(settings):
+        raise SystemExit(f"{settings.beside_dir} has the user too: make backfill ARGS=drop, then again")
+
+
+def _publish(known: DataFrame, settings: Settings, user: str) -> int:
+    with closing(Publisher(settings.bootstrap)) as publisher, BulkWriter(publisher) as writer:
+        publisher.wait_until_ready(60)
+        for fact in erasure.take_back(known, user, datetime.now(timezone.utc)):
+            writer.write(Record.of(fact))
+    return writer.acknowledged
+
+
+def _copy_facts(spark: SparkSession, settings: Settings, user: str) -> Offsets:
+    """What stays, once more behind the present end; where that end was."""
+    topics = (*FACT_TOPICS, DEAD_LETTERS)
+    with new_files(settings, topics):
+        old = ends(settings, topics)
+        for topic in FACT_TOPICS:
+            erasure.copy_what_stays(spark, settings, topic, user)
+        erasure.copy_letters(spark, settings, user)
+    return old
+
+
+def _let_jobs_read(settings: Settings, jobs: Sequence[str]) -> None:
+    """Run the jobs until they have read every fact, and the lake every result."""
+    goal = ends(settings, FACT_TOPICS)
+    with running_jobs(settings, jobs) as processes:
+
+        def all_read() -> bool:
+            if not caught_up(settings, processes):
+                return False
+            of_facts = [query for job in jobs for query in STATES[job] if query != PROJECTED]
+            if not all(reached(committed_offsets(settings.checkpoint_dir / query), goal) for query in of_facts):
+                return False
+            results = ends(settings, [POSTS_WITH_COUNTS])
+            return reached(committed_offsets(settings.checkpoint_dir / PROJECTED), results)
+
+        wait_until(all_read, READ_SECONDS, lambda: f"the jobs do not catch up: see {settings.log_dir}")
+
+
+def _remove_pictures(settings: Settings, addresses: Sequence[str]) -> int:
+    names = [address.rpartition(MEDIA_PATH)[2] for address in addresses if MEDIA_PATH in address]
+    files = [settings.media_dir / name for name in names if NAME.fullmatch(name)]
+    there = [file for file in files if file.exists()]
+    for file in there:
+        file.unlink()
+    return len(there)
+
+
+def _remove_views(settings: Settings) -> Removed:
+    """Views are made again from the topics; one that is in use forgets by the tombstones."""
+    removed = 0
+    for store in sorted(settings.feeds_dir.glob("*.sqlite")):
+        with store.with_suffix(".lock").open("w") as lock:
+            if taken(lock):
+                for file in settings.feeds_dir.glob(f"{store.name}*"):
+                    file.unlink()
+                removed += 1
+    return Removed("views of the feeds", f"{removed} removed; made again at the next start")
+
+
+def _remake(spark: SparkSession, settings: Settings, kept_from: Offsets, old: Offsets) -> list[Removed]:
+    """All state that may hold the user is thrown away, and made again from the facts that stay."""
+    term = 1 + max(
+        newest_term(read_records(spark, settings, POSTS_WITH_COUNTS)),
+        made(settings.checkpoint_dir / COUNTS).get("term", 0),
+    )
+    with new_files(settings, RESULT_TOPICS):
+        old_results = ends(settings, RESULT_TOPICS)
+        for query in (*STATES[COUNTS], *STATES["trending_posts"]):
+            shutil.rmtree(settings.checkpoint_dir / query, ignore_errors=True)
+        for table in erasure.BY_POST:
+            shutil.rmtree(settings.lake_dir / table, ignore_errors=True)
+        remove_unused_seeds(settings.seeds_dir, [])
+        sign(settings.checkpoint_dir / COUNTS, term)
+        seed(spark, settings, kept_from, settings.checkpoint_dir / COUNTS)
+        _let_jobs_read(settings, JOBS)
+        delete_before(settings, old_results)
+    done = [Removed("state of the jobs", "made anew")]
+    kept = wait_until_swept(settings, {**old, **old_results}) if settings.embedded_kafka else []
+    until = f"no new file yet, so the old one stays, out of reach: {', '.join(kept)}" if kept else ""
+    if not settings.embedded_kafka:
+        until = "out of reach now; the brokers remove the files within minutes"
+    return [*done, Removed("topics", "records before the erasure", until)]
+
+
+def _what_remains(settings: Settings, newest: datetime | None) -> list[Removed]:
+    if newest is None:
+        return []
+    kept = _retention(settings)
+    until = f"{datetime.now(timezone.utc) + kept:%Y-%m-%d}" if kept else "for ever"
+    return [
+        Removed("facts in Kafka, state of the jobs", "nothing", f"{until} (retention); --facts removes it now"),
+        Removed("result topics", "tombstones", "compaction, some hours after the next writes; --facts removes it now"),
+        Removed("dead letters that name the user", "nothing", f"{until} (retention); --facts removes it now"),
+    ]
+
+
+def _retention(settings: Settings) -> timedelta | None:
+    """The longest retention of the fact topics; None for ever."""
+    resources = [ConfigResource(ConfigResourceType.TOPIC, topic) for topic in FACT_TOPICS]
+    with closing(KafkaAdminClient(bootstrap_servers=settings.bootstrap)) as admin:
+        said = admin.describe_configs(resources)["topic"]
+    kept = [int(said[topic]["retention.ms"]["value"]) for topic in FACT_TOPICS]
+    return None if -1 in kept else timedelta(milliseconds=max(kept))

@@ -1,0 +1,62 @@
+"""Where topics begin and end, by partition."""
+
+from collections.abc import Sequence
+from contextlib import closing
+
+from kafka import KafkaConsumer, TopicPartition
+
+from conf.settings import Settings
+
+Offsets = dict[str, dict[str, int]]
+"""{topic: {partition: offset}}, as Spark writes it."""
+
+
+def beginnings(settings: Settings, topics: Sequence[str]) -> Offsets:
+    """The first offset that is still there."""
+    with closing(_consumer(settings)) as consumer:
+        return _by_topic(consumer.beginning_offsets(_partitions(consumer, topics)))
+
+
+def ends(settings: Settings, topics: Sequence[str]) -> Offsets:
+    """The offset that the next record gets."""
+    with closing(_consumer(settings)) as consumer:
+        return _by_topic(consumer.end_offsets(_partitions(consumer, topics)))
+
+
+def since(settings: Settings, topics: Sequence[str], moment_ms: int) -> Offsets:
+    """The first offset that arrived at the moment or later; the end where none did."""
+    with closing(_consumer(settings)) as consumer:
+        partitions = _partitions(consumer, topics)
+        found = consumer.offsets_for_times(dict.fromkeys(partitions, moment_ms))
+        last = consumer.end_offsets(partitions)
+        return _by_topic({place: found[place].offset if found[place] else last[place] for place in partitions})
+
+
+def total(offsets: Offsets) -> int:
+    return sum(sum(parts.values()) for parts in offsets.values())
+
+
+def reached(there: Offsets, goal: Offsets) -> bool:
+    """Whether one is at least where the other is, in each partition."""
+    return all(
+        there.get(topic, {}).get(partition, 0) >= offset
+        for topic, parts in goal.items()
+        for partition, offset in parts.items()
+    )
+
+
+def _consumer(settings: Settings) -> KafkaConsumer:
+    return KafkaConsumer(bootstrap_servers=settings.bootstrap.split(","), enable_auto_commit=False)
+
+
+def _partitions(consumer: KafkaConsumer, topics: Sequence[str]) -> list[TopicPartition]:
+    return [
+        TopicPartition(topic, number) for topic in topics for number in sorted(consumer.partitions_for_topic(topic))
+    ]
+
+
+def _by_topic(found: dict[TopicPartition, int]) -> Offsets:
+    offsets: Offsets = {}
+    for place, offset in found.items():
+        offsets.setdefault(place.topic, {})[str(place.partition)] = offset
+    return offsets

@@ -1,0 +1,85 @@
+"""Deletes what stands before an offset, file by file: Kafka removes whole files, and never the one it writes to."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+from kafka import KafkaAdminClient, TopicPartition
+from kafka.admin import AlterConfigOp, ConfigResource, ConfigResourceType
+
+from conf.settings import Settings
+from contract.topics import TOPIC_BY_NAME
+from runtime.offsets import Offsets
+from runtime.processes import wait_until
+
+ROLL_MS = 100
+SWEEP_SECONDS = 120
+
+
+@contextmanager
+def new_files(settings: Settings, topics: Sequence[str]) -> Iterator[None]:
+    """The next record of each partition begins a new file, and records of compacted topics may be deleted too."""
+    with closing(KafkaAdminClient(bootstrap_servers=settings.bootstrap)) as admin:
+        _alter(admin, {topic: {"segment.ms": str(ROLL_MS), "cleanup.policy": _both(topic)} for topic in topics})
+        try:
+            yield
+        finally:
+            _alter(admin, {topic: _as_registered(topic) for topic in topics})
+
+
+def _both(topic: str) -> str:
+    return "compact,delete" if _policy(topic) == "compact" else "delete"
+
+
+def _policy(topic: str) -> str:
+    return TOPIC_BY_NAME[topic].settings["cleanup.policy"]
+
+
+def _as_registered(topic: str) -> dict[str, object]:
+    segment = TOPIC_BY_NAME[topic].settings.get("segment.ms")
+    return {"segment.ms": segment or (AlterConfigOp.DELETE, None), "cleanup.policy": _policy(topic)}
+
+
+def _alter(admin: KafkaAdminClient, configs: dict[str, dict[str, object]]) -> None:
+    resources = [ConfigResource(ConfigResourceType.TOPIC, topic, configs=config) for topic, config in configs.items()]
+    admin.alter_configs(resources)
+
+
+def delete_before(settings: Settings, offsets: Offsets) -> None:
+    """Delete every record below these offsets; readers get none of them from now on."""
+    places = {
+        TopicPartition(topic, int(number)): offset
+        for topic, parts in offsets.items()
+        for number, offset in parts.items()
+    }
+    with closing(KafkaAdminClient(bootstrap_servers=settings.bootstrap)) as admin:
+        admin.delete_records(places)
+
+
+def wait_until_swept(settings: Settings, offsets: Offsets) -> list[str]:
+    """Wait until the embedded broker has removed the files; partitions that got no new file, and so keep theirs."""
+    kept = [
+        f"{topic}-{number}"
+        for topic, parts in offsets.items()
+        for number, offset in parts.items()
+        if offset and not any(base >= offset for base in _bases(settings, f"{topic}-{number}"))
+    ]
+    goal = {f"{topic}-{number}": offset for topic, parts in offsets.items() for number, offset in parts.items()}
+
+    def left() -> list[str]:
+        return [name for name, offset in goal.items() if name not in kept and _has_older(settings, name, offset)]
+
+    wait_until(lambda: not left(), SWEEP_SECONDS, lambda: f"Kafka still keeps old files of {', '.join(left())}")
+    return kept
+
+
+def _has_older(settings: Settings, name: str, offset: int) -> bool:
+    return any(base < offset for base in _bases(settings, name)) or any(_folder(settings, name).glob("*.deleted"))
+
+
+def _bases(settings: Settings, name: str) -> list[int]:
+    return [int(path.stem) for path in _folder(settings, name).glob("*.log")]
+
+
+def _folder(settings: Settings, name: str) -> Path:
+    return settings.kafka_dir / "log" / name

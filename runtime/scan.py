@@ -1,0 +1,88 @@
+"""Searches every file of a data dir for words, behind whatever it is packed in: `msm scan` proves what is gone."""
+
+import zipfile
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import lz4.block  # type: ignore[import-untyped]
+import pyarrow.parquet as pq
+from kafka.record import MemoryRecords
+
+LZ4_MAGIC, LZ4_HEADER, LZ4_RAW = b"LZ4Block", 21, 0x10
+PIECE = 1 << 24
+
+
+def found_in(folder: Path, words: Sequence[str]) -> Iterator[tuple[Path, str]]:
+    """Each file that holds one of the words, with the word, once each."""
+    wanted = {word: _forms(word) for word in words}
+    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+        hit = set[str]()
+        for piece in _pieces(path):
+            hit |= {word for word in wanted.keys() - hit if any(form in piece for form in wanted[word])}
+        yield from ((path, word) for word in sorted(hit))
+
+
+def _forms(word: str) -> set[bytes]:
+    """As text, as JSON has it, and as a printed row of a table has it."""
+    return {word.encode(), ascii(word)[1:-1].encode(), repr(word.encode())[2:-1].encode()}
+
+
+def _pieces(path: Path) -> Iterator[bytes]:
+    """What the file says as it stands, and unpacked."""
+    yield from _raw(path)
+    for kind, unpack in _UNPACK.items():
+        if path.name.endswith(kind):
+            yield from unpack(path)
+
+
+def _raw(path: Path) -> Iterator[bytes]:
+    overlap = b""
+    with path.open("rb") as file:
+        while piece := file.read(PIECE):
+            yield overlap + piece
+            overlap = piece[-4_096:]
+
+
+def _kafka(path: Path) -> Iterator[bytes]:
+    """Keys, values and headers of a segment of the broker's log; other logs have none."""
+    if not path.stem.removesuffix(".log").isdecimal():
+        return
+    records = MemoryRecords(path.read_bytes())
+    while (batch := records.next_batch()) is not None:
+        for record in batch:
+            yield b"\0".join([record.key or b"", record.value or b"", repr(record.headers).encode()])
+
+
+def _parquet(path: Path) -> Iterator[bytes]:
+    for batch in pq.ParquetFile(path).iter_batches(10_000):
+        yield repr(batch.to_pylist()).encode()
+
+
+def _zip(path: Path) -> Iterator[bytes]:
+    with zipfile.ZipFile(path) as archive:
+        for name in archive.namelist():
+            yield name.encode()
+            yield archive.read(name)
+
+
+def _changelog(path: Path) -> Iterator[bytes]:
+    """Spark's LZ4 stream (lz4-java): blocks of magic, token, sizes and checksum before the data."""
+    data, at = path.read_bytes(), 0
+    unpacked = []
+    while data[at : at + 8] == LZ4_MAGIC:
+        packed, size = (int.from_bytes(data[at + place : at + place + 4], "little") for place in (9, 13))
+        block = data[at + LZ4_HEADER : at + LZ4_HEADER + packed]
+        if size:
+            is_raw = data[at + 8] & 0xF0 == LZ4_RAW
+            unpacked.append(block if is_raw else lz4.block.decompress(block, uncompressed_size=size))
+        at += LZ4_HEADER + packed
+    yield b"".join(unpacked)
+
+
+_UNPACK: dict[str, Callable[[Path], Iterator[bytes]]] = {
+    ".log": _kafka,
+    ".log.deleted": _kafka,
+    ".parquet": _parquet,
+    ".zip": _zip,
+    ".changelog": _changelog,
+}

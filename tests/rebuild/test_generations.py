@@ -1,0 +1,132 @@
+"""Two tellings side by side, and what a reader of the one takes from the other."""
+
+import json
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pyspark.sql import DataFrame, SparkSession
+
+from feeds.records import Record, post_change
+from feeds.store import PostStore
+from jobs.checkpoints import TERM
+from jobs.transforms.generations import compared, newest_posts, newest_term, replacements, settled
+
+pytestmark = pytest.mark.spark
+SCHEMA = "key binary, value binary, partition int, offset long, headers array<struct<key string, value binary>>"
+Said = tuple[str, dict[str, Any] | None, str | None]
+"""A record: post, its row (None: a tombstone), what was seen."""
+
+
+def row(likes: int, version: int) -> dict[str, Any]:
+    times = dict.fromkeys(("created_at", "updated_at"), "2026-11-20T12:00:00.000Z")
+    return {
+        "user_id": "ada",
+        "image_url": "/a.jpg",
+        "caption": "x",
+        "comments": 0,
+        "likes": likes,
+        "version": version,
+    } | times
+
+
+def topic(spark: SparkSession, *said: Said) -> DataFrame:
+    rows = []
+    for offset, (post_id, post, seen) in enumerate(said):
+        value = None if post is None else json.dumps({"post_id": post_id, **post}).encode()
+        headers = None if seen is None else [("seen", seen.encode())]
+        rows.append((post_id.encode(), value, 0, offset, headers))
+    return spark.createDataFrame(rows, SCHEMA)
+
+
+def tellings(spark: SparkSession, live: list[Said], beside: list[Said]) -> DataFrame:
+    return compared(*(topic(spark, *side).transform(newest_posts) for side in (live, beside)))
+
+
+def verdicts(frame: DataFrame) -> dict[str, str]:
+    return {row.post_id: row.verdict for row in frame.collect()}
+
+
+def test_each_post_gets_the_verdict_that_it_deserves(spark: SparkSession) -> None:
+    one, two = '{"likes":[0,1]}', '{"likes":[0,2]}'
+    live: list[Said] = [
+        ("same", row(3, 7), one), ("differs", row(3, 7), one), ("busy", row(3, 7), one), ("lost", row(3, 7), one),
+        ("deleted", None, one), ("kept", row(1, 1), one), ("older", row(9, 9), one), ("older", row(1, 10), one),
+        ("fresh", row(1, 1), one),
+    ]  # fmt: skip
+    beside: list[Said] = [
+        ("same", row(3, 2), two), ("differs", row(2, 7), one), ("busy", row(4, 8), two), ("lost", None, one),
+        ("deleted", row(1, 1), one), ("kept", row(1, 1), None), ("older", row(1, 3), one), ("early", row(1, 1), one),
+    ]  # fmt: skip
+    found = tellings(spark, live, beside)
+    expected = {
+        "same": "equal", "differs": "different", "busy": "moving", "lost": "missing", "deleted": "new",
+        "kept": "equal", "older": "equal", "fresh": "not yet beside", "early": "not yet live",
+    }  # fmt: skip
+    assert verdicts(found) == expected
+    last = verdicts(settled(found, "missing", "new"))
+    assert last == expected | {"fresh": "missing", "early": "new"}
+
+
+def test_a_post_that_is_deleted_on_both_sides_is_no_post(spark: SparkSession) -> None:
+    assert verdicts(tellings(spark, [("gone", row(1, 1), None), ("gone", None, None)], [("gone", None, None)])) == {}
+
+
+def test_garbage_in_a_topic_is_no_telling(spark: SparkSession) -> None:
+    good = topic(spark, ("p", row(1, 5 * TERM + 1), "{}"))
+    bad = [(None, b"x"), (b"p", b"{"), (b"p", b"\xff"), (b"other", json.dumps({"post_id": "p"}).encode())]
+    garbage = spark.createDataFrame([(key, value, 0, 9 + at, None) for at, (key, value) in enumerate(bad)], SCHEMA)
+    posts = good.union(garbage).transform(newest_posts).collect()
+    assert [(one.post_id, one.post.likes) for one in posts] == [("p", 1)]
+    assert newest_term(good.union(garbage)) == 5
+
+
+class Reader:
+    """A feed's own view of what is written to the contract's topic."""
+
+    def __init__(self, store: PostStore) -> None:
+        self._store, self._next = store, 0
+
+    def read(self, frame: DataFrame) -> None:
+        for one in frame.collect():
+            seen = None if one.headers is None else bytes(one.headers[0]["value"])
+            value = None if one.value is None else bytes(one.value)
+            change = post_change(Record("posts_with_counts", 0, self._next, bytes(one.key), value, seen))
+            self._next += 1
+            self._store.apply([change], {("posts_with_counts", 0): self._next})
+
+    def likes(self) -> dict[str, int]:
+        posts = [json.loads(body) for body in self._store.page(100, None).bodies]
+        return {post["post_id"]: post["likes"] for post in posts}
+
+
+@pytest.fixture
+def reader(tmp_path: Path) -> Iterator[Reader]:
+    with closing(PostStore(tmp_path / "view.sqlite")) as store:
+        yield Reader(store)
+
+
+def test_a_reader_takes_what_is_switched_to_and_what_is_rolled_back_to_and_no_row_of_the_one_before(
+    spark: SparkSession, reader: Reader
+) -> None:
+    seen = '{"likes":[0,5]}'
+    old: list[Said] = [("counted", row(9, 12), seen), ("gone", row(1, 3), seen), ("same", row(4, 4), seen)]
+    # The same number of records and other numbers; fewer records; a post that is gone; one that is back.
+    new: list[Said] = [("counted", row(8, 12), seen), ("gone", None, seen), ("same", row(4, 2), seen)]
+    new += [("back", row(2, 1), seen)]
+    reader.read(topic(spark, *old, ("back", row(2, 9), seen), ("back", None, seen)))
+    differing = tellings(spark, [*old, ("back", None, seen)], new).where("verdict <> 'equal'")
+
+    reader.read(differing.transform(replacements, "beside", 1))
+    assert reader.likes() == {"counted": 8, "same": 4, "back": 2}
+    reader.read(topic(spark, ("counted", row(10, 13), seen), ("gone", row(1, 4), seen)))
+    assert reader.likes()["counted"] == 8
+
+    reader.read(differing.transform(replacements, "live", 2))
+    assert reader.likes() == {"counted": 9, "gone": 1, "same": 4}
+    reader.read(topic(spark, ("counted", row(7, TERM + 13), seen)))
+    assert reader.likes()["counted"] == 9
+    reader.read(topic(spark, ("counted", row(10, 2 * TERM + 13), seen)))
+    assert reader.likes()["counted"] == 10

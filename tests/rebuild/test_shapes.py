@@ -1,0 +1,96 @@
+"""A checkpoint is gone on from where it has the shape of the code, and refused with one sentence where it has not."""
+
+import json
+import tarfile
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pyspark.sql import SparkSession
+
+from conf.settings import Settings
+from contract.topics import POSTS_WITH_COUNTS
+from jobs import archive, checkpoints, posts_with_counts, trending_posts
+from jobs.checkpoints import STATES, refuse_other_shapes, state_digest
+from jobs.harness import read_records
+from tests import reference
+from tests.rebuild.earlier_checkpoint import FIXTURES, PARTITIONS, facts_after, facts_before, write
+from tests.rebuild.queries import run_once
+
+COUNTS = "posts_with_counts"
+EARLIER = sorted(FIXTURES.glob("counts-checkpoint-*.tar.gz"))
+
+
+def unpack(earlier: Path, folder: Path) -> None:
+    with tarfile.open(earlier) as tar:
+        tar.extractall(folder, filter="data")
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Checkpoints of the version before."""
+    unpack(EARLIER[-1], tmp_path)
+    return tmp_path
+
+
+def test_a_checkpoint_of_this_shape_is_taken(folder: Path) -> None:
+    refuse_other_shapes(folder, COUNTS, PARTITIONS)
+
+
+def test_no_checkpoint_at_all_is_taken(tmp_path: Path) -> None:
+    for job in STATES:
+        refuse_other_shapes(tmp_path, job, PARTITIONS)
+
+
+def test_a_checkpoint_with_other_partitions_is_refused(folder: Path) -> None:
+    said = rf"{folder / COUNTS} .*, 2 partitions, .*, 3 partitions, .* make backfill"
+    with pytest.raises(SystemExit, match=said):
+        refuse_other_shapes(folder, COUNTS, 3)
+
+
+def test_a_checkpoint_with_other_columns_in_its_state_is_refused(folder: Path) -> None:
+    schema = folder / COUNTS / "state/1/0/_metadata/schema"
+    schema.write_bytes(schema.read_bytes().replace(b"touched_at", b"touched_on"))
+    with pytest.raises(SystemExit, match=r"another shape .* make backfill"):
+        refuse_other_shapes(folder, COUNTS, PARTITIONS)
+
+
+def test_a_checkpoint_that_counted_by_other_rules_is_refused(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(checkpoints, "RULES", checkpoints.RULES + 1)
+    with pytest.raises(SystemExit, match=r"rules 1\).*rules 2\).* make backfill"):
+        refuse_other_shapes(folder, COUNTS, PARTITIONS)
+
+
+@pytest.mark.spark
+@pytest.mark.kafka
+@pytest.mark.parametrize("earlier", EARLIER, ids=lambda path: path.name)
+def test_the_job_goes_on_from_a_checkpoint_of_the_version_before(
+    spark: SparkSession, broker: Settings, tmp_path: Path, earlier: Path
+) -> None:
+    settings = broker.model_copy(update={"data_dir": tmp_path})
+    unpack(earlier, settings.checkpoint_dir)
+    write(settings, facts_before())
+    write(settings, facts_after())
+    run_once(spark, settings, posts_with_counts)
+    told = [json.loads(row.value) for row in read_records(spark, settings, POSTS_WITH_COUNTS).collect() if row.value]
+    everything = [*facts_before(), *facts_after()]
+    expected = reference.posts_with_counts(everything)
+    touched = {fact["post_id"] for fact in facts_after()} & set(expected)
+    assert {post["post_id"]: as_post(post) for post in told} == {post_id: expected[post_id] for post_id in touched}
+    records = Counter(fact["post_id"] for fact in everything)
+    assert {post["post_id"]: post["version"] for post in told} == {post_id: records[post_id] for post_id in touched}
+
+
+def as_post(post: dict[str, Any]) -> reference.Post:
+    fields = ("user_id", "image_url", "caption", "created_at", "likes", "comments")
+    return reference.Post(*(post[name] for name in fields))
+
+
+@pytest.mark.spark
+@pytest.mark.kafka
+def test_the_code_writes_the_shapes_that_it_says(spark: SparkSession, broker: Settings) -> None:
+    write(broker, facts_before()[:20])
+    run_once(spark, broker, posts_with_counts, trending_posts, archive)
+    written = {query: state_digest(broker.checkpoint_dir / query) for job in STATES for query in STATES[job]}
+    assert written == {query: state for job in STATES for query, state in STATES[job].items()}
