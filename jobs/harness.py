@@ -134,6 +134,9 @@ def _fix(error: str) -> str:
     known = {
         "UnknownTopicOrPartition": "make the topics: msm topics",
         "No space left on device": "free some space; nothing is lost, the job goes on where it was",
+        "SaslAuthenticationException": "Kafka knows another password: see docs/security.md",
+        "SslAuthenticationException": "ca.pem did not sign this broker: see docs/security.md",
+        "AuthorizationException": "grant each job its rights: msm topics",
         "KAFKA_DATA_LOSS": "facts were deleted before they were read: rebuild from the events table",
     }
     return next((fix for sign, fix in known.items() if sign in error), "see the lines above")

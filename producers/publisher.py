@@ -92,6 +92,9 @@ class Publisher:
     ) -> None:
         self._bootstrap, self._deadline, self._topics = bootstrap, deadline_seconds, tuple(topics)
         self._security = security
+        self._away = f"the Kafka broker at {bootstrap} does not answer"
+        if security:
+            self._away += f", or does not let {security['sasl_plain_username']} in"
         self._producer: KafkaProducer | None = None
         self._complaint = f"connecting to the Kafka broker at {bootstrap}"
         self._ready, self._wanted, self._closing = threading.Event(), threading.Event(), threading.Event()
@@ -167,7 +170,7 @@ class Publisher:
         with self._lock:
             if self._producer is producer:
                 self._producer = None
-                self._complaint = f"the Kafka broker at {self._bootstrap} does not answer"
+                self._complaint = self._away
                 self._ready.clear()
                 self._wanted.set()
         _abort(producer)
@@ -183,7 +186,7 @@ class Publisher:
         try:
             producer = _producer(self._bootstrap, self._security)
         except KafkaError:
-            self._complaint = f"the Kafka broker at {self._bootstrap} does not answer"
+            self._complaint = self._away
             self._closing.wait(0.5)
             return
         missing = [topic for topic in self._topics if not _partitions(producer, topic)]

@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 
 from conf.settings import Settings
+from contract.principals import PRINCIPALS, Principal
+from contract.topics import TOPIC_BY_NAME
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -36,6 +38,15 @@ def test_each_metric_is_listed() -> None:
     code = "".join(path.read_text() for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
     page = (ROOT / "docs/operations.md").read_text()
     assert [name for name in METRIC.findall(code) if f"`{name}" not in page] == []
+
+
+@pytest.mark.parametrize("principal", PRINCIPALS, ids=lambda principal: principal.name)
+def test_each_principal_of_kafka_is_listed_with_its_rights(principal: Principal) -> None:
+    reads, writes = (", ".join(f"`{topic}`" for topic in topics) for topics in (principal.reads, principal.writes))
+    if principal.reads == tuple(TOPIC_BY_NAME):
+        reads = "every topic"
+    row = " | ".join((f"| `{principal.name}`", reads, f"{writes} |"))
+    assert row.replace("|  |", "| |") in (ROOT / "docs/security.md").read_text()
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))

@@ -6,6 +6,7 @@ import pytest
 
 from conf.kafka import password, python_security, spark_options
 from conf.settings import Settings
+from jobs.harness import _fix as fix_of
 
 
 def settings(folder: Path, principal: str = "likes") -> Settings:
@@ -55,3 +56,15 @@ def test_a_password_that_java_would_read_otherwise_is_refused(secrets: Path, lin
 def test_a_wrong_way_to_be_secure_is_refused_at_the_start() -> None:
     with pytest.raises(ValueError, match="kafka_security"):
         Settings(kafka_security="ssl")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("said", "fix"),
+    [
+        ("SaslAuthenticationException: Authentication failed during authentication", "another password"),
+        ("SslAuthenticationException: SSL handshake failed", "ca.pem did not sign"),
+        ("TopicAuthorizationException: Topic authorization failed", "msm topics"),
+    ],
+)
+def test_a_job_that_kafka_refuses_ends_with_the_fix(said: str, fix: str) -> None:
+    assert fix in fix_of(f"[STREAM_FAILED] terminated with exception: org.apache.kafka.common.errors.{said}")

@@ -14,7 +14,9 @@ from kafka.errors import KafkaTimeoutError
 from conf.kafka import ca_file, python_security
 from conf.settings import Settings
 from contract.principals import ADMIN
+from producers.publisher import Publisher
 from runtime.broker_security import make_secrets
+from runtime.processes import wait_until
 
 pytestmark = pytest.mark.kafka
 
@@ -61,6 +63,14 @@ def test_who_does_not_know_the_password_is_refused(cluster: Settings, changes: d
     said = brokers_reason(cluster, **changes)
     assert "Failed authentication" in said
     assert "invalid credentials with SASL mechanism SCRAM-SHA-512" in said
+
+
+def test_a_service_that_is_not_let_in_says_so(cluster: Settings) -> None:
+    security = {**python_security(cluster.acting_as("likes")), "sasl_plain_password": "wrong"}
+    with closing(Publisher(cluster.bootstrap, topics=["likes"], security=security)) as publisher:
+        wait_until(
+            lambda: "does not let likes in" in str(publisher.complaint()), 20, lambda: str(publisher.complaint())
+        )
 
 
 @pytest.mark.parametrize(
