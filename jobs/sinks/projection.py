@@ -2,9 +2,10 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import reduce
 
 from delta.tables import DeltaTable
-from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from contract.results import PostWithCounts
@@ -25,18 +26,23 @@ def latest_of_each_post(records: DataFrame) -> DataFrame:
         F.struct("partition", "offset").alias("position"),
         counted.alias("post"),
     )
-    is_counted_post = (F.col("post.post_id") == F.col("key")) & F.col("post.version").isNotNull()
     last = F.max_by(F.struct("deleted", "post"), "position").alias("last")
     return (
-        rows.where(F.col("deleted") | is_counted_post)
+        rows.where(F.col("deleted") | _is_counted_post())
         .groupBy("key")
         .agg(last)
-        .select("key", "last.deleted", *(_typed(name) for name in _COLUMNS))
+        .select("key", "last.deleted", *(_typed("last.post", name).alias(name) for name in _COLUMNS))
     )
 
 
-def _typed(name: str):  # type: ignore[no-untyped-def]
-    return F.col(f"last.post.{name}").cast(POST_WITH_COUNTS_ROW[name].dataType).alias(name)
+def _is_counted_post() -> Column:
+    is_whole = reduce(Column.__and__, (_typed("post", name).isNotNull() for name in _COLUMNS))
+    is_count = reduce(Column.__and__, (F.col(f"post.{name}") >= 0 for name in ("likes", "comments", "version")))
+    return F.coalesce((F.col("post.post_id") == F.col("key")) & is_whole & is_count, F.lit(False))
+
+
+def _typed(post: str, name: str) -> Column:
+    return F.col(f"{post}.{name}").try_cast(POST_WITH_COUNTS_ROW[name].dataType)
 
 
 def merge_posts(spark: SparkSession, posts: DataFrame, path: str, writer: str, batch_id: int) -> None:
