@@ -22,6 +22,7 @@ from jobs.transforms.counts import count
 from jobs.transforms.facts import facts, valid
 from tests.jobs.test_facts import CREATED, like
 from tests.jobs.test_poison import POISON, topic_of
+from tests.jobs.test_sinks import RESULTS, counted
 from tests.producers.one_broker import OneBroker
 from tests.reference_records import judge
 
@@ -130,39 +131,12 @@ def test_the_counts_go_on(spark: SparkSession, settings: Settings, sent: list[Se
     assert post["likes"] == len(likers) - 1
 
 
-def result(**changed: Any) -> bytes:
-    times = dict.fromkeys(("created_at", "updated_at"), "2026-11-20T12:00:00.000Z")
-    counts = {"likes": 5, "comments": 5, "version": 10**6}
-    return json.dumps(
-        {"post_id": "r1", "user_id": "ada", "image_url": "", "caption": "", **counts, **times, **changed}
-    ).encode()
-
-
-RESULTS: dict[str, bytes] = {
-    "a negative count": result(likes=-1),
-    "a count of 2**70": result(likes=2**70),
-    "a version of 2**70": result(version=2**70),
-    "a negative version": result(version=-1),
-    "a count as text": result(likes="5"),
-    "a count that is a fraction": result(likes=1.5),
-    "no count": result(comments=None),
-    "no caption": result(caption=None),
-    "a date that is none": result(created_at="yesterday"),
-    "a date that is a number": result(updated_at=5),
-    "the year 10000": result(created_at="10000-01-01T00:00:00.000Z"),
-    "10,000 levels": b"[" * 10_000,
-    "a megabyte": b"x" * LARGEST,
-    "no UTF-8": result().replace(b"ada", b"\xff"),
-    "NaN": result().replace(b"1000000", b"NaN"),
-}
-
-
 def test_garbage_among_the_results_leaves_the_table_as_it_was(
     spark: SparkSession, settings: Settings, sent: list[Sent]
 ) -> None:
-    project = project_posts(spark, settings)
-    good = result(likes=2, version=1)
-    write(settings, [(POSTS_WITH_COUNTS, b"r1", good), *((POSTS_WITH_COUNTS, b"r1", bad) for bad in RESULTS.values())])
-    ran(spark, settings, project, "posts", POSTS_WITH_COUNTS)
+    values_of_one = (counted(likes=2, version=1), *RESULTS.values())
+    other = [value.replace(b'"p1"', b'"r1"') for value in values_of_one]
+    write(settings, [(POSTS_WITH_COUNTS, b"r1", value) for value in other])
+    ran(spark, settings, project_posts(spark, settings), "posts", POSTS_WITH_COUNTS)
     rows = spark.read.format("delta").load(table_path(settings, tables.POSTS_WITH_COUNTS)).collect()
     assert [row.asDict()["likes"] for row in rows if row.post_id == "r1"] == [2]
