@@ -12,12 +12,15 @@ from pyspark.sql import DataFrame, SparkSession
 
 from conf.settings import Settings
 from contract import tables
-from contract.facts import FACT_TOPICS
-from contract.topics import POSTS_WITH_COUNTS
+from contract.facts import CAPTION_MAX, FACT_TOPICS, IMAGE_URL_MAX
+from contract.results import TRENDING_KEY, RankedPost, Ranking
+from contract.topics import POSTS_WITH_COUNTS, TRENDING_POSTS
+from feeds.records import Record, ranking_change
 from jobs.archive import keep_events, project_posts
 from jobs.harness import read_topics
 from jobs.sinks.kafka import kafka_stream, post_records
 from jobs.sinks.lake import table_path
+from jobs.sinks.rankings import write_rankings
 from jobs.transforms.counts import count
 from jobs.transforms.facts import facts, valid
 from tests.jobs.test_facts import CREATED, like
@@ -140,3 +143,17 @@ def test_garbage_among_the_results_leaves_the_table_as_it_was(
     ran(spark, settings, project_posts(spark, settings), "posts", POSTS_WITH_COUNTS)
     rows = spark.read.format("delta").load(table_path(settings, tables.POSTS_WITH_COUNTS)).collect()
     assert [row.asDict()["likes"] for row in rows if row.post_id == "r1"] == [2]
+
+
+def test_a_ranking_of_the_longest_captions_is_published(spark: SparkSession, settings: Settings) -> None:
+    worst = {"user_id": "a" * 64, "image_url": "\1" * IMAGE_URL_MAX, "caption": "\1" * CAPTION_MAX}
+    numbers = dict.fromkeys(("likes", "comments", "score"), 10**9)
+    posts = [RankedPost(rank=rank, post_id=f"{rank:064}", **worst, **numbers) for rank in range(1, 51)]
+    moments = dict.fromkeys(("window_start", "window_end", "generated_at"), "2026-11-20T14:00:00.000Z")
+    value = Ranking(posts=posts, **moments).model_dump_json()
+    assert len(value) > 1_048_576
+    columns = "topic string, key string, value string"
+    write_rankings(spark.createDataFrame([(TRENDING_POSTS, TRENDING_KEY, value)], columns), settings)
+    [(key, written)] = values(settings, TRENDING_POSTS)
+    change = ranking_change(Record(TRENDING_POSTS, 0, 0, key, written))
+    assert len(change.ranking.posts) == 50
