@@ -6,6 +6,7 @@ from functools import cache
 from pathlib import Path
 from typing import Annotated, Literal
 
+import yaml  # type: ignore[import-untyped]
 from pydantic import AfterValidator, Field, PrivateAttr, ValidationError
 from pydantic_settings import (
     BaseSettings,
@@ -161,12 +162,32 @@ def kept_secret(path: Path, label: str = "") -> str:
         pass
     finally:
         fresh.unlink()
-    return path.read_text().strip()
+    try:
+        return _long_enough(path.read_text().strip() or "-")
+    except (OSError, ValueError):
+        raise SystemExit(
+            f"{path} holds no key of {SECRET_MIN_BYTES} bytes: put back the one that was there, or remove it, "
+            "and then every token and every author's right to delete a post is void"
+        ) from None
+
+
+def _refuse_broken_file(path: Path) -> None:
+    """SystemExit where the file is there and holds no settings by name."""
+    if not path.exists():
+        return
+    try:
+        content = yaml.safe_load(path.read_bytes())
+    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
+        why = " ".join(str(error).split())[:300]
+        raise SystemExit(f"{path} cannot be read as YAML in UTF-8: {why}") from None
+    if not isinstance(content, dict | None) or not all(isinstance(name, str) for name in content or ()):
+        raise SystemExit(f"{path} must hold a setting a line, like `top: 50`, and nothing else")
 
 
 @cache
 def load_settings() -> Settings:
     """The settings of this process; SystemExit with one sentence a wrong setting."""
+    _refuse_broken_file(SETTINGS_FILE)
     try:
         return Settings()
     except ValidationError as error:

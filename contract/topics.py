@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 
 DAY_MS = 24 * 60 * 60 * 1000
 FOREVER = "-1"
+RANKING_MAX_BYTES = 32 * 1024 * 1024
 
 POSTS_WITH_COUNTS = "posts_with_counts"
 TRENDING_POSTS = "trending_posts"
@@ -18,6 +19,8 @@ _COMPACTED = {
     "min.cleanable.dirty.ratio": "0.1",
     "segment.ms": str(DAY_MS // 24),
 }
+# The top 50 may come to 1.3 MB: captions count characters, and JSON may take six bytes for one.
+_RANKING = {**_COMPACTED, "max.message.bytes": str(RANKING_MAX_BYTES)}
 _DEAD = {"cleanup.policy": "delete", "retention.ms": str(365 * DAY_MS)}
 
 
@@ -42,8 +45,8 @@ TOPICS: tuple[Topic, ...] = (
     Topic("likes", "post_id", 128, 4, _FACT),
     Topic("comments", "post_id", 128, 4, _FACT),
     Topic(POSTS_WITH_COUNTS, "post_id", 128, 4, _COMPACTED),
-    Topic(TRENDING_POSTS, "past_hour", 1, 1, _COMPACTED),
-    Topic(RISING_POSTS, "first_hour", 1, 1, _COMPACTED),
+    Topic(TRENDING_POSTS, "past_hour", 1, 1, _RANKING),
+    Topic(RISING_POSTS, "first_hour", 1, 1, _RANKING),
     Topic(DEAD_LETTERS, "the original key", 32, 4, _DEAD),
 )
 RESULT_TOPICS = (POSTS_WITH_COUNTS, TRENDING_POSTS, RISING_POSTS)

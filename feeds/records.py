@@ -65,8 +65,8 @@ def post_change(record: Record) -> PostChange:
         raise UnusableError(str(error)) from None
     if post is not None and post.post_id != post_id:
         raise UnusableError("the key is not the post's id")
-    if post is not None and not 0 <= post.version <= _INT64_MAX:
-        raise UnusableError("the version is no 64-bit number")
+    if post is not None and not all(0 <= number <= _INT64_MAX for number in (post.version, post.likes, post.comments)):
+        raise UnusableError("the version or a count is no 64-bit number above zero")
     return PostChange(post_id, post, _seen(_post_seen, record))
 
 

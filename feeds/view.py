@@ -18,6 +18,7 @@ from typing import IO, Any
 import structlog
 
 from contract.topics import POSTS_WITH_COUNTS, TOPIC_BY_NAME
+from service.server import CannotStartError
 
 log = structlog.get_logger()
 
@@ -34,8 +35,12 @@ create table offsets (topic text, partition integer, next integer not null, prim
 """
 
 
-class InUseError(RuntimeError):
+class InUseError(CannotStartError):
     """Another process keeps this view."""
+
+
+class NoStoreError(CannotStartError):
+    """The file cannot be opened, nor made."""
 
 
 class MustRebuildError(RuntimeError):
@@ -55,9 +60,16 @@ class View:
         self._generation = 0
         self._damage: str | None = None
         self.rebuilt: Callable[[], None] = lambda: None
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self._lock = _locked(path.with_suffix(".lock"))
-        self._writer = self._open()
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._lock = _locked(path.with_suffix(".lock"))
+        except OSError as error:
+            raise _no_store(path, error) from None
+        try:
+            self._writer = self._open()
+        except (OSError, sqlite3.OperationalError) as error:
+            self._lock.close()
+            raise _no_store(path, error) from None
 
     @property
     def _fingerprint(self) -> int:
@@ -202,6 +214,13 @@ def _put(db: sqlite3.Connection, name: str, value: str | float) -> None:
     db.execute("insert or replace into meta values (?, ?)", (name, value))
 
 
+def _no_store(path: Path, error: Exception) -> NoStoreError:
+    return NoStoreError(
+        f"{path} cannot be used ({error}): see that it is no folder, that one may write there, and that there is room; "
+        "it may be removed, since it is made again from Kafka"
+    )
+
+
 def _connect(path: Path) -> sqlite3.Connection:
     return sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=10)
 
@@ -216,7 +235,7 @@ def _locked(path: Path) -> IO[str]:
     lock = path.open("w")
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
+    except BlockingIOError:
         lock.close()
         raise InUseError(
             f"{path.with_suffix('.sqlite')} is in use by another process: stop it, or set MSM_DATA_DIR"

@@ -5,7 +5,6 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontext
 from dataclasses import dataclass
 from typing import Any
 
-import uvicorn
 from fastapi import APIRouter, FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, JSONResponse, PlainTextResponse
@@ -18,7 +17,7 @@ from service.docs import DOCS_POLICY, docs_page
 from service.limits import Admission, user_buckets
 from service.middleware import BodyLimit, Failures, RequestMetrics, SecurityHeaders
 from service.origin import SameOrigin
-from service.server import listen, server_config
+from service.server import CannotStartError, listen, run
 
 JSON_MAX_BYTES = 64 * 1024
 
@@ -70,8 +69,12 @@ def build_app(services: Sequence[Service], settings: Settings) -> FastAPI:
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         app.state.jwt_key = settings.jwt_key()
         async with AsyncExitStack() as stack:
-            for service in services:
-                await stack.enter_async_context(service.resources(app, settings.acting_as(service.name)))
+            try:
+                for service in services:
+                    await stack.enter_async_context(service.resources(app, settings.acting_as(service.name)))
+            except CannotStartError as error:
+                app.state.cannot_start = str(error)
+                raise
             yield
 
     title = ", ".join(service.name for service in services)
@@ -122,4 +125,4 @@ def serve(app: FastAPI, host: str, port: int) -> None:
     """Run the app until SIGTERM or Ctrl-C; SystemExit with one sentence where the port is taken."""
     settings: Settings = app.state.settings
     settings.jwt_key()  # a key that is none is said before anything starts
-    uvicorn.Server(server_config(app)).run(sockets=[listen(host, port)])
+    run(app, listen(host, port))

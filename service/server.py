@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 import uvicorn
 from fastapi import FastAPI
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from conf.settings import Settings
@@ -22,6 +23,10 @@ STALLED_MS = 60_000
 """After that long without an acknowledgement the system gives a reader up."""
 SPARE_FILES = 256
 """For the broker's connections, stores and pictures."""
+
+
+class CannotStartError(RuntimeError):
+    """What a service needs is not to be had; the message says what a person must do."""
 
 
 class BoundedProtocol(HttpToolsProtocol):
@@ -105,7 +110,29 @@ def server_config(app: FastAPI, **changed: Any) -> uvicorn.Config:
         "proxy_headers": bool(settings.trusted_proxies),  # else anybody could claim any address
         "forwarded_allow_ips": settings.trusted_proxies,
     }
-    return uvicorn.Config(app, **{**options, **changed})
+    return uvicorn.Config(_told_briefly(app), **{**options, **changed})
+
+
+def run(app: FastAPI, listener: socket.socket) -> None:
+    """Serve until told to stop; SystemExit with the reason where the app cannot start."""
+    try:
+        uvicorn.Server(server_config(app)).run(sockets=[listener])
+    except SystemExit as failure:
+        raise SystemExit(getattr(app.state, "cannot_start", failure.code)) from None
+
+
+def _told_briefly(app: FastAPI) -> ASGIApp:
+    """The app, but a `CannotStartError` is told by its sentence instead of a traceback."""
+
+    async def told(scope: Scope, receive: Receive, send: Send) -> None:
+        async def brief(message: Message) -> None:
+            if message["type"] == "lifespan.startup.failed" and hasattr(app.state, "cannot_start"):
+                message["message"] = ""
+            await send(message)
+
+        await app(scope, receive, brief if scope["type"] == "lifespan" else send)
+
+    return told
 
 
 def _connections(settings: Settings) -> int:

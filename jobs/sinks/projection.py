@@ -2,11 +2,14 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import reduce
 
 from delta.tables import DeltaTable
-from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
+from pyspark.sql.types import TimestampType
 
+from contract.facts import TIMESTAMP
 from contract.results import PostWithCounts
 from contract.spark import POST_WITH_COUNTS_JSON, POST_WITH_COUNTS_ROW
 
@@ -22,21 +25,30 @@ def latest_of_each_post(records: DataFrame) -> DataFrame:
     rows = records.where(F.col("key").isNotNull()).select(
         F.col("key").cast("string").alias("key"),
         F.col("value").isNull().alias("deleted"),
+        F.is_valid_utf8(F.col("value").cast("string")).alias("is_text"),
         F.struct("partition", "offset").alias("position"),
         counted.alias("post"),
     )
-    is_counted_post = (F.col("post.post_id") == F.col("key")) & F.col("post.version").isNotNull()
     last = F.max_by(F.struct("deleted", "post"), "position").alias("last")
     return (
-        rows.where(F.col("deleted") | is_counted_post)
+        rows.where(F.col("deleted") | _is_counted_post())
         .groupBy("key")
         .agg(last)
-        .select("key", "last.deleted", *(_typed(name) for name in _COLUMNS))
+        .select("key", "last.deleted", *(_typed("last.post", name).alias(name) for name in _COLUMNS))
     )
 
 
-def _typed(name: str):  # type: ignore[no-untyped-def]
-    return F.col(f"last.post.{name}").cast(POST_WITH_COUNTS_ROW[name].dataType).alias(name)
+def _is_counted_post() -> Column:
+    """Whether every field is there and of its kind: half a row is worse than none."""
+    is_whole = reduce(Column.__and__, (_typed("post", name).isNotNull() for name in _COLUMNS))
+    is_count = reduce(Column.__and__, (F.col(f"post.{name}") >= 0 for name in ("likes", "comments", "version")))
+    is_this = F.col("is_text") & (F.col("post.post_id") == F.col("key"))
+    return F.coalesce(is_this & is_whole & is_count, F.lit(False))
+
+
+def _typed(post: str, name: str) -> Column:
+    field, kind = F.col(f"{post}.{name}"), POST_WITH_COUNTS_ROW[name].dataType
+    return F.when(field.rlike(rf"^{TIMESTAMP}\z"), field.try_cast(kind)) if kind == TimestampType() else field
 
 
 def merge_posts(spark: SparkSession, posts: DataFrame, path: str, writer: str, batch_id: int) -> None:

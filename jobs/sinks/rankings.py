@@ -15,7 +15,7 @@ from contract import tables
 from contract.facts import format_time, parse_time
 from contract.results import RISING_KEY, TRENDING_KEY, RankedPost, Ranking
 from contract.spark import RANKING_ROW
-from contract.topics import RISING_POSTS, TRENDING_POSTS, result_topic
+from contract.topics import RANKING_MAX_BYTES, RISING_POSTS, TRENDING_POSTS, result_topic
 from jobs.sinks.kafka import producer_options, seen_header
 from jobs.sinks.lake import append_once, ensure_table, table_path
 from jobs.transforms.ranking import MINUTE, PastHour, Score, ranked, rising, scored, trending
@@ -49,7 +49,7 @@ class Rankings:
         ]
         header = seen_header(F.col("seen"))
         records = spark.createDataFrame(rows, _RECORDS).coalesce(1).withColumn("headers", header).drop("seen")
-        records.write.format("kafka").options(**producer_options(self._settings)).save()
+        write_rankings(records, self._settings)
 
     def remember(self, spark: SparkSession, moment: datetime, writer: str) -> None:
         """The ranking at the end of each minute since the last one kept, an hour back at most."""
@@ -82,6 +82,12 @@ class Rankings:
 
     def _load(self, spark: SparkSession, table: str) -> DataFrame:
         return spark.read.format("delta").load(table_path(self._settings, table))
+
+
+def write_rankings(records: DataFrame, settings: Settings) -> None:
+    """Records of rankings to their topics, however long their captions are."""
+    options = {**producer_options(settings), "kafka.max.request.size": str(RANKING_MAX_BYTES)}
+    records.write.format("kafka").options(**options).save()
 
 
 def _ranking(best: list[Row], hour: PastHour, moment: datetime) -> Ranking:

@@ -10,10 +10,13 @@ TIME_FORMAT = "yyyy-MM-dd'T'HH:mm:ss.SSS'Z'"
 
 
 def dead_letters(judged: DataFrame) -> DataFrame:
-    """The judged records with a reason, one dead letter each; the first 64 KiB of the value, as text or base64."""
-    kept = F.substring("value", 1, VALUE_MAX_BYTES)
+    """The judged records with a reason, one dead letter each; the first 64 KiB of the value, as text or base64.
+
+    A key is cut like a value: the letter, which holds it twice, must fit into a record of a megabyte.
+    """
+    kept, key = F.substring("value", 1, VALUE_MAX_BYTES), F.substring("key", 1, VALUE_MAX_BYTES)
     is_text = F.is_valid_utf8(F.col("value").cast("string"))
-    is_cut = F.octet_length("value") > VALUE_MAX_BYTES
+    is_cut = F.greatest(F.octet_length("value"), F.octet_length("key")) > VALUE_MAX_BYTES
     return judged.where(F.col("reason").isNotNull()).select(
         "reason",
         "detail",
@@ -21,8 +24,8 @@ def dead_letters(judged: DataFrame) -> DataFrame:
         "partition",
         "offset",
         "arrived_at",
-        F.col("key").alias("original_key"),
-        F.make_valid_utf8(F.col("key").cast("string")).alias("key"),
+        key.alias("original_key"),
+        F.make_valid_utf8(key.cast("string")).alias("key"),
         F.when(is_text, F.make_valid_utf8(kept.cast("string"))).otherwise(F.base64(kept)).alias("value"),
         F.when(~is_text, F.lit("base64")).alias("encoding"),
         F.when(is_cut, F.lit(True)).alias("truncated"),

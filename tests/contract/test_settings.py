@@ -75,3 +75,57 @@ def test_the_secret_is_made_once_kept_private_and_not_printed(tmp_path: Path, mo
     own = Settings(data_dir=tmp_path)
     assert own.jwt_key() == "s" * 40
     assert "s" * 40 not in repr(own)
+
+
+FILES: dict[str, tuple[bytes, str]] = {
+    "a tab": (b"top:\t7\n", "YAML"),
+    "a line with a tab": (b"\ttop: 7\n", "YAML"),
+    "a brace that stays open": (b"{top: 7", "YAML"),
+    "no UTF-8": (b"\xff\xfe\0", "YAML"),
+    "a NUL": (b"top: 7\0", "YAML"),
+    "an object of Python": (b"top: !!python/object/apply:os.system ['id']", "YAML"),
+    "5,000 levels": (b"top: " + b"[" * 5_000 + b"]" * 5_000, "YAML"),
+    "a list": (b"- top: 7\n", "a setting a line"),
+    "a text": (b"hello", "a setting a line"),
+    "a number": (b"7", "a setting a line"),
+    "a number as a name": (b"7: 8\n", "a setting a line"),
+    "a text where a number belongs": (b"top: many", "MSM_TOP"),
+    "a list where a number belongs": (b"http_port: [1]", "MSM_HTTP_PORT"),
+    "a number that is huge": (b"top: 99999999999999999999999999", "MSM_TOP"),
+    "infinitely many": (b"top: 1e999", "MSM_TOP"),
+    "a secret that is short": (b"auth_secret: short", "MSM_AUTH_SECRET"),
+}
+
+
+@pytest.mark.parametrize(("content", "said"), FILES.values(), ids=FILES.keys())
+def test_a_file_that_holds_no_settings_is_named(file: Path, content: bytes, said: str) -> None:
+    file.write_bytes(content)
+    with pytest.raises(SystemExit, match=said) as refusal:
+        load_settings()
+    assert str(file) in str(refusal.value)
+    assert "\n" not in str(refusal.value)
+
+
+def test_a_folder_where_the_file_should_be_is_named(file: Path) -> None:
+    file.mkdir()
+    with pytest.raises(SystemExit, match=r"msm\.yaml cannot be read"):
+        load_settings()
+
+
+def test_an_empty_file_sets_nothing(file: Path) -> None:
+    file.write_text("# nothing yet\n")
+    assert load_settings() == Settings()
+
+
+@pytest.mark.parametrize("content", [b"", b"short", b"\n", b"\xff" * 50])
+def test_a_kept_secret_that_is_none_is_not_replaced_silently(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "auth.secret").write_bytes(content)
+    with pytest.raises(SystemExit, match=r"auth\.secret holds no key"):
+        Settings(data_dir=tmp_path).jwt_key()
+    assert (tmp_path / "auth.secret").read_bytes() == content
+
+
+def test_a_folder_where_the_secret_should_be_is_named(tmp_path: Path) -> None:
+    (tmp_path / "auth.secret").mkdir()
+    with pytest.raises(SystemExit, match=r"auth\.secret holds no key"):
+        Settings(data_dir=tmp_path).jwt_key()

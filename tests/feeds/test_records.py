@@ -37,6 +37,16 @@ def test_a_post_carries_the_fields_of_the_contract_and_no_more() -> None:
         record("no identifier", None),
         row("p1", 2**63),
         row("p1", -1),
+        row("p1", 2**70),
+        row("p1", likes=-1),
+        row("p1", comments=2**64),
+        row("p1", likes=1.5),
+        row("p1", likes=None),
+        row("p1", user_id="<script>"),
+        row("p1", caption=7),
+        record("p1", json.dumps(body()).encode().replace(b"ada", b"\xff")),
+        record("p1", json.dumps(body()).encode().replace(b'"likes": 1', b'"likes": NaN')),
+        record("p1", b"x" * 1_000_000),
         row("p1", created_at="yesterday"),
         Record(POSTS_WITH_COUNTS, 0, 0, None, None),
         Record(POSTS_WITH_COUNTS, 0, 0, b"\xff", None),
@@ -47,6 +57,14 @@ def test_a_post_carries_the_fields_of_the_contract_and_no_more() -> None:
 def test_garbage_is_unusable(unusable: Record) -> None:
     with pytest.raises(UnusableError):
         post_change(unusable)
+
+
+@pytest.mark.parametrize(
+    "seen", [b"[]", b"\xff", b"null", b"{", b'{"likes": 7}', b"[" * 50_000, b'{"likes": [-1, 1e400]}']
+)
+def test_garbage_in_a_header_is_passed_over(seen: bytes) -> None:
+    sound = row("p1")
+    assert post_change(Record(sound.topic, 0, 0, sound.key, sound.value, seen)).seen == {}
 
 
 def test_a_foreign_header_does_not_lose_the_record() -> None:

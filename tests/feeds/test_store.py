@@ -1,5 +1,6 @@
 """The view of posts, whatever is written twice, and wherever it is stopped."""
 
+import sqlite3
 import tempfile
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 
 from feeds.records import PostSeen, Record
 from feeds.store import RESUME_MAX, PostStore
-from feeds.view import TOMBSTONES_KEPT_SECONDS, InUseError
+from feeds.view import TOMBSTONES_KEPT_SECONDS, InUseError, NoStoreError
 from tests.feeds.samples import changes, row, tombstone
 
 OFFSETS = {("posts_with_counts", 0): 7}
@@ -230,6 +231,36 @@ def test_readers_follow_a_rebuild(store: PostStore) -> None:
 def test_two_processes_cannot_keep_one_store(path: Path, store: PostStore) -> None:
     with pytest.raises(InUseError, match="in use by another process"):
         PostStore(path)
+
+
+def test_a_folder_where_the_store_should_be_is_named(path: Path) -> None:
+    path.mkdir()
+    with pytest.raises(NoStoreError, match=r"posts\.sqlite cannot be used .* made again from Kafka"):
+        PostStore(path)
+
+
+def test_a_file_where_the_stores_folder_should_be_is_named(tmp_path: Path) -> None:
+    (tmp_path / "feeds").write_text("")
+    with pytest.raises(NoStoreError, match="cannot be used"):
+        PostStore(tmp_path / "feeds" / "posts.sqlite")
+
+
+def test_a_store_that_another_program_has_locked_is_waited_for_and_not_thrown_away(
+    path: Path, store: PostStore
+) -> None:
+    take(store, row(version=1))
+    epoch = store.epoch
+    store._writer.execute("pragma busy_timeout = 50")
+    other = sqlite3.connect(path, isolation_level=None)
+    other.execute("begin immediate")
+    with pytest.raises(sqlite3.OperationalError, match="locked"):
+        take(store, row(version=2))
+    assert versions(store) == {"p1": 1}  # one reads on
+    store.check()
+    other.execute("rollback")
+    other.close()
+    assert take(store, row(version=2)) == [("p1", True)]
+    assert store.epoch == epoch
 
 
 @st.composite

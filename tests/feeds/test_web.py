@@ -79,3 +79,24 @@ def test_open_streams_end_when_the_server_is_told_to_stop(tmp_path: Path) -> Non
             list(feed), list(rankings)
             process.wait(20)
         assert time.monotonic() - told < 2
+
+
+def test_a_store_that_cannot_be_is_said_in_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "feeds" / "refresh_feed.sqlite").mkdir(parents=True)
+    environment = {
+        **os.environ,
+        "MSM_DATA_DIR": str(tmp_path),
+        "MSM_AUTH_SECRET": SECRET,
+        "MSM_HTTP_PORT": str(free_ports(1)),
+    }
+    ended = subprocess.run(
+        [sys.executable, "-m", "runtime.web"],
+        cwd=REPOSITORY,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert ended.returncode == 1
+    assert "refresh_feed.sqlite cannot be used" in ended.stderr
+    assert "Traceback" not in ended.stderr + ended.stdout

@@ -111,3 +111,17 @@ def test_a_batch_that_is_run_again_after_a_kill_writes_no_letter_twice(
     restarted.send(judged(spark, (b"k", b"three")).transform(dead_letters))
     written = broker.values("dead_letters")
     assert sorted(json.loads(value)["value"] for value in written.elements()) == ["one", "three", "two"]
+
+
+@pytest.mark.parametrize("byte", [b"k", b"\0", b"\xff", "é".encode()])
+def test_a_key_of_a_megabyte_is_cut_so_that_the_letter_fits(spark: SparkSession, byte: bytes) -> None:
+    [row] = (
+        judged(spark, (byte * (1_040_000 // len(byte)), b"\0" * 8_000))
+        .transform(dead_letters)
+        .transform(dead_letter_records)
+        .collect()
+    )
+    assert len(row.key) + len(row.value) < 1_000_000
+    letter = json.loads(row.value)
+    assert letter["truncated"] is True
+    assert letter["reason"] == "not_json"

@@ -92,6 +92,39 @@ def test_garbage_in_the_result_topic_stops_nothing(projection: Projection) -> No
     assert projection.likes() == {"p1": 1, "p2": 2}
 
 
+def counted(**changed: Any) -> bytes:
+    times = dict.fromkeys(("created_at", "updated_at"), "2026-11-20T12:00:00.000Z")
+    counts = {"likes": 5, "comments": 5, "version": 10**6}
+    return json.dumps(
+        {"post_id": "p1", "user_id": "ada", "image_url": "", "caption": "", **counts, **times, **changed}
+    ).encode()
+
+
+RESULTS: dict[str, bytes] = {
+    "a negative count": counted(likes=-1),
+    "a count of 2**70": counted(likes=2**70),
+    "a version of 2**70": counted(version=2**70),
+    "a negative version": counted(version=-1),
+    "a count as text": counted(likes="5"),
+    "a count that is a fraction": counted(likes=1.5),
+    "no count": counted(comments=None),
+    "no caption": counted(caption=None),
+    "a date that is none": counted(created_at="yesterday"),
+    "a date that is a number": counted(updated_at=5),
+    "the year 10000": counted(created_at="10000-01-01T00:00:00.000Z"),
+    "10,000 levels": b"[" * 10_000,
+    "a megabyte": b"x" * 1_000_000,
+    "no UTF-8": counted().replace(b"ada", b"\xff"),
+    "NaN": counted().replace(b"1000000", b"NaN"),
+}
+
+
+@pytest.mark.parametrize("bad", RESULTS.values(), ids=RESULTS.keys())
+def test_half_a_result_is_none(spark: SparkSession, bad: bytes) -> None:
+    records = spark.createDataFrame([("posts_with_counts", 0, 0, NOON, b"p1", bad)], RECORD)
+    assert records.transform(latest_of_each_post).collect() == []
+
+
 def rows(spark: SparkSession, path: str) -> list[tuple[Any, ...]]:
     return sorted(tuple(row) for row in spark.read.format("delta").load(path).collect())
 
