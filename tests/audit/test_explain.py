@@ -61,6 +61,10 @@ def test_of_a_pair_one_rules_and_the_others_say_what_became_of_them() -> None:
     assert classes(*history) == {"superseded": [0], "redelivered": [1], "standing": [2], "late": [3]}
 
 
+def test_late_is_whatever_could_not_rule_when_it_came() -> None:
+    assert classes(like("a", 9), like("b", 1), like("c", 5)) == {"standing": [0], "late": [1, 2]}
+
+
 def test_an_unlike_that_rules_took_the_like_back() -> None:
     assert classes(like("a", 1), like("b", 2, event_type="post_unliked")) == {"superseded": [0], "taken_back": [1]}
 
