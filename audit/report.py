@@ -5,6 +5,7 @@ from typing import Any
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 SHOWN = 10
 
@@ -82,7 +83,7 @@ def _posts(rows: list[dict[str, Any]], total: int) -> Table:
     table = Table("post", "topic", "transforms", "statement", "table", "feed", "why", title=f"{total:,} posts differ")
     for row in rows:
         says = [_short(row[name]) for name in ("topic", "transforms", "statement", "table", "feed")]
-        table.add_row(row["post_id"], *says, "\n".join(row["why"]))
+        table.add_row(Text(row["post_id"]), *says, "\n".join(row["why"]))
     return table
 
 
@@ -96,5 +97,6 @@ def _letters(rows: list[dict[str, Any]], total: int) -> Table:
     table = Table("record", "it is", "letters say", "letters", title=f"{total:,} dead letters differ")
     for row in rows:
         place = f"{row['topic']} {row['partition']} @ {row['offset']}"
-        table.add_row(place, row["reason"] or "a fact", row["said"] or "-", str(row["times"] or 0))
+        said = Text(row["said"] or "-")  # whoever wrote to the topic
+        table.add_row(Text(place), row["reason"] or "a fact", said, str(row["times"] or 0))
     return table

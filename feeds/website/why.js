@@ -10,7 +10,7 @@ let asked = 0;
 export async function openWhy(postId, topic, count) {
   const dialog = byId("why");
   const question = ++asked;
-  byId("why-title").textContent = `Why ${plain.format(count)} ${topic}?`;
+  byId("why-title").textContent = title(count, topic);
   byId("why-sum").textContent = "Reading the archive…";
   byId("why-classes").replaceChildren();
   byTestId("why-close").onclick = () => dialog.close();
@@ -27,10 +27,12 @@ export async function openWhy(postId, topic, count) {
 function show(found, topic) {
   const classes = Object.entries(found.classes).filter(([, group]) => group[topic] > 0);
   const records = classes.reduce((sum, [, group]) => sum + group[topic], 0);
-  byId("why-title").textContent = `Why ${plain.format(found.published?.[topic] ?? 0)} ${topic}?`;
+  byId("why-title").textContent = title(found.published?.[topic] ?? 0, topic);
   byId("why-sum").textContent = `${verdict(found)} ${plain.format(records)} records of ${topic} name this post.`;
   byId("why-classes").replaceChildren(...classes.map(([name, group]) => classItem(name, group, topic)));
 }
+
+const title = (count, topic) => `Why ${plain.format(count)} ${count === 1 ? topic.slice(0, -1) : topic}?`;
 
 function verdict(found) {
   if (found.behind) return `The archive is ${plain.format(found.behind)} records behind: look again in some seconds.`;

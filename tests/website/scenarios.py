@@ -374,7 +374,7 @@ def the_numbers_say_what_made_them(tabs: Tabs, base_url: str) -> None:
     is_confirmed(mine)
     panel = ada.get_by_test_id("why")
     _ask_why_until_it_closes(ada, mine, "why-likes")
-    expect(panel.locator("h2")).to_have_text("Why 1 likes?")
+    expect(panel.locator("h2")).to_have_text("Why 1 like?")
     expect(panel.locator("[data-class=standing] .why-count")).to_have_text("1")
     expect(panel.locator("[data-class=taken_back] .why-count")).to_have_text("1")
     panel.locator("[data-class=standing] summary").click()
