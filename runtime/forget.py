@@ -74,7 +74,7 @@ def erase(
     rows = erasure.rewrite_lake(spark, settings, user, posts)
     done += [Removed(f"table {table}", f"{count:,} rows") for table, count in rows.items()]
     if not with_facts:
-        return done + _what_remains(settings, newest)
+        return done + what_remains(settings, newest)
     say("deleting the facts, and counting anew from those that stay")
     delete_before(settings, old)
     return done + _remake(spark, settings, kept_from, old, run)
@@ -171,10 +171,12 @@ def _remake(spark: SparkSession, settings: Settings, kept_from: Offsets, old: Of
     return [*done, Removed("topics", "records before the erasure", until)]
 
 
-def _what_remains(settings: Settings, newest: datetime | None) -> list[Removed]:
+def what_remains(settings: Settings, newest: datetime | None) -> list[Removed]:
+    """Where the user stays without `--facts`, and until when; nowhere where there never was a fact."""
     if newest is None:
         return []
     kept = _retention(settings)
+    # What takes back is the user's newest fact, and it is of now.
     until = f"{datetime.now(timezone.utc) + kept:%Y-%m-%d}" if kept else "for ever"
     return [
         Removed("facts in Kafka, state of the jobs", "nothing", f"{until} (retention); --facts removes it now"),

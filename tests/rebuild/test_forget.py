@@ -19,7 +19,7 @@ from conf.settings import Settings
 from contract.facts import FACT_BY_TYPE, format_time, new_event_id
 from jobs import archive, posts_with_counts, trending_posts
 from runtime.broker import embedded_broker
-from runtime.forget import erase, refuse_while_jobs_run
+from runtime.forget import erase, refuse_while_jobs_run, what_remains
 from runtime.scan import found_in
 from runtime.topics import ensure_topics
 from tests import reference
@@ -123,6 +123,7 @@ def broker(settings: Settings) -> Iterator[None]:
 
 @pytest.mark.kafka
 @pytest.mark.spark
+@pytest.mark.timeout(900)
 def test_nothing_of_a_forgotten_user_is_left_and_the_rest_counts_as_before(
     settings: Settings, spark: SparkSession, lived_in: list[Fact]
 ) -> None:
@@ -141,6 +142,16 @@ def test_nothing_of_a_forgotten_user_is_left_and_the_rest_counts_as_before(
     assert {(row["post_id"], row["likes"], row["comments"]) for row in table} == {
         (post_id, post.likes, post.comments) for post_id, post in expected.items()
     }
+
+
+@pytest.mark.kafka
+def test_without_the_facts_it_is_told_until_when_they_stay(settings: Settings, broker: None) -> None:
+    ensure_topics(settings)
+    now = datetime.now(timezone.utc)
+    assert what_remains(settings, None) == []
+    told = {removed.place: removed.until for removed in what_remains(settings, now)}
+    assert told["facts in Kafka, state of the jobs"].startswith(f"{now + timedelta(days=365):%Y-%m-%d} (retention)")
+    assert "--facts removes it now" in told["result topics"]
 
 
 @pytest.fixture
