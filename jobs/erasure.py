@@ -143,12 +143,13 @@ def _vacuum(spark: SparkSession, delta: DeltaTable) -> None:
 
 
 def copy_what_stays(spark: SparkSession, settings: Settings, topic: str, user: str) -> None:
-    """Append the facts of others to the topic again, each to its partition: what comes twice counts once.
+    """Append the facts of others to the topic again, each once, to its partition: what comes twice counts once.
 
     What is no fact stays out, since its date could make it one when it arrives again.
     """
     judged = read_records(spark, settings, topic).transform(facts).transform(valid)
-    records = judged.where(F.col("user_id") != user).select("key", "value", "partition")
+    stays = judged.where(F.col("user_id") != user).select("key", "value", "partition")
+    records = stays.dropDuplicates()  # an erasure that was interrupted has copied already
     records.write.format("kafka").options(**producer_options(settings)).option("topic", topic).save()
 
 

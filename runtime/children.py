@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import IO
 
 import psutil
 
@@ -68,17 +69,24 @@ def caught_up(settings: Settings, processes: Mapping[str, Process]) -> bool:
 def held(settings: Settings, jobs: Sequence[str]) -> Iterator[None]:
     """Live jobs stop between two batches and wait, wherever they run, until the block is over."""
     with ExitStack() as stack:
-        for job in jobs:
-            settings.run_dir.mkdir(parents=True, exist_ok=True)
-            (settings.run_dir / f"{job}.stop").touch()
+        settings.run_dir.mkdir(parents=True, exist_ok=True)
+        _touch([settings.run_dir / f"{job}.stop" for job in jobs])
         for job in jobs:
             lock = stack.enter_context((settings.run_dir / f"{job}.lock").open("w"))
             wait_until(
-                lambda job=job, lock=lock: not runs(settings, job) and taken(lock),  # type: ignore[misc]
+                lambda job=job, lock=lock: _stopped(settings, job, lock),  # type: ignore[misc]
                 STOP_SECONDS,
                 lambda job=job: f"{job} does not stop: see {settings.log_dir / job}.log",  # type: ignore[misc]
             )
         yield
+
+
+def _stopped(settings: Settings, job: str, lock: IO[str]) -> bool:
+    """Whether the job is down and kept so by us; one that just starts forgets what it was asked before."""
+    if not runs(settings, job):
+        return taken(lock)
+    (settings.run_dir / f"{job}.stop").touch()
+    return False
 
 
 def runs(settings: Settings, job: str) -> bool:

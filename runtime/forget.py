@@ -1,10 +1,11 @@
 """Erasure: takes a user out of everything, in steps that can all be done again; docs/decisions/erasure.md."""
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
+from functools import partial
 
 from kafka import KafkaAdminClient
 from kafka.admin import ConfigResource, ConfigResourceType
@@ -33,6 +34,7 @@ from runtime.spark import batch_session
 
 COUNTS = "posts_with_counts"
 READ_SECONDS = 3_600
+RunJobs = Callable[[Sequence[str]], None]
 ARCHIVED, PROJECTED = "events", "posts_with_counts_lake"
 
 
@@ -49,26 +51,33 @@ def forget(settings: Settings, user: str, with_facts: bool, console: Console) ->
     """Take the user out of counts, results, tables, pictures and views; with `with_facts` out of Kafka's facts too."""
     refuse_while_jobs_run(settings)
     with a_broker(settings), batch_session(settings) as spark:
-        known = erasure.relevant_facts(spark, settings, user).persist()
-        posts, pictures = erasure.posts_of(known, user).localCheckpoint(), erasure.pictures_of(known, user)
-        newest = erasure.newest_of(known, user)
-        console.print("taking back what stands, and letting the jobs count it")
-        number = _publish(known, settings, user)
-        known.unpersist()
-        kept_from = beginnings(settings, FACT_TOPICS)
-        old = _copy_facts(spark, settings, user) if with_facts else {}
-        # With the facts goes the state of the rankings, so it need not read them first.
-        _let_jobs_read(settings, (COUNTS, "archive") if with_facts else JOBS)
-        console.print("rewriting the lake")
-        done = [Removed("facts that take back", f"{number:,} appended")]
-        done += [Removed("pictures", f"{_remove_pictures(settings, pictures)} files"), _remove_views(settings)]
-        rows = erasure.rewrite_lake(spark, settings, user, posts)
-        done += [Removed(f"table {table}", f"{count:,} rows") for table, count in rows.items()]
-        if not with_facts:
-            return done + _what_remains(settings, newest)
-        console.print("deleting the facts, and counting anew from those that stay")
-        delete_before(settings, old)
-        return done + _remake(spark, settings, kept_from, old)
+        return erase(spark, settings, user, with_facts, partial(let_jobs_read, settings), console.print)
+
+
+def erase(
+    spark: SparkSession, settings: Settings, user: str, with_facts: bool, run: RunJobs, say: Callable[[str], None]
+) -> list[Removed]:
+    """The erasure itself, with a broker; `run` lets jobs read every fact and ends them."""
+    known = erasure.relevant_facts(spark, settings, user).persist()
+    posts, pictures = erasure.posts_of(known, user).localCheckpoint(), erasure.pictures_of(known, user)
+    newest = erasure.newest_of(known, user)
+    say("taking back what stands, and letting the jobs count it")
+    number = _publish(known, settings, user)
+    known.unpersist()
+    kept_from = beginnings(settings, FACT_TOPICS)
+    old = _copy_facts(spark, settings, user) if with_facts else {}
+    # With the facts goes the state of the rankings, so it need not read them first.
+    run((COUNTS, "archive") if with_facts else JOBS)
+    say("rewriting the lake")
+    done = [Removed("facts that take back", f"{number:,} appended")]
+    done += [Removed("pictures", f"{_remove_pictures(settings, pictures)} files"), _remove_views(settings)]
+    rows = erasure.rewrite_lake(spark, settings, user, posts)
+    done += [Removed(f"table {table}", f"{count:,} rows") for table, count in rows.items()]
+    if not with_facts:
+        return done + what_remains(settings, newest)
+    say("deleting the facts, and counting anew from those that stay")
+    delete_before(settings, old)
+    return done + _remake(spark, settings, kept_from, old, run)
 
 
 def refuse_while_jobs_run(settings: Settings) -> None:
@@ -99,7 +108,7 @@ def _copy_facts(spark: SparkSession, settings: Settings, user: str) -> Offsets:
     return old
 
 
-def _let_jobs_read(settings: Settings, jobs: Sequence[str]) -> None:
+def let_jobs_read(settings: Settings, jobs: Sequence[str]) -> None:
     """Run the jobs until they have read every fact, and the lake every result."""
     goal = ends(settings, FACT_TOPICS)
     with running_jobs(settings, jobs) as processes:
@@ -137,7 +146,7 @@ def _remove_views(settings: Settings) -> Removed:
     return Removed("views of the feeds", f"{removed} removed; made again at the next start")
 
 
-def _remake(spark: SparkSession, settings: Settings, kept_from: Offsets, old: Offsets) -> list[Removed]:
+def _remake(spark: SparkSession, settings: Settings, kept_from: Offsets, old: Offsets, run: RunJobs) -> list[Removed]:
     """All state that may hold the user is thrown away, and made again from the facts that stay."""
     term = 1 + max(
         newest_term(read_records(spark, settings, POSTS_WITH_COUNTS)),
@@ -152,7 +161,7 @@ def _remake(spark: SparkSession, settings: Settings, kept_from: Offsets, old: Of
         remove_unused_seeds(settings.seeds_dir, [])
         sign(settings.checkpoint_dir / COUNTS, term)
         seed(spark, settings, kept_from, settings.checkpoint_dir / COUNTS)
-        _let_jobs_read(settings, JOBS)
+        run(JOBS)
         delete_before(settings, old_results)
     done = [Removed("state of the jobs", "made anew")]
     kept = wait_until_swept(settings, {**old, **old_results}) if settings.embedded_kafka else []
@@ -162,10 +171,12 @@ def _remake(spark: SparkSession, settings: Settings, kept_from: Offsets, old: Of
     return [*done, Removed("topics", "records before the erasure", until)]
 
 
-def _what_remains(settings: Settings, newest: datetime | None) -> list[Removed]:
+def what_remains(settings: Settings, newest: datetime | None) -> list[Removed]:
+    """Where the user stays without `--facts`, and until when; nowhere where there never was a fact."""
     if newest is None:
         return []
     kept = _retention(settings)
+    # What takes back is the user's newest fact, and it is of now.
     until = f"{datetime.now(timezone.utc) + kept:%Y-%m-%d}" if kept else "for ever"
     return [
         Removed("facts in Kafka, state of the jobs", "nothing", f"{until} (retention); --facts removes it now"),

@@ -1,6 +1,6 @@
 """Deletes what stands before an offset, file by file: Kafka removes whole files, and never the one it writes to."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 
@@ -8,39 +8,37 @@ from kafka import KafkaAdminClient, TopicPartition
 from kafka.admin import AlterConfigOp, ConfigResource, ConfigResourceType
 
 from conf.settings import Settings
-from contract.topics import TOPIC_BY_NAME
+from contract.topics import FOREVER, TOPIC_BY_NAME
 from runtime.offsets import Offsets
 from runtime.processes import wait_until
 
-ROLL_MS = 100
+ROLL_MS = 10_000
+"""Older than this is what a partition writes to when the first record comes; while it lasts, one more file each."""
 SWEEP_SECONDS = 120
+BEFORE_NEW_FILES = ("segment.ms", "cleanup.policy", "retention.ms")
 
 
 @contextmanager
 def new_files(settings: Settings, topics: Sequence[str]) -> Iterator[None]:
-    """The next record of each partition begins a new file, and records of compacted topics may be deleted too."""
+    """The next record of each partition begins a new file, and records of compacted topics may be deleted too.
+
+    They are not compacted meanwhile: that would join old files with new ones.
+    """
     with closing(KafkaAdminClient(bootstrap_servers=settings.bootstrap)) as admin:
-        _alter(admin, {topic: {"segment.ms": str(ROLL_MS), "cleanup.policy": _both(topic)} for topic in topics})
+        rolling = {"segment.ms": str(ROLL_MS), "cleanup.policy": "delete", "retention.ms": FOREVER}
+        _alter(admin, {topic: rolling for topic in topics})
         try:
             yield
         finally:
             _alter(admin, {topic: _as_registered(topic) for topic in topics})
 
 
-def _both(topic: str) -> str:
-    return "compact,delete" if _policy(topic) == "compact" else "delete"
-
-
-def _policy(topic: str) -> str:
-    return TOPIC_BY_NAME[topic].settings["cleanup.policy"]
-
-
 def _as_registered(topic: str) -> dict[str, object]:
-    segment = TOPIC_BY_NAME[topic].settings.get("segment.ms")
-    return {"segment.ms": segment or (AlterConfigOp.DELETE, None), "cleanup.policy": _policy(topic)}
+    registered = TOPIC_BY_NAME[topic].settings
+    return {name: registered.get(name) or (AlterConfigOp.DELETE, None) for name in BEFORE_NEW_FILES}
 
 
-def _alter(admin: KafkaAdminClient, configs: dict[str, dict[str, object]]) -> None:
+def _alter(admin: KafkaAdminClient, configs: Mapping[str, Mapping[str, object]]) -> None:
     resources = [ConfigResource(ConfigResourceType.TOPIC, topic, configs=config) for topic, config in configs.items()]
     admin.alter_configs(resources)
 

@@ -13,7 +13,7 @@ PIECE = 1 << 24
 
 
 def found_in(folder: Path, words: Sequence[str]) -> Iterator[tuple[Path, str]]:
-    """Each file that holds one of the words, with the word, once each."""
+    """Each file that holds one of the words, also within a longer one, with the word, once each."""
     wanted = {word: _forms(word) for word in words}
     for path in sorted(path for path in folder.rglob("*") if path.is_file()):
         hit = set[str]()

@@ -25,7 +25,7 @@ from tests import reference
 from tests.rebuild.earlier_checkpoint import facts_after, facts_before, write
 from tests.rebuild.queries import run_once
 
-pytestmark = [pytest.mark.spark, pytest.mark.kafka]
+pytestmark = [pytest.mark.spark, pytest.mark.kafka, pytest.mark.timeout(600)]
 
 
 class Reader:

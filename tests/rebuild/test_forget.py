@@ -5,7 +5,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from conf.settings import Settings
 from contract.facts import FACT_BY_TYPE, format_time, new_event_id
 from jobs import archive, posts_with_counts, trending_posts
 from runtime.broker import embedded_broker
-from runtime.forget import refuse_while_jobs_run
+from runtime.forget import erase, refuse_while_jobs_run, what_remains
 from runtime.scan import found_in
 from runtime.topics import ensure_topics
 from tests import reference
@@ -31,6 +31,7 @@ from tests.rebuild.test_backfill import Reader
 Fact = dict[str, Any]
 WHO, CAPTION, COMMENT = "Ada-of-1815", "Dampfmaschinenballade", "Geheimwortspiel"
 OWN, SHARED = (hashlib.sha256(picture).hexdigest() + ".jpg" for picture in (b"own", b"shared"))
+MODULES = {module.NAME: module for module in (posts_with_counts, trending_posts, archive)}
 WORDS = (WHO, CAPTION, COMMENT, OWN)
 
 
@@ -102,37 +103,55 @@ EVERYWHERE = {
 
 
 @pytest.fixture
-def lived_in(settings: Settings, spark: SparkSession) -> list[Fact]:
+def lived_in(settings: Settings, broker: None, spark: SparkSession) -> list[Fact]:
     """A data dir in which the user has left something everywhere, and what was written."""
     facts = history()
     for name in (OWN, SHARED):
         settings.media_dir.mkdir(parents=True, exist_ok=True)
         (settings.media_dir / name).write_bytes(b"picture")
-    with embedded_broker(settings):
-        ensure_topics(settings)
-        write(settings, facts)
-        run_once(spark, settings, posts_with_counts, trending_posts, archive)
+    ensure_topics(settings)
+    write(settings, facts)
+    run_once(spark, settings, posts_with_counts, trending_posts, archive)
     return facts
 
 
-@pytest.mark.stack
+@pytest.fixture
+def broker(settings: Settings) -> Iterator[None]:
+    with embedded_broker(settings):
+        yield
+
+
+@pytest.mark.kafka
 @pytest.mark.spark
 @pytest.mark.timeout(900)
 def test_nothing_of_a_forgotten_user_is_left_and_the_rest_counts_as_before(
     settings: Settings, spark: SparkSession, lived_in: list[Fact]
 ) -> None:
     assert places(settings) >= EVERYWHERE, "the scan would not see it"
-    done = msm(settings, "forget", WHO, "--facts", "--yes")
-    assert done.returncode == 0, done.stdout + done.stderr
+
+    def run(jobs: Sequence[str]) -> None:
+        run_once(spark, settings, *(MODULES[job] for job in jobs))
+
+    done = erase(spark.newSession(), settings, WHO, True, run, print)
+    assert [removed.until for removed in done if removed.until] == []
     assert places(settings) == set()
     assert [path.name for path in settings.media_dir.iterdir()] == [SHARED]
     expected = reference.posts_with_counts(one for one in lived_in if one["user_id"] != WHO)
-    with embedded_broker(settings):
-        assert Reader(spark, settings).posts() == expected
+    assert Reader(spark, settings).posts() == expected
     table = DeltaTable(settings.lake_dir / "posts_with_counts").to_pyarrow_table().to_pylist()
     assert {(row["post_id"], row["likes"], row["comments"]) for row in table} == {
         (post_id, post.likes, post.comments) for post_id, post in expected.items()
     }
+
+
+@pytest.mark.kafka
+def test_without_the_facts_it_is_told_until_when_they_stay(settings: Settings, broker: None) -> None:
+    ensure_topics(settings)
+    now = datetime.now(timezone.utc)
+    assert what_remains(settings, None) == []
+    told = {removed.place: removed.until for removed in what_remains(settings, now)}
+    assert told["facts in Kafka, state of the jobs"].startswith(f"{now + timedelta(days=365):%Y-%m-%d} (retention)")
+    assert "--facts removes it now" in told["result topics"]
 
 
 @pytest.fixture

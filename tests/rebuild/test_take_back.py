@@ -1,0 +1,81 @@
+"""What is appended to erase a user: by the rules nothing of the user stands after it, and everything of others does."""
+
+from datetime import datetime, timedelta, timezone
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from pyspark.sql import SparkSession
+
+from contract.facts import parse_time
+from jobs.erasure import is_about, pictures_of, take_back
+from jobs.transforms.facts import facts, valid
+from tests import reference
+from tests.jobs.histories import NOON, Fact, histories, records
+
+pytestmark = pytest.mark.spark
+HOSTILE = settings(
+    deadline=None,
+    max_examples=8,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCheck.data_too_large],
+)
+NOW = NOON + timedelta(minutes=3)
+"""In the middle of the histories: some facts are dated after it."""
+
+
+def back(spark: SparkSession, history: list[Fact], now: datetime = NOW) -> list[Fact]:
+    known = records(spark, history).transform(facts).transform(valid)
+    return [fact.model_dump() for fact in take_back(known, "ada", now)]
+
+
+@HOSTILE
+@given(history=histories(max_size=80))
+def test_after_it_nothing_of_the_user_stands_and_everything_of_others_does(
+    spark: SparkSession, history: list[Fact]
+) -> None:
+    erased = [*history, *back(spark, history)]
+    left = reference.posts_with_counts(erased)
+    others = reference.posts_with_counts(fact for fact in history if fact["user_id"] != "ada")
+    assert all(post.user_id != "ada" for post in left.values())
+    assert {post_id: (post.likes, post.comments) for post_id, post in left.items()} == {
+        post_id: (others[post_id].likes, others[post_id].comments) for post_id in left
+    }
+    assert back(spark, erased) == []
+
+
+def test_a_like_dated_ahead_of_the_clock_is_taken_back_after_it(spark: SparkSession) -> None:
+    like: dict[str, Any] = {"event_id": "e1", "event_type": "post_liked", "user_id": "ada", "post_id": "p1"}
+    like["occurred_at"] = "2026-11-20T12:04:59.999Z"
+    taken = back(spark, [like], datetime(2026, 11, 20, 12, 0, tzinfo=timezone.utc))
+    assert [(fact["event_type"], fact["post_id"]) for fact in taken] == [("post_unliked", "p1")]
+    assert parse_time(taken[0]["occurred_at"]) > parse_time(like["occurred_at"])
+
+
+def created(number: int, user: str, picture: str) -> Fact:
+    common = {"event_id": f"e{number}", "event_type": "post_created", "occurred_at": "2026-11-20T12:00:00.000Z"}
+    return {**common, "user_id": user, "post_id": f"p{number}", "caption": "", "image_url": f"/media/{picture}.jpg"}
+
+
+def test_a_picture_that_somebody_else_posted_too_stays(spark: SparkSession) -> None:
+    posted = [created(1, "ada", "own"), created(2, "ada", "own"), created(3, "ada", "both"), created(4, "bob", "both")]
+    known = records(spark, [*posted, created(5, "bob", "his")]).transform(facts).transform(valid)
+    assert pictures_of(known, "ada") == ["/media/own.jpg"]
+
+
+@pytest.mark.parametrize(
+    ("value", "named"),
+    [
+        (b'{"user_id": "ada"', True),
+        (b"ada", True),
+        (b"\xff ada \xfe", True),
+        (b"canada", False),
+        (b"ada-2", False),
+        (None, False),
+    ],
+)
+def test_what_is_no_fact_names_a_user_only_as_a_whole_word(
+    spark: SparkSession, value: bytes | None, named: bool
+) -> None:
+    frame = spark.createDataFrame([(b"key", value), (value, b"{}")], "key binary, value binary")
+    assert [row[0] for row in frame.select(is_about("ada", frame.key, frame.value)).collect()] == [named, named]
