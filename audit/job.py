@@ -52,13 +52,13 @@ def freeze(spark: SparkSession, settings: Settings, folder: Path) -> Published:
     cut = offsets.committed(checkpoint)
     if not cut:
         raise CannotAuditError(f"the counts job has done nothing in {checkpoint}: make up, or set MSM_DATA_DIR")
-    first, at_feed = offsets.in_kafka(settings.bootstrap, POSTS_WITH_COUNTS)
+    first, at_feed = offsets.in_kafka(settings, POSTS_WITH_COUNTS)
     pages = _feed(spark, settings, folder)
     found = offsets.table(settings.lake_dir / tables.POSTS_WITH_COUNTS)
     at_table = offsets.held(found, settings.checkpoint_dir / "posts_with_counts_lake", "posts")
-    _, end = offsets.in_kafka(settings.bootstrap, POSTS_WITH_COUNTS)
+    _, end = offsets.in_kafka(settings, POSTS_WITH_COUNTS)
     most = offsets.planned(checkpoint)
-    records = sources.from_topics(spark, settings.bootstrap, first, end)
+    records = sources.from_topics(spark, settings, first, end)
     in_table = spark.read.format("delta").option("versionAsOf", found.version()).load(found.table_uri)
     bounds = {"topic": end, "at_table": at_table, "at_feed": at_feed}
     return Published(cut, most, published.topic_rows(records), bounds, published.table_rows(in_table), pages)
@@ -81,7 +81,7 @@ def _url(settings: Settings) -> str:
 def facts_up_to(spark: SparkSession, settings: Settings, most: Offsets, from_kafka: bool) -> tuple[DataFrame, Offsets]:
     """The archived records, at least all below `most`, and how far they go."""
     if from_kafka:
-        return sources.facts_of_kafka(spark, settings.bootstrap)
+        return sources.facts_of_kafka(spark, settings)
     deadline = time.monotonic() + ARCHIVE_SECONDS
     while True:
         found = offsets.table(settings.lake_dir / tables.EVENTS)
@@ -107,7 +107,7 @@ def audit(spark: SparkSession, settings: Settings, from_kafka: bool) -> Report:
         log.info("reading what is published")
         now = freeze(spark, settings, folder)
         answered = feed.rankings(_url(settings))
-        found = rankings.newest(settings.bootstrap)
+        found = rankings.newest(settings)
         ranked = rankings.candidates(settings, found)
         most = offsets.furthest(now.most, *rankings.most(ranked))
         records, reached = facts_up_to(spark, settings, most, from_kafka)
@@ -128,7 +128,7 @@ def audit(spark: SparkSession, settings: Settings, from_kafka: bool) -> Report:
 
 
 def _judge_archive(report: Report, records: DataFrame, reached: Offsets, settings: Settings) -> None:
-    first, _ = offsets.in_kafka(settings.bootstrap, *FACT_TOPICS)
+    first, _ = offsets.in_kafka(settings, *FACT_TOPICS)
     report.records, report.archive = archive.damages(records, first, reached)
 
 
@@ -181,8 +181,8 @@ def _judge_letters(report: Report, records: DataFrame, reached: Offsets, setting
     dead = spark.table("judged").where("reason IS NOT NULL").select("topic", "partition", "offset", "reason")
     dead.write.parquet(str(folder / "dead"))
     dead = spark.read.parquet(str(folder / "dead"))
-    first, following = offsets.in_kafka(settings.bootstrap, DEAD_LETTERS)
-    written = archive.letters(sources.from_topics(spark, settings.bootstrap, first, following))
+    first, following = offsets.in_kafka(settings, DEAD_LETTERS)
+    written = archive.letters(sources.from_topics(spark, settings, first, following))
     archive.letter_drift(dead, written, published.cut_frame(spark, reached)).write.parquet(str(folder / "letters"))
     drift = spark.read.parquet(str(folder / "letters"))
     report.dead, report.drift_letters = dead.count(), drift.count()
@@ -196,7 +196,7 @@ def main() -> int:
     parser.add_argument("report", type=Path)
     parser.add_argument("--from", dest="source", choices=("archive", "kafka"), default="archive")
     chosen = parser.parse_args()
-    settings = load_settings()
+    settings = load_settings().acting_as("auditor")
     spark = SparkSession.builder.appName("audit").getOrCreate()
     try:
         found = audit(spark, settings, chosen.source == "kafka").as_json()

@@ -9,6 +9,9 @@ from deltalake import DeltaTable
 from deltalake.exceptions import TableNotFoundError
 from kafka import KafkaConsumer, TopicPartition
 
+from conf.kafka import python_security
+from conf.settings import Settings
+
 Offsets = dict[str, dict[int, int]]
 """{topic: {partition: next offset}}: everything below these."""
 
@@ -72,9 +75,15 @@ def held(found: DeltaTable, checkpoint: Path, writer: str) -> Offsets:
     return {} if batch_id is None else of_batch(checkpoint, batch_id)
 
 
-def in_kafka(bootstrap: str, *topics: str) -> tuple[Offsets, Offsets]:
+def kafka_consumer(settings: Settings) -> KafkaConsumer:
+    """A consumer without a group."""
+    brokers = settings.bootstrap.split(",")
+    return KafkaConsumer(bootstrap_servers=brokers, client_id="msm-audit", **python_security(settings))
+
+
+def in_kafka(settings: Settings, *topics: str) -> tuple[Offsets, Offsets]:
     """First and next offset of every partition of these topics, now."""
-    with closing(KafkaConsumer(bootstrap_servers=bootstrap.split(","), client_id="msm-audit")) as consumer:
+    with closing(kafka_consumer(settings)) as consumer:
         places = [TopicPartition(topic, part) for topic in topics for part in _partitions(consumer, topic)]
         return _by_topic(consumer.beginning_offsets(places)), _by_topic(consumer.end_offsets(places))
 

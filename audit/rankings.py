@@ -12,7 +12,7 @@ from pyspark.sql import DataFrame, Row, SparkSession
 from pyspark.sql import functions as F
 
 from audit import recount
-from audit.offsets import Offsets, of_batch
+from audit.offsets import Offsets, kafka_consumer, of_batch
 from conf.settings import Settings
 from contract import tables
 from contract.facts import format_time, parse_time
@@ -51,9 +51,9 @@ class Published:
         return [tuple(getattr(post, name) for name in PLACE) for post in self.ranking.posts]
 
 
-def newest(bootstrap: str) -> list[Published]:
+def newest(settings: Settings) -> list[Published]:
     """The last few rankings of each topic, oldest first."""
-    with closing(KafkaConsumer(bootstrap_servers=bootstrap.split(","), client_id="msm-audit")) as consumer:
+    with closing(kafka_consumer(settings)) as consumer:
         return [one for topic in _BOARD for one in _last(consumer, TopicPartition(topic, 0))]
 
 

@@ -7,6 +7,8 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from audit.offsets import CannotAuditError, Offsets, in_kafka
+from conf.kafka import spark_options
+from conf.settings import Settings
 from contract.facts import FACT_TOPICS
 from contract.spark import POST_WITH_COUNTS_JSON
 
@@ -18,11 +20,11 @@ def archived(spark: SparkSession, path: Path, version: int) -> DataFrame:
     return spark.read.format("delta").option("versionAsOf", version).load(str(path)).select(*RECORD)
 
 
-def from_topics(spark: SparkSession, bootstrap: str, first: Offsets, following: Offsets) -> DataFrame:
+def from_topics(spark: SparkSession, settings: Settings, first: Offsets, following: Offsets) -> DataFrame:
     """The records of the topics between these offsets, with their headers."""
     return (
         spark.read.format("kafka")
-        .option("kafka.bootstrap.servers", bootstrap)
+        .options(**spark_options(settings))
         .option("subscribe", ",".join(following))
         .option("startingOffsets", json.dumps(first))
         .option("endingOffsets", json.dumps(following))
@@ -33,15 +35,15 @@ def from_topics(spark: SparkSession, bootstrap: str, first: Offsets, following: 
     )
 
 
-def facts_of_kafka(spark: SparkSession, bootstrap: str) -> tuple[DataFrame, Offsets]:
+def facts_of_kafka(spark: SparkSession, settings: Settings) -> tuple[DataFrame, Offsets]:
     """Every record of the fact topics, and where they end; refused where Kafka has let go of some."""
-    first, following = in_kafka(bootstrap, *FACT_TOPICS)
+    first, following = in_kafka(settings, *FACT_TOPICS)
     gone = [topic for topic, parts in first.items() if any(parts.values())]
     if gone:
         raise CannotAuditError(
             f"Kafka no longer has the first records of {', '.join(gone)}: audit without --from kafka"
         )
-    return from_topics(spark, bootstrap, first, following).select(*RECORD), following
+    return from_topics(spark, settings, first, following).select(*RECORD), following
 
 
 def feed_pages(spark: SparkSession, path: Path) -> DataFrame:

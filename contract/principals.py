@@ -6,7 +6,7 @@ Where the cluster asks nobody who they are (`MSM_KAFKA_SECURITY=none`), none of 
 from dataclasses import dataclass
 
 from contract.facts import FACT_TOPICS
-from contract.topics import DEAD_LETTERS, POSTS_WITH_COUNTS, RISING_POSTS, TOPIC_BY_NAME, TRENDING_POSTS
+from contract.topics import DEAD_LETTERS, POSTS_WITH_COUNTS, RISING_POSTS, TOPIC_BY_NAME, TRENDING_POSTS, result_topic
 
 ADMIN = "admin"
 """The only one that makes and changes topics, users and rights: a super user of the embedded broker."""
@@ -26,12 +26,17 @@ class Principal:
     writes: tuple[str, ...] = ()
 
 
+def _with_beside(*topics: str) -> tuple[str, ...]:
+    """What a job publishes, and what it publishes while it rebuilds beside the live one."""
+    return (*topics, *(result_topic(topic, True) for topic in topics))
+
+
 PRINCIPALS: tuple[Principal, ...] = (
     Principal("posting", writes=("posts",)),
     Principal("likes", writes=("likes",)),
     Principal("comments", writes=("comments",)),
-    Principal("posts_with_counts", reads=_FACTS, writes=(POSTS_WITH_COUNTS,)),
-    Principal("trending_posts", reads=_FACTS, writes=(TRENDING_POSTS, RISING_POSTS)),
+    Principal("posts_with_counts", reads=_FACTS, writes=_with_beside(POSTS_WITH_COUNTS)),
+    Principal("trending_posts", reads=_FACTS, writes=_with_beside(TRENDING_POSTS, RISING_POSTS)),
     Principal("archive", reads=(*_FACTS, POSTS_WITH_COUNTS, DEAD_LETTERS), writes=(DEAD_LETTERS,)),
     Principal("refresh_feed", reads=(POSTS_WITH_COUNTS,)),
     Principal("trending_feed", reads=(TRENDING_POSTS, RISING_POSTS)),

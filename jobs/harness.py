@@ -60,7 +60,7 @@ def read_records(spark: SparkSession, settings: Settings, topic: str) -> DataFra
     """All that a topic holds now, with headers, for a batch."""
     return (
         spark.read.format("kafka")
-        .option("kafka.bootstrap.servers", settings.bootstrap)
+        .options(**spark_options(settings))
         .option("subscribe", topic)
         .option("includeHeaders", "true")
         .load()

@@ -7,7 +7,8 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from conf.settings import load_settings
+from conf.settings import Settings, load_settings
+from contract.principals import ADMIN
 from jobs.generations import Comparison
 from runtime import backfill as work
 
@@ -15,6 +16,13 @@ console = Console(highlight=False)
 backfill = typer.Typer(
     invoke_without_command=True, help="Count everything anew beside the running jobs; compare; switch."
 )
+
+
+def administrator() -> Settings:
+    """It makes topics, and writes what each of the jobs writes."""
+    return load_settings().acting_as(ADMIN)
+
+
 Accept = Annotated[bool, typer.Option("--accept", help="The differences are meant: the logic has changed.")]
 
 
@@ -25,19 +33,19 @@ def main(
 ) -> None:
     """Build beside the running jobs, from Kafka and what only the archive still has, and compare."""
     if context.invoked_subcommand is None:
-        _report(work.build(load_settings(), trending, console), "make backfill ARGS=switch makes it the live one")
+        _report(work.build(administrator(), trending, console), "make backfill ARGS=switch makes it the live one")
 
 
 @backfill.command()
 def compare() -> None:
     """Let what stands beside catch up, and compare it post by post; exit code 1 where posts differ."""
-    _report(work.compare_only(load_settings(), console), "make backfill ARGS=switch makes it the live one")
+    _report(work.compare_only(administrator(), console), "make backfill ARGS=switch makes it the live one")
 
 
 @backfill.command()
 def switch(accept: Accept = False) -> None:
     """Make what was rebuilt the live one; the one before is kept for a roll back."""
-    found = work.switch(load_settings(), work.REBUILT, accept, console)
+    found = work.switch(administrator(), work.REBUILT, accept, console)
     if found is not None:
         _report(found, "", accept)
     console.print("switched: make backfill ARGS=rollback goes back, make backfill ARGS=drop forgets the one before")
@@ -46,14 +54,14 @@ def switch(accept: Accept = False) -> None:
 @backfill.command()
 def rollback() -> None:
     """Let what was live before catch up, and make it live again."""
-    work.switch(load_settings(), work.BEFORE, True, console)
+    work.switch(administrator(), work.BEFORE, True, console)
     console.print("rolled back: what was live stands beside now; make backfill ARGS=drop removes it")
 
 
 @backfill.command()
 def drop() -> None:
     """Remove what stands beside, for good."""
-    console.print("dropped" if work.drop(load_settings()) else "nothing stood beside")
+    console.print("dropped" if work.drop(administrator()) else "nothing stood beside")
 
 
 def _report(found: Comparison, then: str, accept: bool = False) -> None:

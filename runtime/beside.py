@@ -11,13 +11,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from kafka import KafkaAdminClient
-
 from conf.settings import Settings
 from contract import tables
 from contract.topics import RESULT_TOPICS, TOPIC_BY_NAME, result_topic
 from jobs.checkpoints import STATES
 from jobs.locks import SWITCH
+from runtime.admin import admin_client
 from runtime.topics import ensure_topics
 
 REBUILT = ("posts_with_counts", "trending_posts")
@@ -53,7 +52,7 @@ def take_role(settings: Settings, role: str, jobs: Sequence[str]) -> None:
 def drop(settings: Settings) -> bool:
     """Remove it with its topics, for good; False where nothing was there."""
     names = [result_topic(name, True) for name in RESULT_TOPICS]
-    with closing(KafkaAdminClient(bootstrap_servers=settings.bootstrap)) as admin:
+    with closing(admin_client(settings)) as admin:
         there = sorted(set(names) & set(admin.list_topics()))
         if there:
             admin.delete_topics(there)

@@ -10,6 +10,7 @@ import psutil
 
 from conf.settings import Settings
 from jobs.locks import taken
+from runtime.access import ensure_access
 from runtime.broker import REPOSITORY, embedded_broker, is_ready
 from runtime.parts import job_env, job_metrics, spark_submit
 from runtime.processes import Process, wait_until
@@ -25,11 +26,12 @@ IN_ONE_BATCH = {"MSM_MAX_FACTS_A_BATCH": str(10**9)}
 def a_broker(settings: Settings) -> Iterator[None]:
     """The broker that runs, else the embedded one for the time of the block."""
     with ExitStack() as stack:
-        if not is_ready(settings.bootstrap):
+        if not is_ready(settings):
             if not settings.embedded_kafka:
                 raise SystemExit(f"no Kafka broker answers at {settings.bootstrap}: set MSM_KAFKA_BOOTSTRAP")
             stack.enter_context(embedded_broker(settings))
         ensure_topics(settings)
+        ensure_access(settings)
         yield
 
 

@@ -16,6 +16,7 @@ from audit.report import show
 from audit.run import audit_once
 from conf.settings import load_settings
 from contract.facts import Identifier
+from contract.principals import ADMIN
 from runtime import stack
 from runtime.access import ensure_access
 from runtime.admin import may_administer
@@ -140,7 +141,7 @@ def audit(
     if source not in ("archive", "kafka"):
         raise typer.BadParameter("--from is archive or kafka")
     settings = load_settings()
-    if not is_ready(settings.bootstrap):
+    if not is_ready(settings):
         found: dict[str, Any] = {"error": f"no broker answers at {settings.bootstrap}: make up starts one"}
         code = 2
     else:
@@ -187,7 +188,7 @@ def forget(
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
 ) -> None:
     """Erase a user: posts, likes, comments, pictures, in every place; the stack must be down."""
-    settings = load_settings()
+    settings = load_settings().acting_as(ADMIN)
     try:
         TypeAdapter(Identifier).validate_python(user)
     except ValidationError:

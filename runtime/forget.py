@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from functools import partial
 
-from kafka import KafkaAdminClient
 from kafka.admin import ConfigResource, ConfigResourceType
 from pyspark.sql import DataFrame, SparkSession
 from rich.console import Console
 
+from conf.kafka import python_security
 from conf.settings import Settings
 from contract.facts import FACT_TOPICS
 from contract.topics import DEAD_LETTERS, POSTS_WITH_COUNTS, RESULT_TOPICS
@@ -25,6 +25,7 @@ from producers.bulk import BulkWriter
 from producers.pictures import MEDIA_PATH, NAME
 from producers.publisher import Publisher, Record
 from runtime import beside, stack
+from runtime.admin import admin_client
 from runtime.children import a_broker, caught_up, running_jobs, runs
 from runtime.offsets import Offsets, beginnings, ends, reached
 from runtime.parts import JOBS
@@ -90,7 +91,8 @@ def refuse_while_jobs_run(settings: Settings) -> None:
 
 
 def _publish(known: DataFrame, settings: Settings, user: str) -> int:
-    with closing(Publisher(settings.bootstrap)) as publisher, BulkWriter(publisher) as writer:
+    security = python_security(settings)
+    with closing(Publisher(settings.bootstrap, security=security)) as publisher, BulkWriter(publisher) as writer:
         publisher.wait_until_ready(60)
         for fact in erasure.take_back(known, user, datetime.now(timezone.utc)):
             writer.write(Record.of(fact))
@@ -188,7 +190,7 @@ def what_remains(settings: Settings, newest: datetime | None) -> list[Removed]:
 def _retention(settings: Settings) -> timedelta | None:
     """The longest retention of the fact topics; None for ever."""
     resources = [ConfigResource(ConfigResourceType.TOPIC, topic) for topic in FACT_TOPICS]
-    with closing(KafkaAdminClient(bootstrap_servers=settings.bootstrap)) as admin:
+    with closing(admin_client(settings)) as admin:
         said = admin.describe_configs(resources)["topic"]
     kept = [int(said[topic]["retention.ms"]["value"]) for topic in FACT_TOPICS]
     return None if -1 in kept else timedelta(milliseconds=max(kept))

@@ -5,7 +5,9 @@ from contextlib import closing
 
 from kafka import KafkaConsumer, TopicPartition
 
+from conf.kafka import python_security
 from conf.settings import Settings
+from contract.principals import ADMIN
 
 Offsets = dict[str, dict[str, int]]
 """{topic: {partition: offset}}, as Spark writes it."""
@@ -46,7 +48,8 @@ def reached(there: Offsets, goal: Offsets) -> bool:
 
 
 def _consumer(settings: Settings) -> KafkaConsumer:
-    return KafkaConsumer(bootstrap_servers=settings.bootstrap.split(","), enable_auto_commit=False)
+    security = python_security(settings.acting_as(ADMIN))
+    return KafkaConsumer(bootstrap_servers=settings.bootstrap.split(","), enable_auto_commit=False, **security)
 
 
 def _partitions(consumer: KafkaConsumer, topics: Sequence[str]) -> list[TopicPartition]:

@@ -9,6 +9,7 @@ from kafka.admin import AlterConfigOp, ConfigResource, ConfigResourceType
 
 from conf.settings import Settings
 from contract.topics import FOREVER, TOPIC_BY_NAME
+from runtime.admin import admin_client
 from runtime.offsets import Offsets
 from runtime.processes import wait_until
 
@@ -24,7 +25,7 @@ def new_files(settings: Settings, topics: Sequence[str]) -> Iterator[None]:
 
     They are not compacted meanwhile: that would join old files with new ones.
     """
-    with closing(KafkaAdminClient(bootstrap_servers=settings.bootstrap)) as admin:
+    with closing(admin_client(settings)) as admin:
         rolling = {"segment.ms": str(ROLL_MS), "cleanup.policy": "delete", "retention.ms": FOREVER}
         _alter(admin, {topic: rolling for topic in topics})
         try:
@@ -50,7 +51,7 @@ def delete_before(settings: Settings, offsets: Offsets) -> None:
         for topic, parts in offsets.items()
         for number, offset in parts.items()
     }
-    with closing(KafkaAdminClient(bootstrap_servers=settings.bootstrap)) as admin:
+    with closing(admin_client(settings)) as admin:
         admin.delete_records(places)
 
 

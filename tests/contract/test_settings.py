@@ -93,7 +93,7 @@ FILES: dict[str, tuple[bytes, str]] = {
     "a list where a number belongs": (b"http_port: [1]", "MSM_HTTP_PORT"),
     "a number that is huge": (b"top: 99999999999999999999999999", "MSM_TOP"),
     "infinitely many": (b"top: 1e999", "MSM_TOP"),
-    "a secret that is short": (b"auth_secret: short", "MSM_AUTH_SECRET"),
+    "a secret that is short": (b"auth_secret: short\nhttp_host: 0.0.0.0", "MSM_AUTH_SECRET"),
 }
 
 
