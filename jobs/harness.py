@@ -13,7 +13,8 @@ from pathlib import Path
 
 import structlog
 from prometheus_client import start_http_server
-from pyspark.errors import StreamingQueryException
+from py4j.protocol import Py4JJavaError
+from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.streaming.query import StreamingQuery
 
@@ -21,6 +22,8 @@ from conf.settings import Settings, load_settings
 from jobs.progress import READY, ProgressListener
 
 log = structlog.get_logger()
+DAMAGE = ("FAILED_READ_FILE", "DELTA_", "_delta_log", ".parquet")
+"""Signs that what Spark could not read is a table of the lake."""
 Queries = Callable[[SparkSession, Settings], Sequence[StreamingQuery]]
 
 
@@ -74,8 +77,8 @@ def main(name: str, queries: Queries) -> None:
         READY.watch([query.name for query in running])
         _wait(running, stop, settings.run_dir / f"{name}.stop")
         _stop_between_batches(running)
-    except StreamingQueryException as error:
-        log.error("query failed", job=name, reason=str(error).splitlines()[0], fix=_fix(str(error)))
+    except (PySparkException, Py4JJavaError) as error:
+        log.error("job failed", job=name, reason=reason(error), fix=fix(str(error)))
         sys.exit(1)
     finally:
         state_file.unlink(missing_ok=True)
@@ -91,11 +94,23 @@ def refuse_missing_broker(bootstrap: str) -> None:
     raise SystemExit(f"no Kafka broker answers at {bootstrap}: start one (make up), or set MSM_KAFKA_BOOTSTRAP")
 
 
-def _fix(error: str) -> str:
+def reason(error: Exception) -> str:
+    """The line of an error of Spark that says what it is."""
+    first, *others = str(error).splitlines()
+    return others[0].lstrip(": ") if others and first.startswith("An error occurred while calling") else first
+
+
+def fix(error: str) -> str:
+    """What a person must do about an error of Spark, by a sign in its text."""
     known = {
         "UnknownTopicOrPartition": "make the topics: msm topics",
         "No space left on device": "free some space; nothing is lost, the job goes on where it was",
         "KAFKA_DATA_LOSS": "facts were deleted before they were read: rebuild from the events table",
+        **dict.fromkeys(
+            DAMAGE,
+            "a table of the lake is damaged: put back the file that is named, or start the table over "
+            "with a new checkpoint (docs/operations.md)",
+        ),
     }
     return next((fix for sign, fix in known.items() if sign in error), "see the lines above")
 
