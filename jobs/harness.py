@@ -13,7 +13,8 @@ from pathlib import Path
 
 import structlog
 from prometheus_client import start_http_server
-from pyspark.errors import StreamingQueryException
+from py4j.protocol import Py4JJavaError
+from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.streaming.query import StreamingQuery
 
@@ -26,6 +27,8 @@ from jobs.locks import only_one, refuse_unfinished_switch
 from jobs.progress import READY, ProgressListener
 
 log = structlog.get_logger()
+DAMAGE = ("FAILED_READ_FILE", "DELTA_", "_delta_log", ".parquet")
+"""Signs that what Spark could not read is a table of the lake."""
 Queries = Callable[[SparkSession, Settings], Sequence[StreamingQuery]]
 
 
@@ -113,8 +116,8 @@ def _run(name: str, queries: Queries, settings: Settings) -> None:
         READY.watch([query.name for query in running])
         _wait(running, stop, settings.run_dir / f"{name}.stop")
         _stop_between_batches(running)
-    except StreamingQueryException as error:
-        log.error("query failed", job=name, reason=str(error).splitlines()[0], fix=_fix(str(error)))
+    except (PySparkException, Py4JJavaError) as error:
+        log.error("job failed", job=name, reason=reason(error), fix=fix(str(error)))
         sys.exit(1)
     finally:
         state_file.unlink(missing_ok=True)
@@ -130,7 +133,14 @@ def refuse_missing_broker(bootstrap: str) -> None:
     raise SystemExit(f"no Kafka broker answers at {bootstrap}: start one (make up), or set MSM_KAFKA_BOOTSTRAP")
 
 
-def _fix(error: str) -> str:
+def reason(error: Exception) -> str:
+    """The line of an error of Spark that says what it is."""
+    first, *others = str(error).splitlines()
+    return others[0].lstrip(": ") if others and first.startswith("An error occurred while calling") else first
+
+
+def fix(error: str) -> str:
+    """What a person must do about an error of Spark, by a sign in its text."""
     known = {
         "UnknownTopicOrPartition": "make the topics: msm topics",
         "No space left on device": "free some space; nothing is lost, the job goes on where it was",
@@ -138,6 +148,11 @@ def _fix(error: str) -> str:
         "SslAuthenticationException": "ca.pem did not sign this broker: see docs/security.md",
         "AuthorizationException": "grant each job its rights: msm topics",
         "KAFKA_DATA_LOSS": "facts were deleted before they were read: rebuild from the events table",
+        **dict.fromkeys(
+            DAMAGE,
+            "a table of the lake is damaged: put back the file that is named, or start the table over "
+            "with a new checkpoint (docs/operations.md)",
+        ),
     }
     return next((fix for sign, fix in known.items() if sign in error), "see the lines above")
 

@@ -1,14 +1,18 @@
 """Tables of the lake: a batch that is run again changes nothing; signed changes add up."""
 
 import json
+from collections.abc import Callable
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
 import pytest
+from py4j.protocol import Py4JJavaError
+from pyspark.errors import PySparkException
 from pyspark.sql import SparkSession
 
 from contract.spark import POST_WITH_COUNTS_ROW
+from jobs.harness import fix, reason
 from jobs.sinks.lake import append_once, compact, drop, ensure_table, fold
 from jobs.sinks.projection import latest_of_each_post, merge_posts
 from tests.jobs.histories import RECORD
@@ -150,3 +154,26 @@ def test_folding_leaves_the_sums_and_few_rows_and_files(spark: SparkSession, tmp
     compact(spark, path)
     assert rows(spark, path) == [("p", 1, 6, 0)]
     assert len(spark.read.format("delta").load(path).inputFiles()) == 1
+
+
+def garble_an_entry(table: Path) -> None:
+    (table / "_delta_log" / f"{1:020}.json").write_text("{garbage")
+
+
+def lose_a_file(table: Path) -> None:
+    for file in table.glob("*.parquet"):
+        file.unlink()
+
+
+@pytest.mark.parametrize("damage", [garble_an_entry, lose_a_file])
+def test_a_damaged_table_is_said_to_be_one(spark: SparkSession, tmp_path: Path, damage: Callable[[Path], None]) -> None:
+    one = spark.createDataFrame([("p", 1, 1, 0)], CHANGES)
+    path = ensure_table(spark, str(tmp_path / "t"), one.schema)
+    append_once(one, path, "w", 0)
+    damage(tmp_path / "t")
+    spark._jvm.org.apache.spark.sql.delta.DeltaLog.clearCache()
+    with pytest.raises((PySparkException, Py4JJavaError)) as failure:
+        rows(spark, path)
+    assert "a table of the lake is damaged" in fix(str(failure.value))
+    assert "\n" not in reason(failure.value)
+    assert "An error occurred while" not in reason(failure.value)
