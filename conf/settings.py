@@ -152,25 +152,28 @@ class Settings(BaseSettings):
 
     def jwt_key(self) -> str:
         """The JWT key: `MSM_AUTH_SECRET`, or one made at first start and kept in the data dir (mode 0600)."""
-        return self.auth_secret or kept_secret(self.data_dir / "auth.secret")
+        return self.auth_secret or _kept_key(self.data_dir / "auth.secret")
 
 
 def kept_secret(path: Path, label: str = "") -> str:
     """What the file holds, readable by its owner alone; a file that is not there is made, with a new secret."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    if path.exists():
-        return path.read_text().strip()
-    fresh = path.with_name(f"{path.name}.{os.getpid()}")
-    fresh.touch(mode=0o600)
-    fresh.write_text(f"{label}{secrets.token_urlsafe(48)}\n")
+    if not path.exists():
+        fresh = path.with_name(f"{path.name}.{os.getpid()}")
+        fresh.touch(mode=0o600)
+        fresh.write_text(f"{label}{secrets.token_urlsafe(48)}\n")
+        try:
+            os.link(fresh, path)  # fails where another process was first: its key is the key
+        except FileExistsError:
+            pass
+        finally:
+            fresh.unlink()
+    return path.read_text().strip()
+
+
+def _kept_key(path: Path) -> str:
     try:
-        os.link(fresh, path)  # fails where another process was first: its key is the key
-    except FileExistsError:
-        pass
-    finally:
-        fresh.unlink()
-    try:
-        return _long_enough(path.read_text().strip() or "-")
+        return _long_enough(kept_secret(path))
     except (OSError, ValueError):
         raise SystemExit(
             f"{path} holds no key of {SECRET_MIN_BYTES} bytes: put back the one that was there, or remove it, "

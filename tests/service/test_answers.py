@@ -120,7 +120,7 @@ def test_a_secret_that_can_be_guessed_stays_on_loopback(monkeypatch: pytest.Monk
     monkeypatch.setenv("MSM_AUTH_SECRET", secret)
     load_settings.cache_clear()
     assert load_settings().auth_secret == secret  # on loopback one may try things out
-    monkeypatch.setenv("MSM_HTTP_HOST", "0.0.0.0")
+    monkeypatch.setenv("MSM_HTTP_HOST", "192.0.2.1")
     load_settings.cache_clear()
     with pytest.raises(SystemExit, match=r"MSM_AUTH_SECRET.*at least 32 bytes") as refusal:
         load_settings()
