@@ -8,6 +8,7 @@ Exit code 0: no drift, 1: drift, 2: nothing could be said, and why.
 
 import argparse
 import json
+import shutil
 import sys
 import tempfile
 import time
@@ -30,6 +31,7 @@ from contract.topics import DEAD_LETTERS, POSTS_WITH_COUNTS
 
 PARTITIONS = 8
 log = structlog.get_logger()
+LEFT_BEHIND_SECONDS = 6 * 60 * 60
 ARCHIVE_SECONDS = 90.0
 """The archive may be a batch behind; further is no matter of waiting."""
 
@@ -102,6 +104,7 @@ def audit(spark: SparkSession, settings: Settings, from_kafka: bool) -> Report:
     report = Report(format_time(datetime.now(timezone.utc)), "kafka" if from_kafka else "the archive")
     work = settings.data_dir / "audit"
     work.mkdir(parents=True, exist_ok=True)
+    sweep(work)
     with tempfile.TemporaryDirectory(dir=work) as name:
         folder = Path(name)
         log.info("reading what is published")
@@ -125,6 +128,13 @@ def audit(spark: SparkSession, settings: Settings, from_kafka: bool) -> Report:
         _judge_letters(report, records, reached, settings, folder)
     report.seconds = round(time.monotonic() - began, 1)
     return report
+
+
+def sweep(work: Path) -> None:
+    """Remove what audits that were killed left behind; one that runs is never that old."""
+    for folder in work.glob("tmp*"):
+        if time.time() - folder.stat().st_mtime > LEFT_BEHIND_SECONDS:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _judge_archive(report: Report, records: DataFrame, reached: Offsets, settings: Settings) -> None:

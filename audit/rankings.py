@@ -1,6 +1,7 @@
 """The newest rankings, recounted in both ways as of what was read when they were made."""
 
 import json
+from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import timedelta
@@ -109,7 +110,8 @@ def _rising(settings: Settings, ranking: Published, seen: Offsets) -> list[Candi
     checkpoint = settings.checkpoint_dir / tables.FIRST_HOUR_ENGAGEMENT
     made = parse_time(ranking.ranking.generated_at).timestamp() * 1000
     batches = _batches(settings.lake_dir / tables.FIRST_HOUR_ENGAGEMENT / "_delta_log")
-    before = [batch for at, batch in batches if at < made][-1:]
+    # Delta notes the time a little before others can see the commit.
+    before = [batch for at, batch in batches if at < made][-2:]
     within = [batch for at, batch in batches if made <= at <= ranking.arrived_ms]
     found = []
     for batch in before + within:
@@ -147,15 +149,25 @@ def drift(records: DataFrame, settings: Settings, wanted: list[Candidate], folde
         mine = [one for one in wanted if one.board.startswith(board)]
         if not mine:
             continue
-        published = mine[0].ranking.places
-        made = {
-            "statement": [by_statement.get(one.board, []) for one in mine],
-            "transforms": [_by_transforms(kept, settings, one) for one in mine],
+        recounts: dict[str, Recount] = {
+            "statement": lambda one: by_statement.get(one.board, []),
+            "transforms": lambda one: _by_transforms(kept, settings, one),
         }
-        for name, recounts in made.items():
-            if published not in recounts:
-                said.append(f"{board}: {_first_difference(published, recounts[-1], name)}")
+        said += [f"{board}: {wrong}" for name, made in recounts.items() if (wrong := _difference(mine, made, name))]
     return said
+
+
+Recount = Callable[[Candidate], list[tuple[Any, ...]]]
+
+
+def _difference(mine: list[Candidate], recount: Recount, name: str) -> str | None:
+    """None where one of the candidates gives what is published; else where the last of them differs."""
+    published, made = mine[0].ranking.places, []
+    for one in reversed(mine):
+        made = recount(one)
+        if made == published:
+            return None
+    return _first_difference(published, made, name)
 
 
 def _first_difference(published: list[tuple[Any, ...]], made: list[tuple[Any, ...]], name: str) -> str:

@@ -1,6 +1,7 @@
 """The auditor: one audit after the other, its newest result kept and told, and nothing left running."""
 
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from rich.console import Console
 
 from audit import auditor as module
 from audit.auditor import Auditor
+from audit.job import sweep
 from audit.report import Report, show
 from audit.results import result_path
 from audit.run import command
@@ -79,6 +81,16 @@ def test_the_stack_has_an_auditor_that_nobody_waits_for(tmp_path: Path) -> None:
     assert {"posts_with_counts", "trending_posts", "archive"} <= set(parts["auditor"].after)
     assert not any("auditor" in part.after for part in parts.values())
     assert "auditor" not in {part.name for part in stack_parts(settings(tmp_path, audit_every_seconds=0))}
+
+
+def test_what_a_killed_audit_left_behind_is_removed(tmp_path: Path) -> None:
+    (tmp_path / "tmpold").mkdir()
+    (tmp_path / "tmpold" / "part").touch()
+    os.utime(tmp_path / "tmpold", (0, 0))
+    (tmp_path / "tmpnew").mkdir()
+    (tmp_path / "latest.json").touch()
+    sweep(tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["latest.json", "tmpnew"]
 
 
 def test_in_the_background_it_takes_one_core(tmp_path: Path) -> None:

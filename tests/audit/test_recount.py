@@ -63,7 +63,12 @@ def together(many: list[list[Fact]]) -> list[Fact]:
     return [{**fact, "post_id": f"{fact['post_id']}-{at}"} for at, history in enumerate(many) for fact in history]
 
 
-MANY = st.lists(histories(min_size=10, max_size=60), min_size=12, max_size=16).map(together)
+def is_lively(history: list[Fact]) -> bool:
+    """The first example that is tried is the dullest."""
+    return len({fact["event_type"] for fact in history}) == 6 and len({fact["user_id"] for fact in history}) == 3
+
+
+MANY = st.lists(histories(min_size=10, max_size=60), min_size=12, max_size=16).map(together).filter(is_lively)
 
 
 @settings(FEW, max_examples=1)
@@ -136,7 +141,7 @@ def test_half_a_pair_of_surrogates_is_still_json(spark: SparkSession) -> None:
     assert captions == ["?", "?", "a??b", "😀", r"\ud937", "\\?"]
 
 
-@settings(FEW, max_examples=6)
+@settings(FEW, max_examples=4)
 @given(hostile=st.lists(mutated(), min_size=40, max_size=60))
 def test_the_statement_judges_any_record_as_the_contract_says(spark: SparkSession, hostile: list[Record]) -> None:
     expected = [judge(topic, value, ARRIVED) for topic, value in hostile]

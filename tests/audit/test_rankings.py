@@ -1,0 +1,86 @@
+"""A ranking is what both recounts make of the facts that had been read; one like more or less is drift."""
+
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, Phase, assume, given, settings
+from pyspark.sql import SparkSession
+
+from audit import rankings, recount
+from audit.published import CUT
+from audit.rankings import Candidate, Published
+from conf.settings import Settings
+from contract.facts import format_time
+from contract.results import RankedPost, Ranking
+from contract.topics import RISING_POSTS, TRENDING_POSTS
+from tests import reference
+from tests.jobs.histories import NOON, Fact, histories, records
+
+pytestmark = pytest.mark.spark
+END = NOON + timedelta(minutes=16)
+
+
+def published(topic: str, places: list[reference.Ranked], history: list[Fact]) -> Published:
+    posts = []
+    for rank, place in enumerate(places, 1):
+        post = reference.creation(history, place.post_id)
+        assert post is not None
+        body = {name: post[name] for name in ("user_id", "image_url", "caption")}
+        posts.append(RankedPost(rank=rank, **vars(place), **body))
+    times = {"window_start": END - timedelta(hours=1), "window_end": END, "generated_at": END}
+    ranking = Ranking(posts=posts, **{name: format_time(moment) for name, moment in times.items()})
+    return Published(topic, ranking, None, 0)
+
+
+def drift(spark: SparkSession, history: list[Fact], found: list[Published], folder: Path, read: int) -> list[str]:
+    """What is said of these rankings, made when so many records had been read."""
+    frame = records(spark, history).withColumnRenamed("timestamp", "arrived_at")
+    none = spark.createDataFrame([], "post_id string, seen map<string, array<bigint>>")
+    recount.prepare(frame, spark.createDataFrame([], CUT), none)
+    seen = {topic: {0: read} for topic in ("posts", "likes", "comments")}
+    boards = {TRENDING_POSTS: "trending", RISING_POSTS: "rising/7"}
+    wanted = [Candidate(boards[one.topic], one, seen, seen) for one in found]
+    return rankings.drift(frame, Settings(), wanted, folder)
+
+
+@settings(
+    max_examples=1,
+    deadline=None,
+    derandomize=True,
+    phases=[Phase.generate],
+    suppress_health_check=list(HealthCheck),
+)
+@given(history=histories(min_size=60, max_size=150))
+def test_rankings_are_judged_as_of_what_was_read(
+    spark: SparkSession, tmp_path_factory: pytest.TempPathFactory, history: list[Fact]
+) -> None:
+    spark.conf.set("spark.sql.variant.allowDuplicateKeys", "true")
+    read = len(history) * 2 // 3
+    known = history[:read]
+    trending, rising = reference.trending(known, END), reference.rising(known, END)
+    assume(trending and rising)
+    found = [published(TRENDING_POSTS, trending, known), published(RISING_POSTS, rising, known)]
+    assert drift(spark, history, found, tmp_path_factory.mktemp("fine"), read) == []
+    more = [smuggled(one) for one in found]
+    said = drift(spark, history, more, tmp_path_factory.mktemp("smuggled"), read)
+    assert [sentence.split(" is ")[0] for sentence in said] == ["trending: place 1"] * 2 + ["rising: place 1"] * 2
+
+
+def smuggled(one: Published) -> Published:
+    """One like more in the first place."""
+    first = one.ranking.posts[0]
+    posts = [first.model_copy(update={"likes": first.likes + 1}), *one.ranking.posts[1:]]
+    return Published(one.topic, one.ranking.model_copy(update={"posts": posts}), one.seen, one.arrived_ms)
+
+
+def test_a_feed_that_answers_another_ranking_than_the_topics_is_drift() -> None:
+    ranking = published(TRENDING_POSTS, [], [])
+    answer: dict[str, Any] = ranking.ranking.model_dump()
+    assert rankings.feed_drift([ranking], {"trending": answer}) == []
+    other = {"rank": 1, "post_id": "p", "user_id": "u", "image_url": "", "caption": "", "comments": 0}
+    wrong = {**answer, "posts": [{**other, "likes": 1, "score": 1}]}
+    assert len(rankings.feed_drift([ranking], {"trending": wrong})) == 1
+    newer = {**wrong, "generated_at": format_time(datetime.now().astimezone())}
+    assert rankings.feed_drift([ranking], {"trending": newer}) == []
