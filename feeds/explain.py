@@ -19,6 +19,7 @@ from contract.facts import FACT_TOPICS, IDENTIFIER, format_time
 from contract.results import PostWithCounts
 from feeds.explaining import MEANING, Archived, Class, classify, judge
 from feeds.records import PostSeen
+from service.app import refusals
 
 router = APIRouter(tags=["explain"])
 MOST_RECORDS = 100_000
@@ -176,7 +177,11 @@ def _names(fact: dict[str, Any], reason: str | None, value: bytes | None, post_i
     return re.search(word, value or b"") is not None
 
 
-@router.get("/posts/{post_id}/explain", summary="Which facts made a post's numbers")
+@router.get(
+    "/posts/{post_id}/explain",
+    summary="Which facts made a post's numbers",
+    responses=refusals(_404="nothing is known of such a post"),
+)
 def explain(
     request: Request,
     post_id: Annotated[str, Path(pattern=f"^{IDENTIFIER}$")],
@@ -189,9 +194,10 @@ def explain(
         return _answer(request, post_id, newest)
     except TooMuchError as error:
         raise HTTPException(422, str(error)) from None
-    except (TableNotFoundError, TimeoutError) as error:
-        said = str(error) if isinstance(error, TimeoutError) else "there is no archive yet: it is made by the jobs"
-        raise HTTPException(503, said, headers={"Retry-After": "5"}) from None
+    except TableNotFoundError:
+        raise HTTPException(404, "there is no archive yet: it is made by the jobs") from None
+    except TimeoutError as error:
+        raise HTTPException(503, str(error), headers={"Retry-After": "5"}) from None
     finally:
         _places.release()
 
@@ -203,5 +209,5 @@ def _answer(request: Request, post_id: str, newest: int) -> Explanation:
     settings = cast(Settings, request.app.state.settings)
     found = explanation(settings, post_id, published, seen, newest)
     if not found.records and published is None:
-        raise HTTPException(404, f"nothing is known of a post {post_id}")
+        raise HTTPException(404, "nothing is known of such a post")
     return found
