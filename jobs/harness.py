@@ -41,6 +41,9 @@ def spark_session(name: str, settings: Settings) -> SparkSession:
     """The session of a job; `conf/spark.conf` holds what spark-submit needs before it."""
     spark = SparkSession.builder.appName(name).getOrCreate()
     spark.conf.set("spark.sql.shuffle.partitions", settings.shuffle_partitions)
+    # A live batch is over before generated code would have paid for itself: docs/decisions/no-generated-code.md.
+    spark.conf.set("spark.sql.codegen.wholeStage", "false")
+    spark.conf.set("spark.sql.codegen.factoryMode", "NO_CODEGEN")
     return spark
 
 
