@@ -17,15 +17,15 @@ WITH texts AS (
   SELECT topic, partition, offset, arrived_at, CAST(value AS STRING) AS body, md5(value) AS seal FROM records
 ),
 -- One value and nothing after it: no text can hold its own digest.
+-- A generator is a barrier: without it each use of a field, and each filter, would parse the record again.
 parsed AS (
-  SELECT *, coalesce(
+  SELECT texts.*, p.sealed FROM texts LATERAL VIEW inline(array(named_struct('sealed', coalesce(
       try_parse_json(concat('[', body, ',"', seal, '"]')),
       -- Half a pair of surrogates is JSON, but no VARIANT: it is read as `?`, as every UTF-8 encoder writes it.
       CASE WHEN body RLIKE r'\\u[dD][89a-fA-F]' THEN try_parse_json(concat('[', regexp_replace(regexp_replace(body,
         r'(?<!\\)((?:\\\\)*)\\u[dD][89abAB][0-9a-fA-F]{2}(?!\\u[dD][c-fC-F][0-9a-fA-F]{2})', '$1?'),
         r'(?<!\\u[dD][89abAB][0-9a-fA-F]{2})(?<!\\)((?:\\\\)*)\\u[dD][c-fC-F][0-9a-fA-F]{2}', '$1?'),
-        ',"', seal, '"]')) END) AS sealed
-  FROM texts
+        ',"', seal, '"]')) END)))) p AS sealed
 ),
 objects AS (
   SELECT *, CASE WHEN is_valid_utf8(body)
@@ -57,29 +57,34 @@ typed AS (
     coalesce(text_of(event_type) IN ('comment_added', 'comment_deleted'), FALSE) AS has_comment_id,
     try_cast(text_of(occurred_at) AS TIMESTAMP) AS moment
   FROM fields
+),
+judgements AS (
+  SELECT topic, partition, offset, arrived_at,
+    CASE
+      WHEN doc IS NULL THEN 'not_json'
+      WHEN NOT is_missing(event_type) AND home IS NULL THEN 'unknown_type'
+      WHEN home <> topic THEN 'wrong_topic'
+      WHEN is_missing(event_id) OR is_missing(event_type) OR is_missing(occurred_at) OR is_missing(user_id)
+        OR is_missing(post_id) OR (is_post AND (is_missing(image_url) OR is_missing(caption)))
+        OR (has_comment_id AND is_missing(comment_id)) OR (is_comment AND is_missing(text)) THEN 'missing_field'
+      WHEN is_no_identifier(event_id) OR is_no_identifier(user_id) OR is_no_identifier(post_id)
+        OR (has_comment_id AND is_no_identifier(comment_id))
+        OR (is_post AND NOT coalesce(char_length(text_of(image_url)) <= 2048, FALSE))
+        OR (is_post AND NOT coalesce(char_length(text_of(caption)) <= 2200, FALSE))
+        OR (is_comment AND NOT coalesce(char_length(text_of(text)) BETWEEN 1 AND 2200, FALSE))
+        OR NOT coalesce(text_of(occurred_at)
+             RLIKE r'^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}\.\d{3}Z\z', FALSE)
+        OR moment IS NULL OR year(moment) < 1 THEN 'bad_field'
+      WHEN moment > arrived_at + INTERVAL 5 MINUTES THEN 'from_the_future'
+    END AS verdict,
+    text_of(event_id) AS event_id, text_of(event_type) AS event_type, text_of(occurred_at) AS occurred_at,
+    text_of(user_id) AS user_id, text_of(post_id) AS post_id, text_of(image_url) AS image_url,
+    text_of(caption) AS caption, text_of(comment_id) AS comment_id
+  FROM typed
 )
-SELECT topic, partition, offset, arrived_at,
-  CASE
-    WHEN doc IS NULL THEN 'not_json'
-    WHEN NOT is_missing(event_type) AND home IS NULL THEN 'unknown_type'
-    WHEN home <> topic THEN 'wrong_topic'
-    WHEN is_missing(event_id) OR is_missing(event_type) OR is_missing(occurred_at) OR is_missing(user_id)
-      OR is_missing(post_id) OR (is_post AND (is_missing(image_url) OR is_missing(caption)))
-      OR (has_comment_id AND is_missing(comment_id)) OR (is_comment AND is_missing(text)) THEN 'missing_field'
-    WHEN is_no_identifier(event_id) OR is_no_identifier(user_id) OR is_no_identifier(post_id)
-      OR (has_comment_id AND is_no_identifier(comment_id))
-      OR (is_post AND NOT coalesce(char_length(text_of(image_url)) <= 2048, FALSE))
-      OR (is_post AND NOT coalesce(char_length(text_of(caption)) <= 2200, FALSE))
-      OR (is_comment AND NOT coalesce(char_length(text_of(text)) BETWEEN 1 AND 2200, FALSE))
-      OR NOT coalesce(text_of(occurred_at)
-           RLIKE r'^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}\.\d{3}Z\z', FALSE)
-      OR moment IS NULL OR year(moment) < 1 THEN 'bad_field'
-    WHEN moment > arrived_at + INTERVAL 5 MINUTES THEN 'from_the_future'
-  END AS reason,
-  text_of(event_id) AS event_id, text_of(event_type) AS event_type, text_of(occurred_at) AS occurred_at,
-  text_of(user_id) AS user_id, text_of(post_id) AS post_id, text_of(image_url) AS image_url,
-  text_of(caption) AS caption, text_of(comment_id) AS comment_id
-FROM typed;
+SELECT topic, partition, offset, arrived_at, j.reason, event_id, event_type, occurred_at, user_id, post_id, image_url, caption,
+  comment_id
+FROM judgements LATERAL VIEW inline(array(named_struct('reason', verdict))) j AS reason;
 
 -- As of what is published: which of a post's facts went into its row, and which should have.
 CREATE OR REPLACE TEMPORARY VIEW placed AS
