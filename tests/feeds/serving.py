@@ -1,6 +1,7 @@
 """Apps on a real uvicorn server, and clients of their event streams."""
 
 import json
+import random
 import socket
 import threading
 from collections.abc import Callable, Iterator
@@ -38,8 +39,9 @@ def listening_socket() -> socket.socket:
 
 
 def free_ports(count: int) -> int:
-    """The first of that many free ports in a row."""
-    for first in PORTS[:: count + 8]:
+    """The first of that many free ports in a row; from a place of chance, since others look for some, too."""
+    start = random.randrange(len(PORTS) - count)
+    for first in (*PORTS[start :: count + 8], *PORTS[: start : count + 8]):
         with ExitStack() as stack:
             try:
                 for port in range(first, first + count):
