@@ -6,7 +6,7 @@ import pytest
 
 from conf.kafka import password, python_security, spark_options
 from conf.settings import Settings
-from jobs.harness import _fix as fix_of
+from jobs.harness import fix as fix_of
 
 
 def settings(folder: Path, principal: str = "likes") -> Settings:
