@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import threading
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -91,8 +92,15 @@ def _announce(run_dir: Path) -> None:
     fresh.replace(run_dir / f"{NAME}.json")
 
 
+def _give_way() -> None:
+    """Where the kernel groups processes by session, `nice` counts within the group only: sched(7), autogroup."""
+    with suppress(OSError):
+        Path("/proc/self/autogroup").write_text("19")
+
+
 def main() -> None:
     """Audit until SIGTERM."""
+    _give_way()
     settings = load_settings()
     auditor = Auditor(settings)
     for number in (signal.SIGTERM, signal.SIGINT):
