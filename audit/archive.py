@@ -5,6 +5,7 @@ from pyspark.sql import functions as F
 
 from audit.offsets import Offsets
 
+PLACE = ["topic", "partition", "offset"]
 EXTENT = "topic string, partition int, records bigint, first bigint, last bigint, low bigint, high bigint"
 LETTER = "reason string, topic string, partition int, offset bigint"
 
@@ -43,10 +44,14 @@ def damage(extent: Row, first_kept: int, following: int, expected: Row) -> str |
     return None
 
 
-def damages(records: DataFrame, first: Offsets, reached: Offsets) -> tuple[int, list[str]]:
-    """How many records there are, and what is wrong with the archive: a sentence a partition."""
+def damages(records: DataFrame, first: Offsets, reached: Offsets, erased: DataFrame) -> tuple[int, list[str]]:
+    """How many records there are, and what is wrong with the archive: a sentence a partition.
+
+    `erased`: (topic, partition, offset) of records that were taken out on purpose.
+    """
     spark = records.sparkSession
-    found = extents(records).collect()  # a row a partition
+    gaps = erased.select(PLACE).distinct().join(records.select(PLACE), PLACE, "left_anti")
+    found = extents(records.select(PLACE).unionByName(gaps)).collect()  # a row a partition
     ends = spark.createDataFrame(found, EXTENT) if found else spark.createDataFrame([], EXTENT)
     every = spark.range(max((row.last for row in found), default=-1) + 1)
     whole = (
@@ -64,7 +69,7 @@ def damages(records: DataFrame, first: Offsets, reached: Offsets) -> tuple[int, 
                 said.append(damage(extent, kept, following, expected[topic, part]))
             elif following > kept:
                 said.append(f"{topic}, partition {part}: the archive has none of {following - kept} records")
-    return sum(row.records for row in found), [sentence for sentence in said if sentence]
+    return sum(row.records for row in found) - gaps.count(), [sentence for sentence in said if sentence]
 
 
 def letters(records: DataFrame) -> DataFrame:
@@ -74,13 +79,14 @@ def letters(records: DataFrame) -> DataFrame:
     return read.groupBy("topic", "partition", "offset").agg(F.count("*").alias("times"), F.max("reason").alias("said"))
 
 
-def letter_drift(dead: DataFrame, written: DataFrame, reached: DataFrame) -> DataFrame:
+def letter_drift(dead: DataFrame, written: DataFrame, reached: DataFrame, erased: DataFrame) -> DataFrame:
     """Records that are no facts and have no letter, two, or one with another reason; letters of what is a fact.
 
-    `dead`: (topic, partition, offset, reason). `reached`: (topic, partition, next) of the archive.
+    `dead`: (topic, partition, offset, reason). `reached`: (topic, partition, next) of the archive. `erased`:
+    (topic, partition, offset) of what was taken out of the archive; its letters may still be there.
     """
-    place = ["topic", "partition", "offset"]
-    both = dead.join(written, place, "full").join(F.broadcast(reached), ["topic", "partition"], "left")
+    there = written.join(erased.select(PLACE), PLACE, "left_anti")
+    both = dead.join(there, PLACE, "full").join(F.broadcast(reached), ["topic", "partition"], "left")
     is_done = F.coalesce(F.col("offset") < F.col("next"), F.lit(True))
     agrees = F.col("said").eqNullSafe(F.col("reason")) & (F.col("times") == 1)
-    return both.where(is_done & ~F.coalesce(agrees, F.lit(False))).select(*place, "reason", "said", "times")
+    return both.where(is_done & ~F.coalesce(agrees, F.lit(False))).select(*PLACE, "reason", "said", "times")

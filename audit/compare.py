@@ -5,17 +5,28 @@ from pyspark.sql import functions as F
 
 from jobs.checkpoints import TERM
 
+NUMBERS = ("likes", "comments")
 SOURCES = ("topic", "transforms", "statement", "table", "feed")
 
 
 def side_by_side(
-    read: DataFrame, transforms: DataFrame, statement: DataFrame, table: DataFrame | None, feed: DataFrame | None
+    read: DataFrame,
+    transforms: DataFrame,
+    statement: DataFrame,
+    table: DataFrame | None,
+    feed: DataFrame | None,
+    erased: DataFrame,
 ) -> DataFrame:
-    """One row a post of which anybody says anything, with `why`: the sentences on what does not agree."""
+    """One row a post of which anybody says anything, with `why`: the sentences on what does not agree.
+
+    `erased`: posts (post_id) that somebody who was forgotten had to do with. Their numbers are compared, but not
+    how many records went in, and which.
+    """
     wide = read.join(_named(statement, "statement"), "post_id", "full").join(
         _named(transforms, "transforms"), "post_id", "full"
     )
-    wide = _with(wide, table, "table")
+    about = erased.select("post_id", F.lit(True).alias("had_erased")).distinct()
+    wide = _with(wide.join(about, "post_id", "left"), table, "table")
     wide = _with(wide, feed, "feed")
     checks = [*_against_facts(), *_topic_itself()]
     checks += _table_is_topic() if table is not None else []
@@ -49,12 +60,18 @@ def _against_facts() -> list[tuple[str, Column]]:
         alive = F.coalesce(F.col(f"{name}.alive"), F.lit(False))
         said = F.col("topic.said").withField("version", F.col("topic.said.version") % TERM)
         same = said.eqNullSafe(F.col(f"{name}.said")) & F.col("topic.seen").eqNullSafe(F.col(f"{name}.seen"))
+        same |= F.coalesce(F.col("had_erased"), F.lit(False)) & _same_numbers(said, F.col(f"{name}.said"))
         checks += [
             (f"the topic's row is not what the {name} make of its facts", living & alive & ~same),
             (f"the topic has a post that the {name} do not know, or know as deleted", living & ~alive),
             (f"the topic has no row of a post that the {name} have", ~living & alive),
         ]
     return checks
+
+
+def _same_numbers(one: Column, other: Column) -> Column:
+    pairs = [one[name].eqNullSafe(other[name]) for name in NUMBERS]
+    return pairs[0] & pairs[1]
 
 
 def _topic_itself() -> list[tuple[str, Column]]:

@@ -118,7 +118,7 @@ def audit(spark: SparkSession, settings: Settings, from_kafka: bool) -> Report:
         log.info("is the archive whole?")
         _judge_archive(report, records, reached, settings)
         log.info("recounting", records=report.records)
-        _judge_posts(report, now, records, folder)
+        _judge_posts(report, now, records, settings, folder)
         log.info("recounting the rankings")
         report.rankings = rankings.drift(records, settings, ranked, folder) + rankings.feed_drift(found, answered)
         report.compared += [
@@ -137,12 +137,16 @@ def sweep(work: Path) -> None:
             shutil.rmtree(folder, ignore_errors=True)
 
 
+def _erased(spark: SparkSession, settings: Settings) -> DataFrame:
+    return sources.erased(spark, settings.lake_dir / tables.ERASED)
+
+
 def _judge_archive(report: Report, records: DataFrame, reached: Offsets, settings: Settings) -> None:
     first, _ = offsets.in_kafka(settings, *FACT_TOPICS)
-    report.records, report.archive = archive.damages(records, first, reached)
+    report.records, report.archive = archive.damages(records, first, reached, _erased(records.sparkSession, settings))
 
 
-def _judge_posts(report: Report, now: Published, records: DataFrame, folder: Path) -> None:
+def _judge_posts(report: Report, now: Published, records: DataFrame, settings: Settings, folder: Path) -> None:
     spark = records.sparkSession
     cut = published.cut_frame(spark, now.cut)
     path = str(folder / "read")
@@ -152,7 +156,7 @@ def _judge_posts(report: Report, now: Published, records: DataFrame, folder: Pat
     statement = recount.by_statement(records, targets, cut)
     transforms = recount.by_transforms(records, targets, cut)
     answered = None if now.feed is None else with_later(now.feed, now.topic)
-    wide = compare.side_by_side(read, transforms, statement, now.table, answered)
+    wide = compare.side_by_side(read, transforms, statement, now.table, answered, _erased(spark, settings))
     wide.write.parquet(str(folder / "wide"))
     _sum_up(report, spark.read.parquet(str(folder / "wide")))
 
@@ -193,7 +197,8 @@ def _judge_letters(report: Report, records: DataFrame, reached: Offsets, setting
     dead = spark.read.parquet(str(folder / "dead"))
     first, following = offsets.in_kafka(settings, DEAD_LETTERS)
     written = archive.letters(sources.from_topics(spark, settings, first, following))
-    archive.letter_drift(dead, written, published.cut_frame(spark, reached)).write.parquet(str(folder / "letters"))
+    erased, cut = _erased(spark, settings), published.cut_frame(spark, reached)
+    archive.letter_drift(dead, written, cut, erased).write.parquet(str(folder / "letters"))
     drift = spark.read.parquet(str(folder / "letters"))
     report.dead, report.drift_letters = dead.count(), drift.count()
     shown = drift.orderBy("topic", "partition", "offset").limit(SHOWN)

@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+from deltalake import DeltaTable
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
@@ -18,6 +19,13 @@ RECORD = ("topic", "partition", "offset", "arrived_at", "key", "value")
 def archived(spark: SparkSession, path: Path, version: int) -> DataFrame:
     """Every record of the archive in one version of its table."""
     return spark.read.format("delta").option("versionAsOf", version).load(str(path)).select(*RECORD)
+
+
+def erased(spark: SparkSession, path: Path) -> DataFrame:
+    """Places of records that `msm forget` took out of the archive: (topic, partition, offset, post_id)."""
+    if not DeltaTable.is_deltatable(str(path)):
+        return spark.createDataFrame([], "topic string, partition int, offset bigint, post_id string")
+    return spark.read.format("delta").load(str(path)).distinct()
 
 
 def from_topics(spark: SparkSession, settings: Settings, first: Offsets, following: Offsets) -> DataFrame:

@@ -1,11 +1,12 @@
 """What `msm forget` does with facts and tables, in batches; the jobs do not run meanwhile."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta, timezone
 
 from delta.tables import DeltaTable
 from pyspark.sql import Column, DataFrame, Row, SparkSession
 from pyspark.sql import functions as F
+from pyspark.sql.types import StructType
 
 from conf.settings import Settings
 from contract import tables
@@ -23,11 +24,15 @@ from contract.spark import SEED_RECORD
 from contract.topics import DEAD_LETTERS
 from jobs.harness import read_records
 from jobs.sinks.kafka import producer_options
-from jobs.sinks.lake import table_path
+from jobs.sinks.lake import ensure_table, table_path
 from jobs.transforms.counts import acts, standing
 from jobs.transforms.facts import facts, valid
 
 BY_USER = (tables.POSTS_WITH_COUNTS, tables.POST_FACTS)
+PLACE = ["topic", "partition", "offset"]
+ERASED = StructType().add("topic", "string").add("partition", "integer").add("offset", "long").add("post_id", "string")
+Copied = tuple[Mapping[str, Mapping[str, int]], Mapping[str, Mapping[str, int]]]
+"""From where on and up to where: {topic: {partition: offset}}, twice."""
 BY_POST = (tables.ENGAGEMENT_BY_MINUTE, tables.FIRST_HOUR_ENGAGEMENT)
 
 
@@ -91,18 +96,21 @@ def is_of(user: str) -> Column:
     return F.when(is_fact, F.col("user_id") == user).otherwise(is_about(user, F.col("key"), F.col("value")))
 
 
-def rewrite_lake(spark: SparkSession, settings: Settings, user: str, posts: DataFrame) -> dict[str, int]:
+def rewrite_lake(
+    spark: SparkSession, settings: Settings, user: str, posts: DataFrame, copied: Copied | None = None
+) -> dict[str, int]:
     """Take the user out of every table and remove the files that held it; rows removed or changed, by table.
 
-    Nobody may write to or read the tables meanwhile: their old files are gone at once.
+    Nobody may write to or read the tables meanwhile: their old files are gone at once. `copied`: facts that are in
+    their topics once more, further behind; these leave the archive with their originals in Kafka.
     """
     mine = spark.createDataFrame([(user,)], "user_id string")
     events = _load(spark, settings, tables.EVENTS) if _is_table(spark, settings, tables.EVENTS) else None
     sources: dict[str, tuple[DataFrame, list[str]]] = {}
     if events is not None:
-        judged = events.withColumnRenamed("arrived_at", "timestamp").transform(facts)
-        place = ["topic", "partition", "offset"]
-        sources[tables.EVENTS] = (judged.where(is_of(user)).select(place), place)
+        going = _going(spark, events, user, copied).persist()
+        _note_erased(spark, settings, going, posts)
+        sources[tables.EVENTS] = (going.select(PLACE), PLACE)
     sources |= {table: (posts, ["post_id"]) for table in BY_POST} | {table: (mine, ["user_id"]) for table in BY_USER}
     removed = {
         table: _remove(spark, settings, table, *source)
@@ -112,6 +120,33 @@ def rewrite_lake(spark: SparkSession, settings: Settings, user: str, posts: Data
     if _is_table(spark, settings, tables.TRENDING_POSTS):
         removed[tables.TRENDING_POSTS] = _remove_from_history(spark, settings, mine)
     return removed
+
+
+def _going(spark: SparkSession, events: DataFrame, user: str, copied: Copied | None) -> DataFrame:
+    """What leaves the archive: (topic, partition, offset, post_id), `post_id` where others' numbers had it in them."""
+    judged = events.withColumnRenamed("arrived_at", "timestamp").transform(facts)
+    if copied is None:
+        return judged.where(is_of(user)).select(
+            *PLACE, F.when(F.col("reason").isNull(), F.col("post_id")).alias("post_id")
+        )
+    rows = [
+        (topic, int(part), kept_from.get(topic, {}).get(part, 0), offset)
+        for kept_from, old in [copied]
+        for topic, parts in old.items()
+        for part, offset in parts.items()
+    ]
+    ranges = spark.createDataFrame(rows, "topic string, partition int, first bigint, next bigint")
+    near = judged.join(F.broadcast(ranges), ["topic", "partition"], "left")
+    is_copied = F.coalesce((F.col("offset") >= F.col("first")) & (F.col("offset") < F.col("next")), F.lit(False))
+    return near.where(is_of(user) | is_copied).select(*PLACE, F.lit(None).cast("string").alias("post_id"))
+
+
+def _note_erased(spark: SparkSession, settings: Settings, going: DataFrame, posts: DataFrame) -> None:
+    """Places only, and which posts of others they were about: so an audit knows the gaps for what they are."""
+    path = ensure_table(spark, table_path(settings, tables.ERASED), ERASED)
+    others = going.join(posts.withColumn("is_own", F.lit(True)), "post_id", "left")
+    kept = others.withColumn("post_id", F.when(F.col("is_own").isNull(), F.col("post_id")))
+    kept.select(ERASED.fieldNames()).write.format("delta").mode("append").save(path)
 
 
 def _remove(spark: SparkSession, settings: Settings, table: str, which: DataFrame, keys: list[str]) -> int:

@@ -72,7 +72,7 @@ def erase(
     say("rewriting the lake")
     done = [Removed("facts that take back", f"{number:,} appended")]
     done += [Removed("pictures", f"{_remove_pictures(settings, pictures)} files"), _remove_views(settings)]
-    rows = erasure.rewrite_lake(spark, settings, user, posts)
+    rows = erasure.rewrite_lake(spark, settings, user, posts, (kept_from, old) if with_facts else None)
     done += [Removed(f"table {table}", f"{count:,} rows") for table, count in rows.items()]
     if not with_facts:
         return done + what_remains(settings, newest)

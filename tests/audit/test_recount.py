@@ -1,6 +1,7 @@
 """Both recounts are what the rules say, as of whatever is published; the archive is whole, or it is said how not."""
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -149,15 +150,31 @@ def test_the_statement_judges_any_record_as_the_contract_says(spark: SparkSessio
     assert [pair for pair in zip(hostile, found, expected, strict=True) if pair[1] != pair[2]] == []
 
 
-def damages(spark: SparkSession, *offsets: int, reached: int = 6, first: int = 0) -> list[str]:
+def damages(
+    spark: SparkSession, *offsets: int, reached: int = 6, first: int = 0, erased: Sequence[int] = ()
+) -> list[str]:
     rows = [("likes", 0, offset) for offset in offsets]
     frame = spark.createDataFrame(rows, "topic string, partition int, offset bigint")
-    return archive.damages(frame, {"likes": {0: first}}, {"likes": {0: reached}})[1]
+    gone = places(spark, erased)
+    count, said = archive.damages(frame, {"likes": {0: first}}, {"likes": {0: reached}}, gone)
+    assert count == len(offsets)
+    return said
+
+
+def places(spark: SparkSession, offsets: Sequence[int]) -> DataFrame:
+    rows = [("likes", 0, offset, None) for offset in offsets]
+    return spark.createDataFrame(rows, "topic string, partition int, offset bigint, post_id string")
 
 
 def test_a_whole_archive_is_not_damaged(spark: SparkSession) -> None:
     assert damages(spark, 0, 1, 2, 3, 4, 5) == []
     assert damages(spark, 0, 1, 2, 3, 4, 5, first=3) == []  # it keeps what Kafka has let go
+
+
+def test_what_was_erased_is_no_damage_and_nothing_else_is_excused(spark: SparkSession) -> None:
+    assert damages(spark, 0, 1, 3, 5, erased=[2, 4, 4]) == []
+    assert damages(spark, 0, 1, 2, 3, 5, erased=[2, 4]) == []  # a killed erasure noted it, and did not remove it
+    assert damages(spark, 0, 1, 5, erased=[2, 4]) == ["likes, partition 0: the archive has 5 records of the 6 offsets"]
 
 
 @pytest.mark.parametrize(
@@ -176,14 +193,19 @@ def test_a_record_missing_or_doubled_is_damage(spark: SparkSession, offsets: tup
     assert damages(spark, *offsets) == [f"likes, partition 0: {sentence}"]
 
 
-def letter_drift(spark: SparkSession, letters: list[tuple[int, str]], dead: list[tuple[int, str]]) -> dict[int, Row]:
+def letter_drift(
+    spark: SparkSession, letters: list[tuple[int, str]], dead: list[tuple[int, str]], erased: Sequence[int] = ()
+) -> dict[int, Row]:
     place = "topic string, partition int, offset bigint, "
     written = spark.createDataFrame([("likes", 0, at, said) for at, said in letters], place + "said string")
     times = written.groupBy("topic", "partition", "offset").agg(
         F.count("*").alias("times"), F.max("said").alias("said")
     )
     wanted = spark.createDataFrame([("likes", 0, at, reason) for at, reason in dead], place + "reason string")
-    return {row.offset: row for row in archive.letter_drift(wanted, times, cut_at(spark, 9)).collect()}
+    return {
+        row.offset: row
+        for row in archive.letter_drift(wanted, times, cut_at(spark, 9), places(spark, erased)).collect()
+    }
 
 
 def test_a_dead_letter_missing_doubled_or_wrong_is_drift(spark: SparkSession) -> None:
@@ -193,3 +215,7 @@ def test_a_dead_letter_missing_doubled_or_wrong_is_drift(spark: SparkSession) ->
     assert sorted(found) == [2, 3, 4, 7]
     assert (found[2].times, found[4].times) == (2, None)
     assert (found[3].reason, found[3].said, found[7].reason) == ("bad_field", "not_json", None)
+
+
+def test_a_letter_of_what_was_erased_may_stay(spark: SparkSession) -> None:
+    assert letter_drift(spark, [(1, "not_json"), (2, "not_json")], [(2, "not_json")], erased=[1]) == {}

@@ -15,6 +15,7 @@ from deltalake import DeltaTable
 from kafka import KafkaProducer
 from pyspark.sql import SparkSession
 
+from audit.job import audit
 from conf.settings import Settings
 from contract.facts import FACT_BY_TYPE, format_time, new_event_id
 from jobs import archive, posts_with_counts, trending_posts
@@ -138,6 +139,8 @@ def test_nothing_of_a_forgotten_user_is_left_and_the_rest_counts_as_before(
     assert [path.name for path in settings.media_dir.iterdir()] == [SHARED]
     expected = reference.posts_with_counts(one for one in lived_in if one["user_id"] != WHO)
     assert Reader(spark, settings).posts() == expected
+    audited = audit(spark.newSession(), settings, False)
+    assert (audited.archive, audited.as_json()["drift"]) == ([], 0)
     table = DeltaTable(settings.lake_dir / "posts_with_counts").to_pyarrow_table().to_pylist()
     assert {(row["post_id"], row["likes"], row["comments"]) for row in table} == {
         (post_id, post.likes, post.comments) for post_id, post in expected.items()
