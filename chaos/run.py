@@ -23,8 +23,11 @@ from chaos.report import Outcome
 from chaos.schedule import chance
 from conf.settings import Settings
 from runtime.broker import REPOSITORY
+from runtime.processes import kill_session
 
-RATE = 30.0
+RATE = 15.0
+QUICK_START = "-XX:TieredStopAtLevel=1"
+"""No JVM here grows old: its compiler would take half of the processor."""
 PORTS = range(21_000, 29_000, 10)
 AUDIT_SECONDS = 300
 
@@ -35,6 +38,7 @@ def own_settings(data_dir: Path) -> Settings:
     os.environ.setdefault("MSM_KAFKA_PORT", str(free))
     os.environ.setdefault("MSM_HTTP_PORT", str(free + 2))
     os.environ.update(MSM_DATA_DIR=str(data_dir.absolute()), MSM_KAFKA_BOOTSTRAP="", MSM_AUDIT_EVERY_SECONDS="0")
+    os.environ.setdefault("JAVA_TOOL_OPTIONS", QUICK_START)
     return Settings()
 
 
@@ -129,12 +133,19 @@ def audited(outcome: Outcome) -> Outcome:
 
 def _audit() -> tuple[int, dict[str, Any]]:
     line = [sys.executable, "-m", "runtime.cli", "audit", "--json"]
-    done = subprocess.run(line, cwd=REPOSITORY, capture_output=True, text=True, check=False, timeout=AUDIT_SECONDS)
+    pipe = subprocess.PIPE
+    with subprocess.Popen(line, cwd=REPOSITORY, stdout=pipe, stderr=pipe, text=True, start_new_session=True) as audit:
+        try:
+            said, trouble = audit.communicate(timeout=AUDIT_SECONDS)
+        except subprocess.TimeoutExpired:
+            return 2, {"error": f"no answer in {AUDIT_SECONDS} s"}
+        finally:
+            kill_session(audit.pid)  # its JVM would outlive it
     try:
-        found: dict[str, Any] = json.loads(done.stdout)
+        found: dict[str, Any] = json.loads(said)
     except ValueError:
-        found = {"error": done.stderr.strip()[-500:]}
-    return done.returncode, found
+        found = {"error": trouble.strip()[-500:]}
+    return audit.returncode, found
 
 
 def _begin_again(ground: Ground) -> None:
