@@ -132,5 +132,5 @@ def lost(before: Ends, after: Ends) -> int:
 def sentence_in(log: str) -> str:
     """The last line that a job or the broker wrote for a person: with a fix, or about the disk."""
     plain = re.sub(r"\x1b\[[0-9;]*m", "", log).splitlines()
-    lines = [line for line in plain if "fix=" in line or "make " in line or "free some space" in line]
+    lines = [line for line in plain if re.search(r"fix=(?!.see the lines above)|make \w+|free some space|docs/", line)]
     return re.sub(r"\s+", " ", lines[-1]).strip() if lines else ""
