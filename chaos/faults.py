@@ -23,6 +23,8 @@ TRIES = 3
 POINT_SECONDS = 40
 PAUSE_SECONDS = 20
 FULL_SECONDS = 90
+NOTHING_RUNS = 3
+"""Exit code of `msm status`."""
 
 
 class NotReachedError(Exception):
@@ -77,7 +79,11 @@ def kill_at(name: str) -> Inflict:
 def kill_supervisor(ground: Ground) -> Done:
     os.kill(ground.state()["pid"], signal.SIGKILL)
     wait_until(lambda: stack.running(ground.settings) is None, 10, lambda: "the supervisor outlives SIGKILL")
-    return Done("SIGKILL to the supervisor", "no stack runs: make up starts one", ground.start)
+    line = [sys.executable, "-m", "runtime.cli", "status"]
+    status = subprocess.run(line, cwd=REPOSITORY, capture_output=True, text=True, check=False, timeout=60)
+    if status.returncode != NOTHING_RUNS:
+        raise TimeoutError(f"make status does not see that nothing runs: {status.stdout}")
+    return Done("SIGKILL to the supervisor", " ".join(status.stdout.split()), ground.start)
 
 
 def restart_broker(ground: Ground) -> Done:

@@ -31,7 +31,7 @@ POINTS: dict[str, Point] = {
         "posts_with_counts", "posts_with_counts", grew="checkpoints/posts_with_counts/state/*/*/.*.tmp"
     ),
     "after Kafka, before the commit": Point(
-        "posts_with_counts", "posts_with_counts", grew="kafka/posts_with_counts-*/*.log"
+        "posts_with_counts", "posts_with_counts", grew="kafka/log/posts_with_counts-*/*.log"
     ),
     "after the Delta write, before the commit": Point("archive", "events", grew="lake/events/_delta_log/*.json"),
     "inside MERGE": Point(
@@ -44,7 +44,7 @@ POINTS: dict[str, Point] = {
         "trending_posts",
         "trending_posts",
         grew="lake/engagement_by_minute/_delta_log/*.json",
-        still="kafka/trending_posts-0/*.log",
+        still="kafka/log/trending_posts-0/*.log",
     ),
 }
 

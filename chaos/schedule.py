@@ -9,7 +9,6 @@ SHORT = (
     "kill after Kafka, before the commit",
     "kill after the Delta write, before the commit",
     "kill broker",
-    "feed stores deleted",
 )
 
 
