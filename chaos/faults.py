@@ -151,7 +151,7 @@ def fill_disk(name: str, parts: tuple[str, ...]) -> Inflict:
         def sentence() -> str:
             died = [part for part in parts if ground.restarts(part) > restarts[part]]
             said = [ground.told(part) for part in died]
-            return next((line for line in said if "No space left" in line or "full" in line), "")
+            return next((line for line in said if "free some space" in line), "")
 
         try:
             wait_until(lambda: bool(sentence()), FULL_SECONDS, lambda: "no part says that the disk is full")
@@ -183,7 +183,7 @@ def damage(query: str, part: str, file: str, how: str) -> Inflict:
         sentence = ground.told(part)
         if not sentence:
             raise TimeoutError(f"{what}: {part} does not say what to do")
-        return Done(what, sentence, lambda: start_over(ground, query))
+        return Done(what, sentence, lambda: start_over(ground, query, part))
 
     return inflict
 
@@ -198,11 +198,10 @@ def _heals(ground: Ground, part: str, restarts: int) -> bool:
     return ground.restarts(part) <= restarts + 1
 
 
-def start_over(ground: Ground, query: str) -> None:
-    """What docs/operations.md says of a checkpoint that is lost: counts are made anew from all facts."""
-    ground.stop()
+def start_over(ground: Ground, query: str, part: str) -> None:
+    """What docs/operations.md says of a checkpoint that is lost, while the job is dead: counts are made anew."""
+    ground.kill(part)
     shutil.rmtree(ground.settings.checkpoint_dir / query)
-    ground.start()
 
 
 def lose_feed_stores(ground: Ground) -> Done:
