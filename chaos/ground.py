@@ -130,7 +130,8 @@ def lost(before: Ends, after: Ends) -> int:
 
 
 def sentence_in(log: str) -> str:
-    """The last line that a job or the broker wrote for a person: with a fix, or about the disk."""
+    """What a job or the broker last wrote for a person: a fix, or else the line that names one."""
     plain = re.sub(r"\x1b\[[0-9;]*m", "", log).splitlines()
     lines = [line for line in plain if re.search(r"fix=(?!.see the lines above)|make \w+|free some space|docs/", line)]
-    return re.sub(r"\s+", " ", lines[-1]).strip() if lines else ""
+    fix = re.search(r"""fix=(['"])(.*?)\1""", lines[-1]) if lines else None
+    return fix[2] if fix else " ".join(lines[-1].split()) if lines else ""

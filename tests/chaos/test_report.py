@@ -64,6 +64,7 @@ def test_records_that_kafka_no_longer_has_are_lost() -> None:
 
 def test_the_sentence_for_a_person_is_the_last_one_with_a_fix() -> None:
     log = "[error] job failed fix=first\n\x1b[31m[error]  job failed\x1b[0m fix='free some space'\n  at java.lang\n"
-    assert sentence_in(log) == "[error] job failed fix='free some space'"
+    assert sentence_in(log) == "free some space"
+    assert sentence_in("No space left:  free some space\n") == "No space left: free some space"
     assert sentence_in("starts\n  at java.lang\n") == ""
     assert sentence_in("[error] job failed fix='see the lines above'\n") == ""
