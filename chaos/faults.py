@@ -8,11 +8,12 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import psutil
 
 from chaos import clock, traffic
-from chaos.ground import Ground
+from chaos.ground import DEATH_SECONDS, Ground
 from chaos.points import POINTS, Watch, newest
 from runtime import stack
 from runtime.broker import REPOSITORY
@@ -62,18 +63,23 @@ def kill_at(name: str) -> Inflict:
 
     def inflict(ground: Ground) -> Done:
         for number in range(1, TRIES + 1):
-            pid, restarts = ground.pid(point.part), ground.restarts(point.part)
-            watch = Watch(ground.settings.data_dir, point)
-            batch = watch.strike(lambda pid=pid: os.kill(pid, signal.SIGKILL), POINT_SECONDS)  # type: ignore[misc]
-            if ground.restarts(point.part) == restarts and psutil.pid_exists(pid) and batch is None:
+            process, restarts = psutil.Process(ground.pid(point.part)), ground.restarts(point.part)
+            struck = Watch(ground.settings.data_dir, point).strike(partial(_kill, process), POINT_SECONDS)
+            if struck is None:
                 continue
             ground.wait_for_death(point.part, restarts)
-            if batch is not None:
-                return Done(f"SIGKILL to {point.part} in batch {batch} of {point.query}, try {number}")
+            if struck.undone:
+                return Done(f"SIGKILL to {point.part} in batch {struck.batch} of {point.query}, try {number}")
             ground.wait_until_well()
         raise NotReachedError(f"not hit in {TRIES} tries of {POINT_SECONDS} s")
 
     return inflict
+
+
+def _kill(process: psutil.Process) -> None:
+    """Return when it is dead: it may commit until then."""
+    process.kill()
+    process.wait(DEATH_SECONDS)
 
 
 def kill_supervisor(ground: Ground) -> Done:

@@ -22,6 +22,14 @@ class Point:
     still: str = ""
 
 
+@dataclass(frozen=True)
+class Struck:
+    """A batch that was struck; one that was committed nevertheless, in the moment of the kill, is not undone."""
+
+    batch: int
+    undone: bool
+
+
 POINTS: dict[str, Point] = {
     "after reading began": Point("posts_with_counts", "posts_with_counts"),
     "while state is committed": Point(
@@ -99,13 +107,13 @@ class Watch:
     def is_done(self, batch: int) -> bool:
         return newest(self._checkpoint / "commits") >= batch
 
-    def strike(self, kill: Callable[[], None], seconds: float) -> int | None:
-        """Kill at the point; the batch that stays undone, or None: not reached in time, or done nevertheless."""
+    def strike(self, kill: Callable[[], None], seconds: float) -> Struck | None:
+        """Kill at the point; None where it was not reached in time."""
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
             batch = self.reached()
             if batch is not None:
                 kill()
-                return None if self.is_done(batch) else batch
+                return Struck(batch, undone=not self.is_done(batch))
             time.sleep(POLL_SECONDS)
         return None

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from chaos.points import POINTS, Point, Watch
+from chaos.points import POINTS, Point, Struck, Watch
 
 QUERY = "counts"
 PLAIN = Point("job", QUERY)
@@ -102,14 +102,14 @@ def test_a_merge_that_is_in_the_log_is_over(data: Path) -> None:
 def test_a_strike_names_the_batch_that_it_left_undone(data: Path) -> None:
     watch, struck = Watch(data, PLAIN), list[str]()
     plan(data, 1)
-    assert watch.strike(lambda: struck.append("dead"), seconds=5) == 1
+    assert watch.strike(lambda: struck.append("dead"), seconds=5) == Struck(1, undone=True)
     assert struck == ["dead"]
 
 
-def test_a_strike_that_came_too_late_is_none(data: Path) -> None:
+def test_a_strike_that_came_too_late_does_not_claim_to_have_hit(data: Path) -> None:
     watch = Watch(data, PLAIN)
     plan(data, 1)
-    assert watch.strike(lambda: commit(data, 1), seconds=5) is None
+    assert watch.strike(lambda: commit(data, 1), seconds=5) == Struck(1, undone=False)
 
 
 def test_a_point_that_never_comes_is_given_up(data: Path) -> None:
