@@ -40,7 +40,8 @@ AUDIT_SECONDS = 300
 def own_settings(data_dir: Path) -> Settings:
     """Of a stack of our own, also for every process that is started from here; free ports where none are set."""
     free = _free_ports()
-    for name, value in {**LIGHT, "MSM_KAFKA_PORT": str(free), "MSM_HTTP_PORT": str(free + 2)}.items():
+    light = {} if data_dir.exists() else LIGHT  # what is there has its number of partitions
+    for name, value in {**light, "MSM_KAFKA_PORT": str(free), "MSM_HTTP_PORT": str(free + 2)}.items():
         os.environ.setdefault(name, value)
     os.environ.update(MSM_DATA_DIR=str(data_dir.absolute()), MSM_KAFKA_BOOTSTRAP="", MSM_AUDIT_EVERY_SECONDS="0")
     return Settings()
