@@ -3,7 +3,7 @@ MSM := .venv/bin/msm
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup ready doctor demo up down status simulate jobs audit backfill notebooks test lint advisories clean
+.PHONY: help setup ready doctor demo up down status simulate jobs audit chaos backfill notebooks test lint advisories clean
 
 help:
 	@echo "MySocialMedia's real-time engine"
@@ -33,6 +33,8 @@ jobs: ready  ## spark-submit every job against the configured cluster, until Ctr
 	@$(MSM) jobs
 audit: ready  ## Recount every fact in two ways and compare; fails on drift (30 s; ARGS='--from kafka' reads the topics)
 	@$(MSM) audit $(ARGS)
+chaos: ready  ## Kill, pause, fill and tear a stack of its own, and audit after each fault (30 min; ARGS=--short: 5 min)
+	@$(MSM) chaos $(ARGS)
 backfill: ready  ## Count everything anew beside the running jobs, and compare (ARGS=switch, rollback, compare or drop)
 	@$(MSM) backfill $(ARGS)
 

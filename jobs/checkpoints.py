@@ -44,13 +44,17 @@ class Shape:
 
 
 FIX = "rebuild beside it with make backfill, or go back to what it was made with"
+FIX_DAMAGE = "put back the files from a copy, or start over with a new checkpoint (docs/operations.md)"
 FIX_BESIDE = "remove what stands beside with make backfill ARGS=drop, and build anew"
 
 
 def refuse_other_shapes(folder: Path, job: str, partitions: int, fix: str = FIX) -> None:
-    """SystemExit with one sentence where a checkpoint of the job is of another shape than its code."""
+    """SystemExit with one sentence where a checkpoint of the job is of another shape than its code, or damaged."""
     for query, state in STATES[job].items():
-        there = shape_of(folder / query)
+        try:
+            there = shape_of(folder / query)
+        except (LookupError, ValueError):  # a log of offsets that was cut, or is not there
+            raise SystemExit(f"the checkpoint {folder / query} is damaged: {FIX_DAMAGE}") from None
         here = Shape(state, partitions if state != "none" else 0, RULES)
         if there is not None and there != here:
             raise SystemExit(

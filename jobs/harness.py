@@ -22,13 +22,15 @@ from conf.kafka import spark_options
 from conf.settings import Settings, load_settings
 from contract.facts import FACT_TOPICS
 from contract.spark import SEED_RECORD
-from jobs.checkpoints import FIX, FIX_BESIDE, pinned_start, refuse_other_shapes, seed_name
+from jobs.checkpoints import FIX, FIX_BESIDE, FIX_DAMAGE, pinned_start, refuse_other_shapes, seed_name
 from jobs.locks import only_one, refuse_unfinished_switch
 from jobs.progress import READY, ProgressListener
 
 log = structlog.get_logger()
 DAMAGE = ("FAILED_READ_FILE", "DELTA_", "_delta_log", ".parquet")
 """Signs that what Spark could not read is a table of the lake."""
+TORN = ("CANNOT_LOAD_STATE_STORE", "Checksum error", "Incomplete log file")
+"""Signs that what Spark could not read is a file of the checkpoint."""
 Queries = Callable[[SparkSession, Settings], Sequence[StreamingQuery]]
 
 
@@ -156,6 +158,7 @@ def fix(error: str) -> str:
             "a table of the lake is damaged: put back the file that is named, or start the table over "
             "with a new checkpoint (docs/operations.md)",
         ),
+        **dict.fromkeys(TORN, f"the checkpoint is damaged: {FIX_DAMAGE}"),
     }
     return next((fix for sign, fix in known.items() if sign in error), "see the lines above")
 

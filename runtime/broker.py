@@ -3,6 +3,7 @@
 .venv/bin/python -m runtime.broker
 """
 
+import errno
 import os
 import shutil
 import socket
@@ -198,7 +199,14 @@ def main() -> None:
     """Become the broker."""
     settings = load_settings()
     refuse_taken_ports(settings)
-    command = broker_command(settings)
+    try:
+        command = broker_command(settings)
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        raise SystemExit(
+            f"No space left on the disk of {settings.kafka_dir}: free some space; nothing that was acknowledged is lost"
+        ) from None
     sys.stdout.flush()
     os.execv(command[0], command)
 

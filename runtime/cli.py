@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import time
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -14,7 +15,10 @@ from rich.table import Table
 
 from audit.report import show
 from audit.run import audit_once
-from conf.settings import load_settings
+from chaos.run import new_folder
+from chaos.run import run as run_faults
+from chaos.schedule import schedule
+from conf.settings import Settings, load_settings
 from contract.facts import Identifier
 from contract.principals import ADMIN
 from runtime import stack
@@ -154,6 +158,19 @@ def audit(
     else:
         show(found, console)
     raise typer.Exit(code)
+
+
+@app.command()
+def chaos(
+    seed: Annotated[int, typer.Option(help="The same seed does the same, in the same order.")] = 1,
+    short: Annotated[bool, typer.Option("--short", help="The most telling faults only.")] = False,
+    only: Annotated[list[str] | None, typer.Option(help="This fault; several times for several.")] = None,
+    data: Annotated[Path | None, typer.Option(help="A data dir to go on with, instead of a fresh one.")] = None,
+) -> None:
+    """Inflict faults on a stack of its own, and audit after each; exit code 1 on drift, loss or no recovery."""
+    names = schedule(seed, short, only or ())
+    folder = new_folder(Settings().data_dir)
+    raise typer.Exit(run_faults(folder, data or folder / "stack", seed, names, console))
 
 
 @app.command()

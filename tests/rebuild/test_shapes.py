@@ -62,6 +62,14 @@ def test_a_checkpoint_that_counted_by_other_rules_is_refused(folder: Path, monke
         refuse_other_shapes(folder, COUNTS, PARTITIONS)
 
 
+@pytest.mark.parametrize("kept", [0, 40])
+def test_a_checkpoint_whose_newest_offsets_were_cut_is_named_with_the_fix(folder: Path, kept: int) -> None:
+    newest = max((folder / COUNTS / "offsets").glob("[0-9]*"), key=lambda path: int(path.name))
+    newest.write_bytes(newest.read_bytes()[:kept])
+    with pytest.raises(SystemExit, match=rf"{folder / COUNTS} is damaged: .*docs/operations.md"):
+        refuse_other_shapes(folder, COUNTS, PARTITIONS)
+
+
 @pytest.mark.spark
 @pytest.mark.kafka
 @pytest.mark.parametrize("earlier", EARLIER, ids=lambda path: path.name)

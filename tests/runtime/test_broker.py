@@ -1,6 +1,9 @@
 """The embedded broker is a real one: it survives a kill, keeps its data, and its topics are what the registry says."""
 
+import os
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -53,3 +56,14 @@ def test_a_taken_port_is_named_with_the_fix(settings: Settings) -> None:
     taken = rf"port {settings.kafka_port} .* MSM_KAFKA_PORT"
     with embedded_broker(settings), pytest.raises(SystemExit, match=taken), embedded_broker(settings):
         raise AssertionError("two brokers on one port")
+
+
+def test_a_full_disk_is_named_with_the_fix(settings: Settings) -> None:
+    settings.kafka_dir.mkdir()
+    (settings.kafka_dir / "log4j2.yaml").symlink_to("/dev/full")
+    own = {"MSM_DATA_DIR": str(settings.data_dir), "MSM_KAFKA_PORT": str(settings.kafka_port)}
+    line = [sys.executable, "-m", "runtime.broker"]
+    done = subprocess.run(line, env={**os.environ, **own}, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 1
+    (sentence,) = done.stderr.splitlines()
+    assert sentence.startswith(f"No space left on the disk of {settings.kafka_dir}: free some space")

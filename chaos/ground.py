@@ -1,0 +1,137 @@
+"""The stack that faults are inflicted on: what one may do to it, and whether it is well."""
+
+import os
+import random
+import re
+import signal
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import psutil
+from kafka import KafkaConsumer, TopicPartition
+
+from chaos.disks import Disk
+from conf.settings import Settings
+from contract.facts import FACT_TOPICS
+from jobs.checkpoints import committed_offsets
+from runtime import stack
+from runtime.processes import wait_until
+
+QUERIES = ("posts_with_counts", "trending_posts", "events", "first_hour_engagement")
+HEAL_SECONDS = 240
+DEATH_SECONDS = 30
+Ends = dict[tuple[str, int], int]
+
+
+@dataclass
+class Ground:
+    """A running stack with traffic; `rng` decides all that is left to chance."""
+
+    settings: Settings
+    rng: random.Random
+    say: Callable[[str], None]
+    rate: float
+    disks: dict[str, Disk] = field(default_factory=dict)
+    starts: int = 0
+
+    def start(self) -> None:
+        """As `make up`, with traffic; each start tells another story."""
+        self.starts += 1
+        seed = self.rng.randrange(1 << 30)
+        stack.start(self.settings, lambda _: None, ("--rate", str(self.rate), "--seed", str(seed)))
+
+    def stop(self) -> None:
+        stack.stop(self.settings)
+
+    def state(self) -> dict[str, Any]:
+        """What the supervisor says; TimeoutError where it is gone."""
+        state = stack.running(self.settings)
+        if state is None:
+            log = self.settings.log_dir / "supervisor.log"
+            raise TimeoutError(f"the supervisor is gone: see {log}")
+        return state
+
+    def pid(self, part: str) -> int:
+        """The process of a part, of a job its JVM; waits while the supervisor starts it."""
+        wait_until(lambda: bool(self.state()["parts"][part]["pid"]), DEATH_SECONDS, lambda: f"{part} does not start")
+        return int(self.state()["parts"][part]["pid"])
+
+    def pids(self, part: str) -> list[int]:
+        """All processes of a part."""
+        leader = psutil.Process(self.pid(part))
+        return [leader.pid, *(child.pid for child in leader.children(recursive=True))]
+
+    def kill(self, part: str) -> None:
+        """SIGKILL to what the supervisor started, and wait until it has seen that."""
+        restarts = self.state()["parts"][part]["restarts"]
+        os.kill(self.pid(part), signal.SIGKILL)
+        self.wait_for_death(part, restarts)
+
+    def wait_for_death(self, part: str, restarts: int, seconds: float = DEATH_SECONDS) -> None:
+        def has_died() -> bool:
+            return bool(self.state()["parts"][part]["restarts"] > restarts)
+
+        wait_until(has_died, seconds, lambda: f"{part} is dead and nobody has noticed")
+
+    def restarts(self, part: str) -> int:
+        return int(self.state()["parts"][part]["restarts"])
+
+    def ends(self) -> Ends:
+        """Of each partition of the fact topics where the next record goes."""
+        consumer = KafkaConsumer(bootstrap_servers=self.settings.bootstrap)
+        try:
+            places = [TopicPartition(topic, n) for topic in FACT_TOPICS for n in consumer.partitions_for_topic(topic)]
+            return {(place.topic, place.partition): end for place, end in consumer.end_offsets(places).items()}
+        finally:
+            consumer.close()
+
+    def wait_until_well(self, seconds: float = HEAL_SECONDS) -> None:
+        """Every part is ready, and every query has done all that was in Kafka then; else TimeoutError with why."""
+        deadline = time.monotonic() + seconds
+        wait_until(lambda: not self.unready(), seconds, lambda: f"not ready in {seconds:.0f} s: {self.unready()}")
+        ends = self.ends()
+        left = deadline - time.monotonic()
+        wait_until(lambda: not self.behind(ends), left, lambda: f"stands still: {self.behind(ends)}")
+        wait_until(lambda: not self.unready(), 60, lambda: f"not ready: {self.unready()}")
+
+    def unready(self) -> list[str]:
+        return [name for name, part in self.state()["parts"].items() if not part["ready"]]
+
+    def behind(self, ends: Ends) -> list[str]:
+        """Queries that have not done everything below the ends."""
+        return [query for query in QUERIES if _lacks(self.settings.checkpoint_dir / query, ends)]
+
+    def told(self, part: str) -> str:
+        """The sentence of a part's present log and the one before that says what is wrong; empty where none does."""
+        log = self.settings.log_dir / f"{part}.log"
+        for path in (log, log.with_name(f"{log.name}.1")):
+            sentence = sentence_in(path.read_text(errors="replace")) if path.exists() else ""
+            if sentence:
+                return sentence
+        return ""
+
+
+def _lacks(checkpoint: Path, ends: Ends) -> bool:
+    try:
+        done = committed_offsets(checkpoint)
+    except (OSError, ValueError, IndexError):
+        return True  # it is being written, or torn
+    return any(
+        done.get(topic, {}).get(str(n), 0) < end for (topic, n), end in ends.items() if topic in done or not done
+    )
+
+
+def lost(before: Ends, after: Ends) -> int:
+    """Records that were acknowledged and that Kafka no longer has."""
+    return sum(max(0, end - after.get(place, 0)) for place, end in before.items())
+
+
+def sentence_in(log: str) -> str:
+    """What a job or the broker last wrote for a person: a fix, or else the line that names one."""
+    plain = re.sub(r"\x1b\[[0-9;]*m", "", log).splitlines()
+    lines = [line for line in plain if re.search(r"fix=(?!.see the lines above)|make \w+|free some space|docs/", line)]
+    fix = re.search(r"""fix=(['"])(.*?)\1""", lines[-1]) if lines else None
+    return fix[2] if fix else " ".join(lines[-1].split()) if lines else ""

@@ -1,0 +1,167 @@
+"""One run: a stack of its own, fault after fault, after each the audit."""
+
+import json
+import os
+import random
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from chaos import clock, report
+from chaos.disks import Disk, mount
+from chaos.faults import FAULTS, NotReachedError, SkippedError
+from chaos.ground import Ground, lost
+from chaos.report import Outcome
+from chaos.schedule import chance
+from conf.settings import Settings
+from runtime.broker import REPOSITORY
+from runtime.processes import kill_session
+
+RATE = 15.0
+LIGHT = {
+    "MSM_SHUFFLE_PARTITIONS": "2",
+    "MSM_RANK_EVERY_SECONDS": "10",
+    # No JVM here grows old: its compiler would take half of the processor.
+    "JAVA_TOOL_OPTIONS": "-XX:TieredStopAtLevel=1",
+}
+"""Less work for the machine, unless the environment says otherwise: three jobs start again and again."""
+PORTS = range(21_000, 29_000, 10)
+AUDIT_SECONDS = 300
+
+
+def own_settings(data_dir: Path) -> Settings:
+    """Of a stack of our own, also for every process that is started from here; free ports where none are set."""
+    free = _free_ports()
+    light = {} if data_dir.exists() else LIGHT  # what is there has its number of partitions
+    for name, value in {**light, "MSM_KAFKA_PORT": str(free), "MSM_HTTP_PORT": str(free + 2)}.items():
+        os.environ.setdefault(name, value)
+    os.environ.update(MSM_DATA_DIR=str(data_dir.absolute()), MSM_KAFKA_BOOTSTRAP="", MSM_AUDIT_EVERY_SECONDS="0")
+    return Settings()
+
+
+def _free_ports() -> int:
+    """The first of three in a row: broker, controller, website."""
+    for first in PORTS:
+        with suppress(OSError):
+            for port in range(first, first + 3):
+                with socket.socket() as one:
+                    one.bind(("127.0.0.1", port))
+            return first
+    raise SystemExit("no three ports in a row are free: set MSM_KAFKA_PORT and MSM_HTTP_PORT")
+
+
+def run(folder: Path, data_dir: Path, seed: int, names: Sequence[str], console: Console) -> int:
+    """Inflict them one after the other; exit code 1 where one left drift, loss or a stack that is not well."""
+    settings = own_settings(data_dir)
+    clock.prepare(settings)
+    outcomes: list[Outcome] = []
+    disks = _disks(settings, names, console)
+    ground = Ground(settings, random.Random(seed), console.print, RATE, disks)
+    try:
+        console.print(f"starting a stack on {data_dir} ...", soft_wrap=True)
+        ground.start()
+        ground.wait_until_well()
+        for number, name in enumerate(names, 1):
+            console.print(f"{number}/{len(names)}  {name} ...")
+            outcomes.append(inflict(ground, name, seed))
+            console.print(f"      {outcomes[-1].result}: {outcomes[-1].what}", markup=False, soft_wrap=True)
+            report.write(folder / "report.json", seed, outcomes)
+            if outcomes[-1].result == "failed":
+                _begin_again(ground)
+    finally:
+        ground.stop()
+        for disk in disks.values():
+            disk.unmount()
+        report.write(folder / "report.json", seed, outcomes)
+        report.show(outcomes, console)
+        console.print(f"the report: {folder / 'report.json'}", soft_wrap=True)
+    return report.exit_code(outcomes)
+
+
+def _disks(settings: Settings, names: Iterable[str], console: Console) -> dict[str, Disk]:
+    folders = {"checkpoints": settings.checkpoint_dir, "lake": settings.lake_dir, "kafka": settings.kafka_dir}
+    disks: dict[str, Disk] = {}
+    try:
+        for name in folders:
+            if f"full disk: {name}" in names:
+                disks[name] = mount(folders[name])
+    except PermissionError as error:
+        console.print(str(error), markup=False)
+    return disks
+
+
+def inflict(ground: Ground, name: str, seed: int) -> Outcome:
+    """One fault, the wait until the stack is well, and the audit."""
+    ground.rng = chance(seed, name)
+    outcome = Outcome(name, "survived", "")
+    try:
+        before = ground.ends()
+        done = FAULTS[name](ground)
+        outcome.what, outcome.sentence = done.what, done.sentence
+        began = time.monotonic()
+        if done.remedy:
+            done.remedy()
+        ground.wait_until_well()
+        outcome.seconds = round(time.monotonic() - began, 1)
+        outcome.lost = lost(before, ground.ends())
+    except NotReachedError as error:
+        outcome.result, outcome.what = "not reached", str(error)
+    except SkippedError as error:
+        outcome.result, outcome.what = "skipped", str(error)
+        return outcome
+    except (TimeoutError, SystemExit) as error:
+        outcome.result, outcome.what = "failed", f"{outcome.what} {error}".strip()
+        return outcome
+    return audited(outcome)
+
+
+def audited(outcome: Outcome) -> Outcome:
+    """The outcome with what the audit says; failed where it finds drift, or can say nothing."""
+    code, found = _audit()
+    if code not in (0, 1):  # it could say nothing: the archive may have been behind
+        code, found = _audit()
+    if code == 0:
+        outcome.drift, outcome.facts = int(found["drift"]), int(found["facts"])
+    else:
+        outcome.drift = found.get("drift")
+        outcome.what += f"; the audit: {found.get('error') or json.dumps(found)}"
+    return report.judged(outcome)
+
+
+def _audit() -> tuple[int, dict[str, Any]]:
+    line = [sys.executable, "-m", "runtime.cli", "audit", "--json"]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(line, cwd=REPOSITORY, stdout=pipe, stderr=pipe, text=True, start_new_session=True) as audit:
+        try:
+            said, trouble = audit.communicate(timeout=AUDIT_SECONDS)
+        except subprocess.TimeoutExpired:
+            return 2, {"error": f"no answer in {AUDIT_SECONDS} s"}
+        finally:
+            kill_session(audit.pid)  # its JVM would outlive it
+    try:
+        found: dict[str, Any] = json.loads(said)
+    except ValueError:
+        found = {"error": "it has printed no report"}
+    if "error" in found:
+        found["error"] += f": {trouble.strip()[-2_000:]}"
+    return audit.returncode, found
+
+
+def _begin_again(ground: Ground) -> None:
+    """After a fault that the stack did not survive: the next one must not be blamed for it."""
+    ground.stop()
+    ground.start()
+    ground.wait_until_well()
+
+
+def new_folder(data_dir: Path) -> Path:
+    """Where this run keeps its stack and its report."""
+    return (data_dir / "chaos" / datetime.now(timezone.utc).strftime("%Y%m%dT%H%M%SZ")).absolute()

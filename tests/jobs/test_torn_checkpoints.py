@@ -1,0 +1,51 @@
+"""A checkpoint with a file that was cut or is gone: the job says so, and what to do."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from pyspark.errors import PySparkException
+from pyspark.sql import DataFrame, SparkSession
+
+from jobs.harness import fix
+from tests.jobs.streams import CutStream
+
+pytestmark = pytest.mark.spark
+
+
+def kept(records: DataFrame) -> DataFrame:
+    return records.groupBy("topic").count()
+
+
+def newest(folder: Path, pattern: str = "[0-9]*") -> Path:
+    return max(folder.glob(pattern), key=lambda path: int(path.name.partition("_")[0]))
+
+
+def cut_the_commit(checkpoint: Path) -> None:
+    os.truncate(newest(checkpoint / "commits"), 5)
+
+
+def cut_the_changes_of_state(checkpoint: Path) -> None:
+    path = newest(checkpoint / "state/0/0", "*.changelog")
+    os.truncate(path, path.stat().st_size // 2)
+
+
+def lose_the_changes_of_state(checkpoint: Path) -> None:
+    newest(checkpoint / "state/0/0", "*.changelog").unlink()
+
+
+@pytest.mark.parametrize("damage", [cut_the_commit, cut_the_changes_of_state, lose_the_changes_of_state])
+def test_a_damaged_checkpoint_is_said_to_be_one(
+    spark: SparkSession, tmp_path: Path, damage: Callable[[Path], None]
+) -> None:
+    stream = CutStream(spark, tmp_path)
+    for post in ("a", "b"):
+        stream.add([{"event_type": "post_liked", "post_id": post}])
+        stream.run(kept, lambda batch, _: batch.collect())
+    damage(tmp_path / "checkpoint")
+    spark._jvm.org.apache.spark.sql.execution.streaming.state.StateStore.stop()  # as a new process: nothing is loaded
+    stream.add([{"event_type": "post_liked", "post_id": "c"}])
+    with pytest.raises(PySparkException) as failure:
+        stream.run(kept, lambda batch, _: batch.collect())
+    assert "the checkpoint is damaged" in fix(str(failure.value))
