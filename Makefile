@@ -15,7 +15,7 @@ help:
 ## Start here
 demo: ready  ## The live page with simulated traffic, until Ctrl-C (45 s to start; the first time 3 min more)
 	@$(MSM) demo
-test: ready  ## Prove it: all layers, from pure functions to the page in a browser (10 min; ARGS='-m "not stack"')
+test: ready  ## Prove it: all layers, from pure functions to the page in a browser (20 min; ARGS='-m "not stack"')
 	@.venv/bin/python -m pytest $(ARGS)
 doctor: ready  ## Check Java, versions, ports, disk, broker, topics and checkpoints (5 s)
 	@$(MSM) doctor
@@ -35,7 +35,7 @@ audit: ready  ## Recount every fact in two ways and compare; fails on drift (30 
 	@$(MSM) audit $(ARGS)
 chaos: ready  ## Kill, pause, fill and tear a stack of its own, and audit after each fault (30 min; ARGS=--short: 5 min)
 	@$(MSM) chaos $(ARGS)
-backfill: ready  ## Count everything anew beside the running jobs, and compare (ARGS=switch, rollback, compare or drop)
+backfill: ready  ## Count everything anew beside the running jobs, and compare (minutes; ARGS=switch, rollback, compare or drop)
 	@$(MSM) backfill $(ARGS)
 
 ## Work on it

@@ -35,7 +35,9 @@ PRINCIPALS: tuple[Principal, ...] = (
     Principal("posting", writes=("posts",)),
     Principal("likes", writes=("likes",)),
     Principal("comments", writes=("comments",)),
-    Principal("posts_with_counts", reads=_FACTS, writes=_with_beside(POSTS_WITH_COUNTS)),
+    Principal(
+        "posts_with_counts", reads=(*_FACTS, *_with_beside(POSTS_WITH_COUNTS)), writes=_with_beside(POSTS_WITH_COUNTS)
+    ),
     Principal("trending_posts", reads=_FACTS, writes=_with_beside(TRENDING_POSTS, RISING_POSTS)),
     Principal("archive", reads=(*_FACTS, POSTS_WITH_COUNTS, DEAD_LETTERS), writes=(DEAD_LETTERS,)),
     Principal("refresh_feed", reads=(POSTS_WITH_COUNTS,)),

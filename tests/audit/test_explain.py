@@ -216,7 +216,7 @@ def test_a_post_with_too_many_records_is_refused(here: Here, monkeypatch: pytest
 def test_an_answer_that_takes_too_long_and_one_without_an_archive_is_refused(
     here: Here, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert here.ask().status_code == 503
+    assert here.ask().status_code == 404
     monkeypatch.setattr(explain, "SECONDS", -1.0)
     here.archive(*written(like("a", 1)))
     assert here.ask().status_code == 503
