@@ -1,6 +1,7 @@
 """Tables of the lake: a batch that is run again changes nothing; signed changes add up."""
 
 import json
+import uuid
 from collections.abc import Callable
 from datetime import datetime, timezone
 from pathlib import Path
@@ -154,6 +155,27 @@ def test_folding_leaves_the_sums_and_few_rows_and_files(spark: SparkSession, tmp
     compact(spark, path)
     assert rows(spark, path) == [("p", 1, 6, 0)]
     assert len(spark.read.format("delta").load(path).inputFiles()) == 1
+
+
+def tasks_of(spark: SparkSession, act: Callable[[], object]) -> int:
+    """How many tasks Spark runs for it."""
+    context, group = spark.sparkContext, uuid.uuid4().hex
+    context.setJobGroup(group, "")
+    try:
+        act()
+    finally:
+        context.setLocalProperty("spark.jobGroup.id", None)
+    tracker = context.statusTracker()
+    jobs = [tracker.getJobInfo(number) for number in tracker.getJobIdsForGroup(group)]
+    stages = [tracker.getStageInfo(number) for job in jobs if job for number in job.stageIds]
+    return sum(stage.numTasks for stage in stages if stage)
+
+
+def test_a_small_table_is_tidied_in_few_tasks(spark: SparkSession, tmp_path: Path) -> None:
+    path = ensure_table(spark, str(tmp_path / "t"), spark.createDataFrame([], CHANGES).schema)
+    for batch_id in range(2):
+        append_once(spark.createDataFrame([("p", 1, 1, 0)], CHANGES), path, "w", batch_id)
+    assert 0 < tasks_of(spark, lambda: compact(spark, path)) < 500
 
 
 def garble_an_entry(table: Path) -> None:
