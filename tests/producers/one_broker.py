@@ -11,13 +11,14 @@ from conf.settings import Settings
 from runtime.broker import broker_command, is_ready
 from runtime.processes import Process, wait_until
 from runtime.topics import ensure_topics
+from tests.feeds.serving import free_ports
 
 
 class OneBroker:
     """A context manager; nothing of it is left behind."""
 
     def __init__(self, folder: Path) -> None:
-        self._settings = Settings(data_dir=folder, kafka_bootstrap="", kafka_port=_two_free_ports())
+        self._settings = Settings(data_dir=folder, kafka_bootstrap="", kafka_port=free_ports(2))
         self.bootstrap = self._settings.bootstrap
         self._process: Process | None = None
 
@@ -57,16 +58,3 @@ class OneBroker:
     def _listens(self) -> bool:
         with socket.socket() as probe:
             return probe.connect_ex(("127.0.0.1", self._settings.kafka_port)) == 0
-
-
-def _two_free_ports() -> int:
-    """A port that is free, as the one after it is."""
-    while True:
-        with socket.socket() as first, socket.socket() as second:
-            first.bind(("127.0.0.1", 0))
-            port = int(first.getsockname()[1])
-            try:
-                second.bind(("127.0.0.1", port + 1))
-            except OSError:
-                continue
-            return port

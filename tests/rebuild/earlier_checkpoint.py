@@ -19,6 +19,7 @@ from jobs import posts_with_counts
 from runtime.broker import embedded_broker
 from runtime.topics import ensure_topics
 from tests.feeds.serving import free_ports
+from tests.spark_session import new_session
 
 FIXTURES = Path(__file__).with_name("fixtures")
 PARTITIONS = 2
@@ -63,8 +64,6 @@ def write(settings: Settings, facts: list[dict[str, str]]) -> None:
 
 
 def main(version: str) -> None:
-    from tests.rebuild.conftest import new_session
-
     with tempfile.TemporaryDirectory() as folder:
         settings = Settings(
             data_dir=Path(folder), kafka_bootstrap="", kafka_port=free_ports(2), shuffle_partitions=PARTITIONS

@@ -24,7 +24,7 @@ from runtime.forget import erase, refuse_while_jobs_run, what_remains
 from runtime.scan import found_in
 from runtime.topics import ensure_topics
 from tests import reference
-from tests.rebuild.conftest import two_ports
+from tests.feeds.serving import free_ports
 from tests.rebuild.earlier_checkpoint import PARTITIONS
 from tests.rebuild.queries import run_once
 from tests.rebuild.test_backfill import Reader
@@ -72,7 +72,7 @@ def write(settings: Settings, facts: list[Fact]) -> None:
 
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
-    return Settings(data_dir=tmp_path, kafka_bootstrap="", kafka_port=two_ports(), shuffle_partitions=PARTITIONS)
+    return Settings(data_dir=tmp_path, kafka_bootstrap="", kafka_port=free_ports(2), shuffle_partitions=PARTITIONS)
 
 
 def msm(settings: Settings, *arguments: str) -> "subprocess.CompletedProcess[str]":
