@@ -11,6 +11,7 @@ from kafka import KafkaConsumer, TopicPartition
 
 from conf.kafka import python_security
 from conf.settings import Settings
+from jobs.checkpoints import offsets_in
 
 Offsets = dict[str, dict[int, int]]
 """{topic: {partition: next offset}}: everything below these."""
@@ -26,13 +27,8 @@ def _numbers(folder: Path) -> list[int]:
 
 def of_batch(checkpoint: Path, batch_id: int) -> Offsets:
     """Where this batch of the query ends in Kafka, from the query's own log."""
-    merged: Offsets = {}
-    for line in (checkpoint / "offsets" / str(batch_id)).read_text().splitlines()[2:]:
-        source = json.loads(line) if line.startswith("{") else {}
-        for topic, parts in source.items():
-            if isinstance(parts, dict):
-                merged[topic] = {int(partition): offset for partition, offset in parts.items()}
-    return merged
+    found = offsets_in((checkpoint / "offsets" / str(batch_id)).read_text())
+    return {topic: {int(part): offset for part, offset in parts.items()} for topic, parts in found.items()}
 
 
 def committed(checkpoint: Path) -> Offsets:

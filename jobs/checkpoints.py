@@ -127,10 +127,13 @@ def remove_unused_seeds(seeds: Path, checkpoints: Iterable[Path]) -> None:
 def committed_offsets(checkpoint: Path) -> dict[str, dict[str, int]]:
     """{topic: {partition: next offset}} after the last batch that was done; empty before the first."""
     done = max((int(path.name) for path in (checkpoint / "commits").glob("[0-9]*")), default=None)
+    return {} if done is None else offsets_in((checkpoint / "offsets" / str(done)).read_text())
+
+
+def offsets_in(log: str) -> dict[str, dict[str, int]]:
+    """{topic: {partition: next offset}} of a file of Spark's log of offsets: a version, its settings, a line a source."""
     offsets: dict[str, dict[str, int]] = {}
-    if done is None:
-        return offsets
-    for line in (checkpoint / "offsets" / str(done)).read_text().splitlines()[2:]:
+    for line in log.splitlines()[2:]:
         source = json.loads(line) if line.startswith("{") else {}
         offsets |= {topic: parts for topic, parts in source.items() if isinstance(parts, dict)}
     return offsets

@@ -16,6 +16,7 @@ from contract.facts import format_time, parse_time
 from contract.results import RISING_KEY, TRENDING_KEY, RankedPost, Ranking
 from contract.spark import RANKING_ROW
 from contract.topics import RANKING_MAX_BYTES, RISING_POSTS, TRENDING_POSTS, result_topic
+from jobs.checkpoints import offsets_in
 from jobs.sinks.kafka import producer_options, seen_header
 from jobs.sinks.lake import append_once, ensure_table, table_path
 from jobs.transforms.ranking import MINUTE, PastHour, Score, ranked, rising, scored, trending
@@ -107,8 +108,4 @@ def _as_row(ranking: Ranking) -> dict[str, object]:
 def offsets_of_batch(spark: SparkSession, checkpoint: str, batch_id: int) -> str:
     """Where this batch ends in Kafka, {topic: {partition: next offset}}, from the query's own log."""
     lines = [row.value for row in spark.read.text(f"{checkpoint}/offsets/{batch_id}").collect()]
-    merged: dict[str, dict[str, int]] = {}
-    for line in lines[2:]:
-        offsets = json.loads(line) if line.startswith("{") else {}
-        merged.update({topic: parts for topic, parts in offsets.items() if isinstance(parts, dict)})
-    return json.dumps(merged)
+    return json.dumps(offsets_in("\n".join(lines)))
