@@ -3,7 +3,6 @@
 .venv/bin/python -m audit.auditor
 """
 
-import json
 import os
 import signal
 import subprocess
@@ -19,6 +18,7 @@ from audit.results import result_path
 from audit.run import LOW_PRIORITY, REPOSITORY, command, environment, read
 from conf.settings import Settings, load_settings
 from contract.facts import parse_time
+from jobs.checkpoints import write_whole
 
 log = structlog.get_logger()
 NAME = "auditor"
@@ -87,9 +87,7 @@ def _announce(run_dir: Path) -> None:
     """Say where Prometheus finds this, as the jobs do."""
     server, _ = start_http_server(0, addr="127.0.0.1")
     run_dir.mkdir(parents=True, exist_ok=True)
-    fresh = run_dir / f"{NAME}.new"
-    fresh.write_text(json.dumps({"pid": os.getpid(), "metrics_port": server.server_port}))
-    fresh.replace(run_dir / f"{NAME}.json")
+    write_whole(run_dir / f"{NAME}.json", {"pid": os.getpid(), "metrics_port": server.server_port})
 
 
 def _give_way() -> None:

@@ -7,7 +7,7 @@ number of partitions. So a job looks first.
 import hashlib
 import json
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -103,9 +103,14 @@ def made(checkpoint: Path) -> dict[str, int]:
 def sign(checkpoint: Path, term: int) -> None:
     """Write down by which rules a checkpoint counts, and under which term it publishes."""
     checkpoint.mkdir(parents=True, exist_ok=True)
-    fresh = checkpoint / f"{MADE}.new"
-    fresh.write_text(json.dumps({"rules": RULES, "term": term}))
-    fresh.replace(checkpoint / MADE)
+    write_whole(checkpoint / MADE, {"rules": RULES, "term": term})
+
+
+def write_whole(path: Path, content: Mapping[str, Any]) -> None:
+    """Write it as JSON, all of it or nothing."""
+    fresh = path.with_name(f"{path.name}.new")
+    fresh.write_text(json.dumps(content))
+    fresh.replace(path)
 
 
 def seed_name(checkpoint: Path) -> str:
@@ -131,7 +136,7 @@ def committed_offsets(checkpoint: Path) -> dict[str, dict[str, int]]:
 
 
 def offsets_in(log: str) -> dict[str, dict[str, int]]:
-    """{topic: {partition: next offset}} of a file of Spark's log of offsets: a version, its settings, a line a source."""
+    """{topic: {partition: next offset}} of a file of Spark's log: a version, settings, then a line for each source."""
     offsets: dict[str, dict[str, int]] = {}
     for line in log.splitlines()[2:]:
         source = json.loads(line) if line.startswith("{") else {}

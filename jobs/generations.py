@@ -1,6 +1,5 @@
 """What `msm backfill` does with topics and tables, in batches."""
 
-import json
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -15,7 +14,7 @@ from conf.settings import Settings
 from contract import tables
 from contract.spark import SEED_RECORD
 from contract.topics import POSTS_WITH_COUNTS, result_topic
-from jobs.checkpoints import SEED, START
+from jobs.checkpoints import SEED, START, write_whole
 from jobs.harness import read_records
 from jobs.sinks.kafka import producer_options
 from jobs.sinks.lake import append_once, ensure_table, table_path
@@ -152,6 +151,4 @@ def _only_archived(spark: SparkSession, settings: Settings, first: Mapping[str, 
 def pin(folder: Path, starts: Mapping[str, Mapping[str, Mapping[str, int]]]) -> None:
     """Where the new checkpoints begin to read, by what they subscribe to."""
     folder.mkdir(parents=True, exist_ok=True)
-    fresh = folder / f"{START}.new"
-    fresh.write_text(json.dumps(starts))
-    fresh.replace(folder / START)
+    write_whole(folder / START, starts)

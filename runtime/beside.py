@@ -14,7 +14,7 @@ from typing import Any
 from conf.settings import Settings
 from contract import tables
 from contract.topics import RESULT_TOPICS, TOPIC_BY_NAME, result_topic
-from jobs.checkpoints import STATES
+from jobs.checkpoints import STATES, write_whole
 from jobs.locks import SWITCH
 from runtime.admin import admin_client
 from runtime.topics import ensure_topics
@@ -114,10 +114,3 @@ def _move(old: Path, new: Path) -> None:
 def finish(settings: Settings) -> None:
     """The switch is done."""
     (settings.beside_dir / SWITCH).unlink()
-
-
-def write_whole(path: Path, content: dict[str, Any]) -> None:
-    """All of it or nothing."""
-    fresh = path.with_name(f"{path.name}.new")
-    fresh.write_text(json.dumps(content))
-    fresh.replace(path)
