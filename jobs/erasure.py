@@ -105,14 +105,11 @@ def rewrite_lake(
     their topics once more, further behind; these leave the archive with their originals in Kafka.
     """
     mine = spark.createDataFrame([(user,)], "user_id string")
-    events = _load(spark, settings, tables.EVENTS) if _is_table(spark, settings, tables.EVENTS) else None
-    sources: dict[str, tuple[DataFrame, list[str]]] = {}
-    if events is not None:
-        going = _going(spark, events, user, copied).persist()
-        _note_erased(spark, settings, going, posts)
-        sources[tables.EVENTS] = (going.select(PLACE), PLACE)
-    sources |= {table: (posts, ["post_id"]) for table in BY_POST} | {table: (mine, ["user_id"]) for table in BY_USER}
-    removed = {
+    removed = {}
+    if _is_table(spark, settings, tables.EVENTS):
+        removed[tables.EVENTS] = _remove_from_archive(spark, settings, user, posts, copied)
+    sources = {table: (posts, ["post_id"]) for table in BY_POST} | {table: (mine, ["user_id"]) for table in BY_USER}
+    removed |= {
         table: _remove(spark, settings, table, *source)
         for table, source in sources.items()
         if _is_table(spark, settings, table)
@@ -120,6 +117,17 @@ def rewrite_lake(
     if _is_table(spark, settings, tables.TRENDING_POSTS):
         removed[tables.TRENDING_POSTS] = _remove_from_history(spark, settings, mine)
     return removed
+
+
+def _remove_from_archive(
+    spark: SparkSession, settings: Settings, user: str, posts: DataFrame, copied: Copied | None
+) -> int:
+    going = _going(spark, _load(spark, settings, tables.EVENTS), user, copied).persist()
+    try:
+        _note_erased(spark, settings, going, posts)
+        return _remove(spark, settings, tables.EVENTS, going.select(PLACE), PLACE)
+    finally:
+        going.unpersist()
 
 
 def _going(spark: SparkSession, events: DataFrame, user: str, copied: Copied | None) -> DataFrame:
