@@ -5,7 +5,6 @@ from pyspark.sql import functions as F
 
 from jobs.checkpoints import TERM
 
-NUMBERS = ("likes", "comments")
 SOURCES = ("topic", "transforms", "statement", "table", "feed")
 
 
@@ -70,8 +69,7 @@ def _against_facts() -> list[tuple[str, Column]]:
 
 
 def _same_numbers(one: Column, other: Column) -> Column:
-    pairs = [one[name].eqNullSafe(other[name]) for name in NUMBERS]
-    return pairs[0] & pairs[1]
+    return one["likes"].eqNullSafe(other["likes"]) & one["comments"].eqNullSafe(other["comments"])
 
 
 def _topic_itself() -> list[tuple[str, Column]]:
