@@ -7,7 +7,6 @@ Exit code 0: no drift, 1: drift, 2: nothing could be said, and why.
 """
 
 import argparse
-import json
 import shutil
 import sys
 import tempfile
@@ -28,6 +27,7 @@ from conf.settings import Settings, load_settings
 from contract import tables
 from contract.facts import FACT_TOPICS, format_time
 from contract.topics import DEAD_LETTERS, POSTS_WITH_COUNTS
+from jobs.checkpoints import write_whole
 
 PARTITIONS = 8
 log = structlog.get_logger()
@@ -114,18 +114,21 @@ def audit(spark: SparkSession, settings: Settings, from_kafka: bool) -> Report:
         ranked = rankings.candidates(settings, found)
         most = offsets.furthest(now.most, *rankings.most(ranked))
         records, reached = facts_up_to(spark, settings, most, from_kafka)
+        erased = sources.erased(spark, settings.lake_dir / tables.ERASED)
         report.compared = ["the topic", "the table", *(["the feed"] if now.feed is not None else [])]
         log.info("is the archive whole?")
-        _judge_archive(report, records, reached, settings)
+        _judge_archive(report, records, reached, settings, erased)
         log.info("recounting", records=report.records)
-        _judge_posts(report, now, records, settings, folder)
+        recount.judge_by_statement(records, folder)
+        known = recount.judge_by_transforms(records, folder)
+        _judge_posts(report, now, known, erased, folder)
         log.info("recounting the rankings")
-        report.rankings = rankings.drift(records, settings, ranked, folder) + rankings.feed_drift(found, answered)
+        report.rankings = rankings.drift(known, settings, ranked) + rankings.feed_drift(found, answered)
         report.compared += [
             board for board in ("trending", "rising") if any(one.board.startswith(board) for one in ranked)
         ]
         log.info("comparing dead letters")
-        _judge_letters(report, records, reached, settings, folder)
+        _judge_letters(report, reached, settings, erased, folder)
     report.seconds = round(time.monotonic() - began, 1)
     return report
 
@@ -137,28 +140,20 @@ def sweep(work: Path) -> None:
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def _erased(spark: SparkSession, settings: Settings) -> DataFrame:
-    return sources.erased(spark, settings.lake_dir / tables.ERASED)
-
-
-def _judge_archive(report: Report, records: DataFrame, reached: Offsets, settings: Settings) -> None:
+def _judge_archive(report: Report, records: DataFrame, reached: Offsets, settings: Settings, erased: DataFrame) -> None:
     first, _ = offsets.in_kafka(settings, *FACT_TOPICS)
-    report.records, report.archive = archive.damages(records, first, reached, _erased(records.sparkSession, settings))
+    report.records, report.archive = archive.damages(records, first, reached, erased)
 
 
-def _judge_posts(report: Report, now: Published, records: DataFrame, settings: Settings, folder: Path) -> None:
-    spark = records.sparkSession
-    cut = published.cut_frame(spark, now.cut)
-    path = str(folder / "read")
-    published.as_read(now.topic, now.bounds).write.parquet(path)
-    read = spark.read.parquet(path)
+def _judge_posts(report: Report, now: Published, known: DataFrame, erased: DataFrame, folder: Path) -> None:
+    cut = published.cut_frame(known.sparkSession, now.cut)
+    read = recount.kept(published.as_read(now.topic, now.bounds), folder / "read")
     targets = read.select("post_id", _seen_map().alias("seen")).where("seen IS NOT NULL")
-    statement = recount.by_statement(records, targets, cut)
-    transforms = recount.by_transforms(records, targets, cut)
+    statement = recount.by_statement(targets, cut)
+    transforms = recount.by_transforms(known, targets, cut)
     answered = None if now.feed is None else with_later(now.feed, now.topic)
-    wide = compare.side_by_side(read, transforms, statement, now.table, answered, _erased(spark, settings))
-    wide.write.parquet(str(folder / "wide"))
-    _sum_up(report, spark.read.parquet(str(folder / "wide")))
+    wide = compare.side_by_side(read, transforms, statement, now.table, answered, erased)
+    _sum_up(report, recount.kept(wide, folder / "wide"))
 
 
 def _seen_map() -> Any:
@@ -190,16 +185,13 @@ def _sum_up(report: Report, wide: DataFrame) -> None:
     report.first = [row.asDict(recursive=True) for row in first.collect()]
 
 
-def _judge_letters(report: Report, records: DataFrame, reached: Offsets, settings: Settings, folder: Path) -> None:
-    spark = records.sparkSession
+def _judge_letters(report: Report, reached: Offsets, settings: Settings, erased: DataFrame, folder: Path) -> None:
+    spark = erased.sparkSession
     dead = spark.table("judged").where("reason IS NOT NULL").select("topic", "partition", "offset", "reason")
-    dead.write.parquet(str(folder / "dead"))
-    dead = spark.read.parquet(str(folder / "dead"))
     first, following = offsets.in_kafka(settings, DEAD_LETTERS)
     written = archive.letters(sources.from_topics(spark, settings, first, following))
-    erased, cut = _erased(spark, settings), published.cut_frame(spark, reached)
-    archive.letter_drift(dead, written, cut, erased).write.parquet(str(folder / "letters"))
-    drift = spark.read.parquet(str(folder / "letters"))
+    cut = published.cut_frame(spark, reached)
+    drift = recount.kept(archive.letter_drift(dead, written, cut, erased), folder / "letters")
     report.dead, report.drift_letters = dead.count(), drift.count()
     shown = drift.orderBy("topic", "partition", "offset").limit(SHOWN)
     report.first_letters = [row.asDict() for row in shown.collect()]
@@ -220,9 +212,7 @@ def main() -> int:
         found, code = {"error": str(error)}, 2
     finally:
         spark.stop()
-    fresh = chosen.report.with_suffix(".new")
-    fresh.write_text(json.dumps(found))
-    fresh.replace(chosen.report)
+    write_whole(chosen.report, found)
     return code
 
 

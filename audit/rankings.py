@@ -4,7 +4,6 @@ import json
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -19,15 +18,14 @@ from contract import tables
 from contract.facts import format_time, parse_time
 from contract.results import SEEN_HEADER, RankedPost, Ranking
 from contract.topics import RISING_POSTS, TRENDING_POSTS
-from jobs.transforms.facts import facts, valid
 from jobs.transforms.panes import dated_acts, first_hour_engagement, minute_panes
-from jobs.transforms.ranking import PastHour, Score, ranked, rising, scored, trending
+from jobs.transforms.ranking import MINUTE, PastHour, Score, ranked, rising, scored, trending
 
 STATEMENT = Path(__file__).with_name("rankings.sql")
 LOOK_BACK = 20
 BOARDS = (
     "board string, topic string, partition int, next bigint, "
-    "window_start timestamp, window_end timestamp, judged_from timestamp"
+    "window_start timestamp, window_end timestamp, judged_from timestamp, since string"
 )
 WEIGHTS = "like_weight int, comment_weight int, top int"
 PLACE = list(RankedPost.model_fields)
@@ -139,19 +137,18 @@ def most(found: list[Candidate]) -> list[Offsets]:
     return [offsets for one in found for offsets in (one.posts, one.engagement)]
 
 
-def drift(records: DataFrame, settings: Settings, wanted: list[Candidate], folder: Path) -> list[str]:
-    """What does not agree, a sentence a board and recount; `judged` of the recount must be there."""
+def drift(known: DataFrame, settings: Settings, wanted: list[Candidate]) -> list[str]:
+    """What does not agree, a sentence a board and recount; `known`, `judged`: the facts of the two recounts."""
     if not wanted:
         return []
-    by_statement, said = _by_statement(records.sparkSession, settings, wanted), []
-    kept = _kept(records, wanted, folder / "recent")
+    by_statement, said = _by_statement(known.sparkSession, settings, wanted), []
     for board in ("trending", "rising"):
         mine = [one for one in wanted if one.board.startswith(board)]
         if not mine:
             continue
         recounts: dict[str, Recount] = {
             "statement": lambda one: by_statement.get(one.board, []),
-            "transforms": lambda one: _by_transforms(kept, settings, one),
+            "transforms": lambda one: _by_transforms(known, settings, one),
         }
         said += [f"{board}: {wrong}" for name, made in recounts.items() if (wrong := _difference(mine, made, name))]
     return said
@@ -184,42 +181,32 @@ def _short(place: tuple[Any, ...] | None) -> str:
 
 
 def _by_statement(spark: SparkSession, settings: Settings, wanted: list[Candidate]) -> dict[str, list[tuple[Any, ...]]]:
-    hours = {one.board: one.ranking.hour for one in wanted}
-    rows = [
-        (one.board, *place, hours[one.board].start, hours[one.board].end, hours[one.board].judged_from)
-        for one in wanted
-        for place in one.offsets
-    ]
+    rows = [(one.board, *place, *_window(one.ranking.hour)) for one in wanted for place in one.offsets]
     spark.createDataFrame(rows, BOARDS).createOrReplaceTempView("boards")
     weights = [(settings.like_weight, settings.comment_weight, settings.top)]
     spark.createDataFrame(weights, WEIGHTS).createOrReplaceTempView("weights")
-    for statement in recount.statements(STATEMENT):
-        spark.sql(statement)
+    recount.run(spark, STATEMENT)
     found: dict[str, list[tuple[Any, ...]]] = {}
     for row in spark.table("ranked").orderBy("board", "rank").collect():  # `top` rows a board
         found.setdefault(row.board, []).append(_place(row))
     return found
 
 
+def _window(hour: PastHour) -> tuple[Any, ...]:
+    return hour.start, hour.end, hour.judged_from, format_time(hour.judged_from)
+
+
 def _place(row: Row) -> tuple[Any, ...]:
     return tuple(row[name] for name in PLACE)
 
 
-def _kept(records: DataFrame, wanted: list[Candidate], path: Path) -> DataFrame:
-    """The facts that may have a say: those of posts, and what is dated since H - 1 hour, or a minute more.
-
-    In files of their own: the optimiser of a batch would cast dates before it judges them.
-    """
-    judged = records.withColumnRenamed("arrived_at", "timestamp").transform(facts).transform(valid)
-    recent = format_time(min(one.ranking.hour.judged_from for one in wanted) - timedelta(minutes=1))
-    judged.where((F.col("topic") == "posts") | (F.col("occurred_at") >= recent)).write.parquet(str(path))
-    return records.sparkSession.read.parquet(str(path))
-
-
-def _by_transforms(kept: DataFrame, settings: Settings, wanted: Candidate) -> list[tuple[Any, ...]]:
-    spark, hour = kept.sparkSession, wanted.ranking.hour
+def _by_transforms(known: DataFrame, settings: Settings, wanted: Candidate) -> list[tuple[Any, ...]]:
+    spark, hour = known.sparkSession, wanted.ranking.hour
     upto = spark.createDataFrame(wanted.offsets, "topic string, partition int, next bigint")
-    judged = kept.join(F.broadcast(upto), ["topic", "partition"]).where("offset < next").drop("next")
+    # What is dated before has no say, a minute more: fixed-form times sort as text.
+    is_recent = (F.col("topic") == "posts") | (F.col("occurred_at") >= format_time(hour.judged_from - MINUTE))
+    near = known.where(is_recent).join(F.broadcast(upto), ["topic", "partition"])
+    judged = near.where("offset < next").drop("next")
     posts = judged.where("topic = 'posts'")
     dated = judged.where("topic != 'posts'").transform(dated_acts)
     if wanted.board == "trending":

@@ -1,13 +1,14 @@
 -- What the contract, section 3, makes of the records: both rankings, as of what went into them.
--- It reads `judged` (recount.sql) and
---   boards(board, topic, partition, next, window_start, window_end, judged_from)   one row a fact partition and board
+-- It reads `judged` (judge.sql) and
+--   boards(board, topic, partition, next, window_start, window_end, judged_from, since)
+--          one row a fact partition and board; `since` is judged_from as the facts write it: such times sort as text
 --   weights(like_weight, comment_weight, top)
 
 CREATE OR REPLACE TEMPORARY VIEW ranked AS
 WITH near AS (
   SELECT b.board, b.window_start, b.window_end, b.judged_from, f.*, try_cast(f.occurred_at AS TIMESTAMP) AS moment
   FROM judged f JOIN boards b ON f.topic = b.topic AND f.partition = b.partition AND f.offset < b.next
-  WHERE f.reason IS NULL
+  WHERE f.reason IS NULL AND (f.topic = 'posts' OR f.occurred_at >= b.since)
 ),
 -- Rule 4, for all posts that were ever created.
 authors AS (

@@ -1,8 +1,12 @@
-"""Both recounts of the archived records, as of what is published."""
+"""Both recounts of the archived records, as of what is published.
+
+Each parses every record for itself, once, and keeps what it makes of them in files: the second half of a recount, the
+rankings and the dead letters read these. The two share the raw records and nothing after.
+"""
 
 from pathlib import Path
 
-from pyspark.sql import DataFrame
+from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from contract.results import PostWithCounts
@@ -11,36 +15,56 @@ from jobs.transforms.facts import facts, valid
 
 SAID = [name for name in PostWithCounts.model_fields if name != "post_id"]
 """The fields that must be the same everywhere."""
-STATEMENT = Path(__file__).with_name("recount.sql")
+JUDGE, STATEMENT = (Path(__file__).with_name(name) for name in ("judge.sql", "recount.sql"))
+NOT_COUNTED = ("key", "value", "text", "reason", "detail", "arrived_at")
+"""What nothing after the judgement looks at."""
 
 
-def by_statement(records: DataFrame, targets: DataFrame, cut: DataFrame) -> DataFrame:
-    """The independent recount: one row a post (post_id, alive, said, seen, counted, superseded, waiting, missed)."""
-    prepare(records, cut, targets)
-    return records.sparkSession.table("recounted")
-
-
-def prepare(records: DataFrame, cut: DataFrame, targets: DataFrame) -> None:
-    """Make the views of the statement; `judged` has the reason of each record that is no fact."""
+def judge_by_statement(records: DataFrame, folder: Path) -> None:
+    """Make the view `judged`: each record with its fields, and the reason why it is no fact."""
     spark = records.sparkSession
     records.createOrReplaceTempView("records")
+    run(spark, JUDGE)
+    kept(spark.table("verdicts"), folder / "judged").createOrReplaceTempView("judged")
+
+
+def judge_by_transforms(records: DataFrame, folder: Path) -> DataFrame:
+    """The facts among the records, as the jobs' own transformations have them."""
+    judged = records.withColumnRenamed("arrived_at", "timestamp").transform(facts).transform(valid)
+    return kept(judged.drop(*NOT_COUNTED), folder / "facts")
+
+
+def kept(frame: DataFrame, path: Path) -> DataFrame:
+    """The frame, from files; also a barrier: the optimiser of a batch would cast dates before it judges them."""
+    frame.write.parquet(str(path))
+    return frame.sparkSession.read.schema(frame.schema).parquet(str(path))
+
+
+def by_statement(targets: DataFrame, cut: DataFrame) -> DataFrame:
+    """The independent recount: one row a post (post_id, alive, said, seen, counted, superseded, waiting, missed)."""
+    spark = targets.sparkSession
     cut.createOrReplaceTempView("cut")
     targets.createOrReplaceTempView("targets")
-    for statement in statements():
+    run(spark, STATEMENT)
+    return spark.table("recounted")
+
+
+def run(spark: SparkSession, file: Path) -> None:
+    """Make the views and functions of a SQL file."""
+    for statement in statements(file):
         spark.sql(statement)
 
 
-def statements(file: Path = STATEMENT) -> list[str]:
+def statements(file: Path) -> list[str]:
     """The parts of a SQL file, in order."""
     lines = [line for line in file.read_text().splitlines() if not line.startswith("--")]
     return [part for part in (text.strip() for text in "\n".join(lines).split(";")) if part]
 
 
-def by_transforms(records: DataFrame, targets: DataFrame, cut: DataFrame) -> DataFrame:
+def by_transforms(known: DataFrame, targets: DataFrame, cut: DataFrame) -> DataFrame:
     """The recount of the jobs' own transformations: one row a known post (post_id, alive, said, seen)."""
-    judged = records.withColumnRenamed("arrived_at", "timestamp").transform(facts).transform(valid)
     return (
-        judged.transform(as_of, targets, cut)
+        known.transform(as_of, targets, cut)
         .transform(count)
         .select("post_id", "alive", F.struct(*SAID).alias("said"), "seen")
     )

@@ -9,7 +9,6 @@ from hypothesis import HealthCheck, Phase, assume, given, settings
 from pyspark.sql import SparkSession
 
 from audit import rankings, recount
-from audit.published import CUT
 from audit.rankings import Candidate, Published
 from conf.settings import Settings
 from contract.facts import format_time
@@ -37,12 +36,12 @@ def published(topic: str, places: list[reference.Ranked], history: list[Fact]) -
 def drift(spark: SparkSession, history: list[Fact], found: list[Published], folder: Path, read: int) -> list[str]:
     """What is said of these rankings, made when so many records had been read."""
     frame = records(spark, history).withColumnRenamed("timestamp", "arrived_at")
-    none = spark.createDataFrame([], "post_id string, seen map<string, array<bigint>>")
-    recount.prepare(frame, spark.createDataFrame([], CUT), none)
+    recount.judge_by_statement(frame, folder)
+    known = recount.judge_by_transforms(frame, folder)
     seen = {topic: {0: read} for topic in ("posts", "likes", "comments")}
     boards = {TRENDING_POSTS: "trending", RISING_POSTS: "rising/7"}
     wanted = [Candidate(boards[one.topic], one, seen, seen) for one in found]
-    return rankings.drift(frame, Settings(), wanted, folder)
+    return rankings.drift(known, Settings(), wanted)
 
 
 @settings(

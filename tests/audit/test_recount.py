@@ -1,7 +1,9 @@
 """Both recounts are what the rules say, as of whatever is published; the archive is whole, or it is said how not."""
 
 import json
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,6 +20,7 @@ from tests.jobs.test_facts import ARRIVED, CREATED, HOSTILE, Record, mutated
 from tests.reference_records import judge
 
 pytestmark = pytest.mark.spark
+Folder = Callable[[], Path]
 TARGETS = f"post_id string, seen struct<{SEEN.replace(' ', ':').replace(',:', ',')}>"
 FEW = settings(
     deadline=None,
@@ -47,10 +50,22 @@ def no_targets(spark: SparkSession) -> DataFrame:
     return spark.createDataFrame([], "post_id string, seen map<string, array<bigint>>")
 
 
-def both(spark: SparkSession, history: list[Fact], targets: DataFrame, following: int) -> list[list[Row]]:
+@pytest.fixture
+def folder(tmp_path: Path) -> Folder:
+    """Where a recount keeps what it makes of the records; another one each time."""
+    return lambda: Path(tempfile.mkdtemp(dir=tmp_path))
+
+
+def by_statement(frame: DataFrame, targets: DataFrame, cut: DataFrame, folder: Path) -> DataFrame:
+    recount.judge_by_statement(archived(frame), folder)
+    return recount.by_statement(targets, cut)
+
+
+def both(spark: SparkSession, history: list[Fact], targets: DataFrame, following: int, folder: Path) -> list[list[Row]]:
     """What both recounts say of the living posts."""
-    frame, cut = archived(records(spark, history)), cut_at(spark, following)
-    said = [recount.by_statement(frame, targets, cut), recount.by_transforms(frame, targets, cut)]
+    frame, cut = records(spark, history), cut_at(spark, following)
+    known = recount.judge_by_transforms(archived(frame), folder)
+    said = [by_statement(frame, targets, cut, folder), recount.by_transforms(known, targets, cut)]
     return [one.where("alive").orderBy("post_id").select("post_id", "said", "seen").collect() for one in said]
 
 
@@ -74,26 +89,26 @@ MANY = st.lists(histories(min_size=10, max_size=60), min_size=12, max_size=16).m
 
 @settings(FEW, max_examples=1)
 @given(history=MANY)
-def test_both_recounts_are_what_the_rules_say(spark: SparkSession, history: list[Fact]) -> None:
-    statement, transforms = both(spark, history, no_targets(spark), len(history))
+def test_both_recounts_are_what_the_rules_say(spark: SparkSession, folder: Folder, history: list[Fact]) -> None:
+    statement, transforms = both(spark, history, no_targets(spark), len(history), folder())
     assert statement == transforms
     assert as_posts(statement) == reference.posts_with_counts(history)
 
 
 @settings(FEW, max_examples=1)
 @given(data=st.data())
-def test_a_row_is_recounted_as_of_what_went_into_it(spark: SparkSession, data: st.DataObject) -> None:
+def test_a_row_is_recounted_as_of_what_went_into_it(spark: SparkSession, folder: Folder, data: st.DataObject) -> None:
     history = data.draw(MANY)
     published = history[: data.draw(st.integers(len(history) // 4, len(history)))]
-    rows = both(spark, published, no_targets(spark), len(published))[0]
+    rows = both(spark, published, no_targets(spark), len(published), folder())[0]
     targets = spark.createDataFrame([(row.post_id, row.seen) for row in rows], TARGETS)
     pairs = [part for topic in ("posts", "likes", "comments") for part in (F.lit(topic), F.col(f"seen.{topic}"))]
     wanted = targets.select("post_id", F.create_map(*pairs).alias("seen"))
     # Nothing is below the cut, so that only what is published is looked at.
-    assert both(spark, history, wanted, 0) == [rows, rows]
+    assert both(spark, history, wanted, 0, folder()) == [rows, rows]
 
 
-def test_each_record_is_in_one_sum(spark: SparkSession) -> None:
+def test_each_record_is_in_one_sum(spark: SparkSession, tmp_path: Path) -> None:
     history = [
         like("e1", "12:00", "bob"),
         like("e1", "12:00", "bob"),
@@ -101,16 +116,15 @@ def test_each_record_is_in_one_sum(spark: SparkSession) -> None:
         like("e3", "12:02", "cy"),
         like("e4", "12:03", "cy"),
     ]
-    frame = archived(records(spark, history))
-    found = recount.by_statement(frame, no_targets(spark), cut_at(spark, 4)).first()
+    found = by_statement(records(spark, history), no_targets(spark), cut_at(spark, 4), tmp_path).first()
     assert found is not None
     assert (found.counted, found.superseded, found.waiting) == (2, 2, 1)
 
 
-def test_a_fact_that_the_job_has_passed_and_the_row_has_not_is_missed(spark: SparkSession) -> None:
-    frame = archived(records(spark, [like("e1", "12:00", "bob"), like("e2", "12:00", "cy"), like("e3", "12:00", "di")]))
+def test_a_fact_that_the_job_has_passed_and_the_row_has_not_is_missed(spark: SparkSession, tmp_path: Path) -> None:
+    frame = records(spark, [like("e1", "12:00", "bob"), like("e2", "12:00", "cy"), like("e3", "12:00", "di")])
     seen = spark.createDataFrame([("p1", {"likes": [0, 0]})], "post_id string, seen map<string, array<bigint>>")
-    found = recount.by_statement(frame, seen, cut_at(spark, 2)).first()
+    found = by_statement(frame, seen, cut_at(spark, 2), tmp_path).first()
     assert found is not None
     assert (found.missed, found.waiting, found.said["likes"]) == (1, 2, 1)
 
@@ -120,33 +134,35 @@ def like(event_id: str, at: str, user: str, event_type: str = "post_liked") -> F
     return {**known, "occurred_at": f"2026-11-20T{at}:00.000Z"}
 
 
-def judged(spark: SparkSession, given_records: list[Record]) -> list[str | None]:
+def judged(spark: SparkSession, given_records: list[Record], folder: Path) -> list[str | None]:
     rows = [(topic, 0, at, ARRIVED, None, value) for at, (topic, value) in enumerate(given_records)]
     schema = "topic string, partition int, offset long, arrived_at timestamp, key binary, value binary"
-    recount.prepare(spark.createDataFrame(rows, schema), cut_at(spark, 0), no_targets(spark))
+    recount.judge_by_statement(spark.createDataFrame(rows, schema), folder)
     return [row.reason for row in spark.table("judged").orderBy("offset").collect()]
 
 
-def test_the_statement_judges_each_hostile_record(spark: SparkSession) -> None:
-    found = judged(spark, [record for _, record, _ in HOSTILE])
+def test_the_statement_judges_each_hostile_record(spark: SparkSession, tmp_path: Path) -> None:
+    found = judged(spark, [record for _, record, _ in HOSTILE], tmp_path)
     wrong = [(name, said) for (name, _, reason), said in zip(HOSTILE, found, strict=True) if said != reason]
     assert wrong == []
 
 
-def test_half_a_pair_of_surrogates_is_still_json(spark: SparkSession) -> None:
+def test_half_a_pair_of_surrogates_is_still_json(spark: SparkSession, tmp_path: Path) -> None:
     values = [rb"\ud937", rb"\udd13", rb"a\ud937\ud937b", rb"\ud83d\ude00", rb"\\ud937", rb"\\\ud937"]
     created = json.dumps({**CREATED, "caption": "@"}).encode()
     records = [("posts", created.replace(b"@", value)) for value in values]
-    assert judged(spark, records) == [None] * len(values)
+    assert judged(spark, records, tmp_path) == [None] * len(values)
     captions = [row.caption for row in spark.table("judged").orderBy("offset").collect()]
     assert captions == ["?", "?", "a??b", "😀", r"\ud937", "\\?"]
 
 
 @settings(FEW, max_examples=4)
 @given(hostile=st.lists(mutated(), min_size=40, max_size=60))
-def test_the_statement_judges_any_record_as_the_contract_says(spark: SparkSession, hostile: list[Record]) -> None:
+def test_the_statement_judges_any_record_as_the_contract_says(
+    spark: SparkSession, folder: Folder, hostile: list[Record]
+) -> None:
     expected = [judge(topic, value, ARRIVED) for topic, value in hostile]
-    found = judged(spark, hostile)
+    found = judged(spark, hostile, folder())
     assert [pair for pair in zip(hostile, found, expected, strict=True) if pair[1] != pair[2]] == []
 
 
