@@ -9,33 +9,24 @@ from pathlib import Path
 from typing import Any
 
 from conf.settings import Settings
+from jobs.submit import for_a_batch, job_env, spark_submit
 
 REPOSITORY = Path(__file__).resolve().parents[1]
-JOB = "audit/job.py"
 MEMORY = "1g"
-JAVA_OPTIONS = "-Dlog4j2.configurationFile=conf/log4j2.properties -XX:+UseSerialGC"
-QUICK_START = "-XX:TieredStopAtLevel=1"
-"""Half of the processor's time of a short audit is the compiler's."""
 LOW_PRIORITY = ("nice", "-n", "19")
 
 
 def command(settings: Settings, report: Path, source: str = "archive", background: bool = False) -> list[str]:
-    """The line of the job's docstring, with a small driver; in the background with one core, and little compiled."""
-    master, java = settings.spark_master, JAVA_OPTIONS
-    if background and master.startswith("local"):
-        master = "local[1]"
-    if background:
-        java = f"{java} {QUICK_START}"
-    submit = str(Path(sys.executable).with_name("spark-submit"))
-    options = ["--master", master, "--properties-file", "conf/spark.conf", "--driver-memory", MEMORY]
-    return [submit, *options, "--driver-java-options", java, JOB, str(report), "--from", source]
+    """The line of the job's docstring, with a small driver; in the background with one core."""
+    if background and settings.spark_master.startswith("local"):
+        settings = settings.model_copy(update={"spark_master": "local[1]"})
+    line = spark_submit(settings, "job", "--driver-memory", MEMORY, *for_a_batch(settings), folder="audit")
+    return [*line, str(report), "--from", source]
 
 
 def environment(settings: Settings) -> dict[str, str]:
     """What the job finds its data and its Python by."""
-    loopback = {"SPARK_LOCAL_IP": "127.0.0.1"} if settings.spark_master.startswith("local") else {}
-    own = {"MSM_DATA_DIR": str(settings.data_dir.absolute()), "PYSPARK_PYTHON": sys.executable}
-    return {**os.environ, **own, **loopback}
+    return {**os.environ, **job_env(settings)}
 
 
 def audit_once(settings: Settings, source: str = "archive") -> tuple[int, dict[str, Any]]:

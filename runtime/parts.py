@@ -8,9 +8,10 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from conf.settings import Settings
+from jobs.submit import job_env as job_env
+from jobs.submit import spark_submit as spark_submit
 from runtime.access import ensure_access
 from runtime.broker import is_ready
 from runtime.topics import ensure_topics
@@ -77,19 +78,6 @@ def _job(settings: Settings, name: str, after: tuple[str, ...]) -> Part:
         after,
         ask_to_stop=lambda: _signal_job(settings, name),
     )
-
-
-def spark_submit(settings: Settings, name: str) -> tuple[str, ...]:
-    """The line of the job's docstring."""
-    submit = Path(PYTHON).with_name("spark-submit")
-    options = ("--master", settings.spark_master, "--properties-file", "conf/spark.conf")
-    return (str(submit), *options, f"jobs/{name}.py")
-
-
-def job_env(settings: Settings) -> dict[str, str]:
-    """What every part gets besides the caller's environment."""
-    loopback = {"SPARK_LOCAL_IP": "127.0.0.1"} if settings.spark_master.startswith("local") else {}
-    return {"MSM_DATA_DIR": str(settings.data_dir.absolute()), "PYSPARK_PYTHON": PYTHON, **loopback}
 
 
 def job_metrics(settings: Settings, name: str) -> dict[str, float]:

@@ -1,23 +1,23 @@
 """Spark in the command's own process, for batches over topics and tables, set up as the jobs are."""
 
 import os
+import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from pyspark.sql import SparkSession
 
 from conf.settings import Settings
+from jobs.submit import for_a_batch, job_env
 from runtime.broker import REPOSITORY
-from runtime.parts import job_env
 
 
 @contextmanager
 def batch_session(settings: Settings) -> Iterator[SparkSession]:
     """A session for the time of a block; paths in conf/spark.conf start at the repository's folder."""
     os.environ |= job_env(settings)
-    os.environ["PYSPARK_SUBMIT_ARGS"] = (
-        f"--master {settings.spark_master} --properties-file conf/spark.conf pyspark-shell"
-    )
+    options = ["--master", settings.spark_master, "--properties-file", "conf/spark.conf", *for_a_batch(settings)]
+    os.environ["PYSPARK_SUBMIT_ARGS"] = shlex.join([*options, "pyspark-shell"])
     os.chdir(REPOSITORY)
     spark = SparkSession.builder.appName("msm").config("spark.ui.showConsoleProgress", "false").getOrCreate()
     spark.conf.set("spark.sql.shuffle.partitions", settings.shuffle_partitions)

@@ -17,6 +17,7 @@ from audit.report import Report, show
 from audit.results import result_path
 from audit.run import command
 from conf.settings import Settings
+from jobs.submit import MANY
 from runtime.parts import stack_parts
 
 FINE = {
@@ -124,3 +125,15 @@ def test_what_differs_is_printed_as_it_is() -> None:
     text = shown(report)
     assert "[red]p[/nothing]" in text
     assert "3 likes" in text
+
+
+def test_an_audit_of_few_records_compiles_little_and_one_of_many_does(tmp_path: Path) -> None:
+    def line(records: int) -> list[str]:
+        for log, text in (("offsets", f'v1\n{{}}\n{{"likes": {{"0": {records}}}}}'), ("commits", "v1\n{}")):
+            (tmp_path / "checkpoints" / "events" / log).mkdir(parents=True, exist_ok=True)
+            (tmp_path / "checkpoints" / "events" / log / "0").write_text(text)
+        return command(settings(tmp_path), tmp_path / "r.json")
+
+    assert "spark.sql.codegen.wholeStage=false" in command(settings(tmp_path / "new"), tmp_path / "r.json")
+    assert "spark.sql.codegen.wholeStage=false" in line(MANY - 1)
+    assert "spark.sql.codegen.wholeStage=false" not in line(MANY)

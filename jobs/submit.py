@@ -1,0 +1,43 @@
+"""How a job is started as a process: the line of its docstring, and what it finds its data and its Python by."""
+
+import sys
+from contextlib import suppress
+from pathlib import Path
+
+from conf.settings import Settings
+from contract import tables
+from jobs.checkpoints import committed_offsets
+
+MANY = 500_000
+"""Records from which on a batch over all of them is worth compiling: docs/decisions/no-generated-code.md."""
+INTERPRETED = {"spark.sql.codegen.wholeStage": "false", "spark.sql.codegen.factoryMode": "NO_CODEGEN"}
+QUICK_START = "-Dlog4j2.configurationFile=conf/log4j2.properties -XX:+UseSerialGC -XX:TieredStopAtLevel=1"
+
+
+def spark_submit(settings: Settings, name: str, *options: str, folder: str = "jobs") -> tuple[str, ...]:
+    """The line of the job's docstring, with more options."""
+    submit = Path(sys.executable).with_name("spark-submit")
+    usual = ("--master", settings.spark_master, "--properties-file", "conf/spark.conf")
+    return (str(submit), *usual, *options, f"{folder}/{name}.py")
+
+
+def job_env(settings: Settings) -> dict[str, str]:
+    """What it gets besides the caller's environment."""
+    loopback = {"SPARK_LOCAL_IP": "127.0.0.1"} if settings.spark_master.startswith("local") else {}
+    return {"MSM_DATA_DIR": str(settings.data_dir.absolute()), "PYSPARK_PYTHON": sys.executable, **loopback}
+
+
+def for_a_batch(settings: Settings) -> tuple[str, ...]:
+    """Options of a process that looks at everything once and ends: where that is little, it compiles little."""
+    if archived(settings) >= MANY:
+        return ()
+    interpreted = (part for name, value in INTERPRETED.items() for part in ("--conf", f"{name}={value}"))
+    return ("--driver-java-options", QUICK_START, *interpreted)
+
+
+def archived(settings: Settings) -> int:
+    """How many records the archive has taken in; 0 where its checkpoint does not say."""
+    found: dict[str, dict[str, int]] = {}
+    with suppress(OSError, ValueError):
+        found = committed_offsets(settings.checkpoint_dir / tables.EVENTS)
+    return sum(offset for parts in found.values() for offset in parts.values())
