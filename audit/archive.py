@@ -12,19 +12,22 @@ LETTER = "reason string, topic string, partition int, offset bigint"
 def extents(records: DataFrame) -> DataFrame:
     """Of each partition: how many records, how many of them are `there`, which offsets, and how many different ones.
 
-    Different offsets are counted in bitmaps of 32,768 bits, so that it takes no memory that grows with the archive.
+    Different offsets are counted as bits, sixty-four a row: that takes little memory, and one pass.
     """
-    different = F.bitmap_count(F.bitmap_construct_agg(F.bitmap_bit_position("offset")))
-    in_bitmaps = records.groupBy("topic", "partition", F.bitmap_bucket_number("offset").alias("bitmap")).agg(
+    bit = F.expr("shiftleft(1L, int(offset % 64))")
+    in_rows = records.groupBy("topic", "partition", F.expr("offset div 64").alias("row")).agg(
         F.count("*").alias("records"),
         F.sum("there").alias("there"),
         F.min("offset").alias("first"),
         F.max("offset").alias("last"),
-        different.alias("different"),
+        F.bit_or(bit).alias("bits"),
     )
-    sums = [F.sum(name).alias(name) for name in ("records", "there", "different")]
-    return in_bitmaps.groupBy("topic", "partition").agg(
-        *sums, F.min("first").alias("first"), F.max("last").alias("last")
+    return in_rows.groupBy("topic", "partition").agg(
+        F.sum("records").alias("records"),
+        F.sum("there").alias("there"),
+        F.min("first").alias("first"),
+        F.max("last").alias("last"),
+        F.sum(F.bit_count("bits")).alias("different"),
     )
 
 

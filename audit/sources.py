@@ -24,7 +24,8 @@ def archived(spark: SparkSession, path: Path, version: int) -> DataFrame:
 def erased(spark: SparkSession, path: Path) -> DataFrame:
     """Places of records that `msm forget` took out of the archive: (topic, partition, offset, post_id)."""
     if not DeltaTable.is_deltatable(str(path)):
-        return spark.createDataFrame([], "topic string, partition int, offset bigint, post_id string")
+        none = spark.createDataFrame([], "topic string, partition int, offset bigint, post_id string")
+        return none.where("false")  # so that Spark knows, and joins nothing with it
     return spark.read.format("delta").load(str(path)).distinct()
 
 

@@ -23,6 +23,7 @@ from jobs import archive, posts_with_counts
 from runtime.broker import embedded_broker
 from runtime.topics import ensure_topics
 from tests.feeds.serving import free_ports, served, wait_for
+from tests.rebuild.queries import run_once
 from tests.stack.test_exact import Fact, hostile_facts, read, write, write_broken
 
 pytestmark = [pytest.mark.spark, pytest.mark.kafka, pytest.mark.timeout(600)]
@@ -44,16 +45,6 @@ def fact(event_type: str, post: str, user: str, **more: str) -> Fact:
     return {**common, "user_id": user, "post_id": post, **more}
 
 
-def run_jobs(spark: SparkSession, settings: Settings) -> None:
-    """Each query until it has caught up, the projection last; then they end."""
-    for job in (posts_with_counts, archive):
-        queries = job.start(spark, settings)
-        for query in queries:
-            query.processAllAvailable()
-            query.stop()
-    spark.conf.unset("spark.sql.streaming.unsupportedOperationCheck")
-
-
 @pytest.fixture(scope="module")
 def stack(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
     """Broker, counted and archived facts, and the feed."""
@@ -62,7 +53,7 @@ def stack(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Iter
         ensure_topics(settings)
         write(settings, story())
         write_broken(settings)
-        run_jobs(spark, settings)
+        run_once(spark, settings, posts_with_counts, archive)
         app = refresh_feed.create_app(settings)
         with served(app) as url:
             wait_for(lambda: app.state.refresh_feed.consumer.caught_up)
