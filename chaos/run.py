@@ -14,6 +14,7 @@ from pathlib import Path
 from pyspark.sql import SparkSession
 from rich.console import Console
 
+from audit.run import QUICK_START
 from chaos import clock, report
 from chaos.audits import audited
 from chaos.disks import Disk, mount
@@ -29,7 +30,7 @@ LIGHT = {
     "MSM_SHUFFLE_PARTITIONS": "2",
     "MSM_RANK_EVERY_SECONDS": "10",
     # No JVM here grows old: its compiler would take half of the processor.
-    "JAVA_TOOL_OPTIONS": "-XX:TieredStopAtLevel=1",
+    "JAVA_TOOL_OPTIONS": QUICK_START,
 }
 """Less work for the machine, unless the environment says otherwise: three jobs start again and again."""
 PORTS = range(21_000, 29_000, 10)
