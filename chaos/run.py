@@ -18,7 +18,8 @@ from audit.run import QUICK_START
 from chaos import clock, report
 from chaos.audits import audited
 from chaos.disks import Disk, mount
-from chaos.faults import FAULTS, NotReachedError, SkippedError
+from chaos.fault import NotReachedError, SkippedError
+from chaos.faults import FAULTS
 from chaos.ground import Ground, lost
 from chaos.report import Outcome
 from chaos.schedule import chance
