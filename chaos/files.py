@@ -45,7 +45,7 @@ def damage(file: str, how: str) -> Inflict:
 
     def inflict(ground: Ground) -> Done:
         ground.kill(COUNTS)
-        path = _newest_file(ground.settings.checkpoint_dir / COUNTS, file)
+        path = newest_file(ground.settings.checkpoint_dir / COUNTS, file)
         if how == "removed":
             path.unlink()
         else:
@@ -61,9 +61,11 @@ def damage(file: str, how: str) -> Inflict:
     return inflict
 
 
-def _newest_file(checkpoint: Path, file: str) -> Path:
+def newest_file(checkpoint: Path, file: str) -> Path:
+    """What the next start reads; of state that is what the last batch that was done has left."""
     if file == "state":
-        return max((checkpoint / "state/0").glob("*/[0-9]*.changelog"), key=lambda one: one.stat().st_mtime)
+        version = newest(checkpoint / "commits") + 1
+        return max((checkpoint / "state/0").glob(f"*/{version}_*.changelog"), key=lambda one: one.stat().st_mtime)
     return checkpoint / file / str(newest(checkpoint / file))
 
 
