@@ -49,7 +49,7 @@ def audit_once(settings: Settings, source: str = "archive") -> tuple[int, dict[s
 
     Interrupted or terminated, this process takes the job with it.
     """
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder) / "report.json"
         code = _call(command(settings, report, source), environment(settings))

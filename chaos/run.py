@@ -4,7 +4,6 @@ import os
 import random
 import signal
 import socket
-import sys
 import time
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
@@ -60,7 +59,7 @@ def _free_ports() -> int:
 
 def run(folder: Path, data_dir: Path, seed: int, names: Sequence[str], console: Console) -> int:
     """Inflict them one after the other; exit code 1 where one left drift, loss or a stack that is not well."""
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # the stack does not outlive us
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: the stack does not outlive us
     settings = own_settings(data_dir)
     clock.prepare(settings)
     outcomes: list[Outcome] = []
