@@ -76,18 +76,8 @@ def restart_broker(ground: Ground) -> Done:
 
 def pause(part: str) -> Inflict:
     def inflict(ground: Ground) -> Done:
-        pids = ground.pids(part)
-        _signal(pids, signal.SIGSTOP)
-        try:
+        with ground.stopped(part):
             time.sleep(PAUSE_SECONDS)
-        finally:
-            _signal(pids, signal.SIGCONT)
         return Done(f"{part} stood still for {PAUSE_SECONDS} s")
 
     return inflict
-
-
-def _signal(pids: list[int], number: int) -> None:
-    for pid in pids:
-        if psutil.pid_exists(pid):
-            os.kill(pid, number)

@@ -121,7 +121,8 @@ def inflict(ground: Ground, name: str, seed: int, spark: SparkSession) -> Outcom
     except (TimeoutError, SystemExit) as error:
         outcome.result, outcome.what = "failed", f"{outcome.what} {error}".strip()
         return outcome
-    return audited(outcome, spark, ground.settings)
+    with ground.stopped("simulator"):  # the audit gets what the jobs leave of the processor
+        return audited(outcome, spark, ground.settings)
 
 
 def _begin_again(ground: Ground) -> None:
