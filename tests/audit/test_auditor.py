@@ -2,6 +2,7 @@
 
 import json
 import os
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from audit.auditor import Auditor
 from audit.job import sweep
 from audit.report import Report, show
 from audit.results import result_path
-from audit.run import command
+from audit.run import QUICK_START, command
 from conf.settings import Settings
 from runtime.parts import stack_parts
 
@@ -124,3 +125,14 @@ def test_what_differs_is_printed_as_it_is() -> None:
     text = shown(report)
     assert "[red]p[/nothing]" in text
     assert "3 likes" in text
+
+
+def test_an_audit_that_compiles_little_has_as_much_room_for_it_as_any() -> None:
+    def room(*options: str) -> str:
+        flags = subprocess.run(
+            ["java", *options, "-XX:+PrintFlagsFinal", "-version"], capture_output=True, text=True, check=True
+        )
+        (line,) = [line for line in flags.stdout.splitlines() if "ReservedCodeCacheSize" in line]
+        return line.split()[3]
+
+    assert int(room(*QUICK_START.split())) >= int(room())
