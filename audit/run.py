@@ -2,9 +2,11 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -30,12 +32,24 @@ def environment(settings: Settings) -> dict[str, str]:
 
 
 def audit_once(settings: Settings, source: str = "archive") -> tuple[int, dict[str, Any]]:
-    """Audit in the foreground: exit code and report; what the job says goes to standard error."""
+    """Audit in the foreground: exit code and report; what the job says goes to standard error.
+
+    Interrupted or terminated, this process takes the job with it.
+    """
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder) / "report.json"
-        line = command(settings, report, source)
-        code = subprocess.call(line, cwd=REPOSITORY, env=environment(settings), stdout=sys.stderr)
+        code = _call(command(settings, report, source), environment(settings))
         return code, read(report, code)
+
+
+def _call(line: list[str], env: dict[str, str]) -> int:
+    with subprocess.Popen(line, cwd=REPOSITORY, env=env, stdout=sys.stderr, start_new_session=True) as job:
+        try:
+            return job.wait()
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(job.pid, signal.SIGKILL)  # the JVM and its Python
 
 
 def read(report: Path, code: int) -> dict[str, Any]:

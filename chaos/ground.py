@@ -5,7 +5,8 @@ import random
 import re
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -64,6 +65,16 @@ class Ground:
         leader = psutil.Process(self.pid(part))
         return [leader.pid, *(child.pid for child in leader.children(recursive=True))]
 
+    @contextmanager
+    def stopped(self, part: str) -> Iterator[None]:
+        """SIGSTOP to all processes of a part, and SIGCONT at the end."""
+        pids = self.pids(part)
+        _signal(pids, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            _signal(pids, signal.SIGCONT)
+
     def kill(self, part: str) -> None:
         """SIGKILL to what the supervisor started, and wait until it has seen that."""
         restarts = self.state()["parts"][part]["restarts"]
@@ -112,6 +123,12 @@ class Ground:
             if sentence:
                 return sentence
         return ""
+
+
+def _signal(pids: list[int], number: int) -> None:
+    for pid in pids:
+        with suppress(ProcessLookupError):
+            os.kill(pid, number)
 
 
 def _lacks(checkpoint: Path, ends: Ends) -> bool:

@@ -1,40 +1,39 @@
 """One run: a stack of its own, fault after fault, after each the audit."""
 
-import json
 import os
 import random
+import signal
 import socket
-import subprocess
-import sys
 import time
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any
 
+from pyspark.sql import SparkSession
 from rich.console import Console
 
 from chaos import clock, report
+from chaos.audits import audited
 from chaos.disks import Disk, mount
-from chaos.faults import FAULTS, NotReachedError, SkippedError
+from chaos.fault import NotReachedError, SkippedError
+from chaos.faults import FAULTS
 from chaos.ground import Ground, lost
 from chaos.report import Outcome
 from chaos.schedule import chance
 from conf.settings import Settings
-from runtime.broker import REPOSITORY
-from runtime.processes import kill_session
+from jobs.submit import COMPILES_LITTLE
+from runtime.spark import batch_session
 
 RATE = 15.0
 LIGHT = {
     "MSM_SHUFFLE_PARTITIONS": "2",
     "MSM_RANK_EVERY_SECONDS": "10",
     # No JVM here grows old: its compiler would take half of the processor.
-    "JAVA_TOOL_OPTIONS": "-XX:TieredStopAtLevel=1",
+    "JAVA_TOOL_OPTIONS": COMPILES_LITTLE,
 }
 """Less work for the machine, unless the environment says otherwise: three jobs start again and again."""
 PORTS = range(21_000, 29_000, 10)
-AUDIT_SECONDS = 300
 
 
 def own_settings(data_dir: Path) -> Settings:
@@ -60,6 +59,7 @@ def _free_ports() -> int:
 
 def run(folder: Path, data_dir: Path, seed: int, names: Sequence[str], console: Console) -> int:
     """Inflict them one after the other; exit code 1 where one left drift, loss or a stack that is not well."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: the stack does not outlive us
     settings = own_settings(data_dir)
     clock.prepare(settings)
     outcomes: list[Outcome] = []
@@ -68,14 +68,15 @@ def run(folder: Path, data_dir: Path, seed: int, names: Sequence[str], console: 
     try:
         console.print(f"starting a stack on {data_dir} ...", soft_wrap=True)
         ground.start()
-        ground.wait_until_well()
-        for number, name in enumerate(names, 1):
-            console.print(f"{number}/{len(names)}  {name} ...")
-            outcomes.append(inflict(ground, name, seed))
-            console.print(f"      {outcomes[-1].result}: {outcomes[-1].what}", markup=False, soft_wrap=True)
-            report.write(folder / "report.json", seed, outcomes)
-            if outcomes[-1].result == "failed":
-                _begin_again(ground)
+        with batch_session(settings) as spark:
+            ground.wait_until_well()
+            for number, name in enumerate(names, 1):
+                console.print(f"{number}/{len(names)}  {name} ...")
+                outcomes.append(inflict(ground, name, seed, spark))
+                console.print(f"      {outcomes[-1].result}: {outcomes[-1].what}", markup=False, soft_wrap=True)
+                report.write(folder / "report.json", seed, outcomes)
+                if outcomes[-1].result == "failed":
+                    _begin_again(ground)
     finally:
         ground.stop()
         for disk in disks.values():
@@ -98,7 +99,7 @@ def _disks(settings: Settings, names: Iterable[str], console: Console) -> dict[s
     return disks
 
 
-def inflict(ground: Ground, name: str, seed: int) -> Outcome:
+def inflict(ground: Ground, name: str, seed: int, spark: SparkSession) -> Outcome:
     """One fault, the wait until the stack is well, and the audit."""
     ground.rng = chance(seed, name)
     outcome = Outcome(name, "survived", "")
@@ -120,39 +121,8 @@ def inflict(ground: Ground, name: str, seed: int) -> Outcome:
     except (TimeoutError, SystemExit) as error:
         outcome.result, outcome.what = "failed", f"{outcome.what} {error}".strip()
         return outcome
-    return audited(outcome)
-
-
-def audited(outcome: Outcome) -> Outcome:
-    """The outcome with what the audit says; failed where it finds drift, or can say nothing."""
-    code, found = _audit()
-    if code not in (0, 1):  # it could say nothing: the archive may have been behind
-        code, found = _audit()
-    if code == 0:
-        outcome.drift, outcome.facts = int(found["drift"]), int(found["facts"])
-    else:
-        outcome.drift = found.get("drift")
-        outcome.what += f"; the audit: {found.get('error') or json.dumps(found)}"
-    return report.judged(outcome)
-
-
-def _audit() -> tuple[int, dict[str, Any]]:
-    line = [sys.executable, "-m", "runtime.cli", "audit", "--json"]
-    pipe = subprocess.PIPE
-    with subprocess.Popen(line, cwd=REPOSITORY, stdout=pipe, stderr=pipe, text=True, start_new_session=True) as audit:
-        try:
-            said, trouble = audit.communicate(timeout=AUDIT_SECONDS)
-        except subprocess.TimeoutExpired:
-            return 2, {"error": f"no answer in {AUDIT_SECONDS} s"}
-        finally:
-            kill_session(audit.pid)  # its JVM would outlive it
-    try:
-        found: dict[str, Any] = json.loads(said)
-    except ValueError:
-        found = {"error": "it has printed no report"}
-    if "error" in found:
-        found["error"] += f": {trouble.strip()[-2_000:]}"
-    return audit.returncode, found
+    with ground.stopped("simulator"):  # the audit gets what the jobs leave of the processor
+        return audited(outcome, spark, ground.settings)
 
 
 def _begin_again(ground: Ground) -> None:

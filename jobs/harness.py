@@ -122,7 +122,7 @@ def _run(name: str, queries: Queries, settings: Settings) -> None:
         _wait(running, stop, settings.run_dir / f"{name}.stop")
         _stop_between_batches(running)
     except (PySparkException, Py4JJavaError) as error:
-        log.error("job failed", job=name, reason=reason(error), fix=fix(str(error)))
+        log.error("job failed", job=name, reason=reason(error), fix=fix(with_causes(error)))
         sys.exit(1)
     finally:
         state_file.unlink(missing_ok=True)
@@ -142,6 +142,12 @@ def reason(error: Exception) -> str:
     """The line of an error of Spark that says what it is."""
     first, *others = str(error).splitlines()
     return others[0].lstrip(": ") if others and first.startswith("An error occurred while calling") else first
+
+
+def with_causes(error: BaseException) -> str:
+    """What an error of Spark says, and what those say that it came from: a full disk is never on top."""
+    cause = getattr(error, "_cause", None)
+    return "\n".join([str(error), *([with_causes(cause)] if cause is not None else [])])
 
 
 def fix(error: str) -> str:

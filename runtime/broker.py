@@ -32,6 +32,8 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 JARS = REPOSITORY / ".jars" / "kafka"
 CLUSTER_ID = "bXlzb2NpYWxtZWRpYS1ydA"  # 16 bytes in base64; one stack, one cluster
 LOOPBACK = "127.0.0.1"
+ROOM = 32 << 20
+"""Bytes; with less the broker dies of a fault in a file that it has mapped, and nothing it writes says why."""
 
 PROPERTIES = """\
 process.roles=broker,controller
@@ -195,6 +197,10 @@ def embedded_broker(settings: Settings) -> Iterator[Process]:
         process.stop()
 
 
+def _no_space(settings: Settings) -> str:
+    return f"No space left on the disk of {settings.kafka_dir}: free some space; nothing that was acknowledged is lost"
+
+
 def main() -> None:
     """Become the broker."""
     settings = load_settings()
@@ -204,9 +210,9 @@ def main() -> None:
     except OSError as error:
         if error.errno != errno.ENOSPC:
             raise
-        raise SystemExit(
-            f"No space left on the disk of {settings.kafka_dir}: free some space; nothing that was acknowledged is lost"
-        ) from None
+        raise SystemExit(_no_space(settings)) from None
+    if shutil.disk_usage(settings.kafka_dir).free < ROOM:
+        raise SystemExit(_no_space(settings))
     sys.stdout.flush()
     os.execv(command[0], command)
 

@@ -6,13 +6,15 @@ from pathlib import Path
 
 from pyspark.sql import SparkSession
 
+from jobs.submit import COMPILES_LITTLE
+
 REPOSITORY = Path(__file__).resolve().parents[1]
 CONF = REPOSITORY / "conf" / "spark.conf"
 NOT_FOR_TESTS = {"spark.driver.memory", "spark.driver.extraJavaOptions", "spark.pyspark.python", "spark.jars"}
 OWN = {
     "spark.driver.memory": "1g",
     # Each plan runs once or twice, over a few rows: what compiles it costs more than it saves.
-    "spark.driver.extraJavaOptions": "-XX:+UseSerialGC -XX:TieredStopAtLevel=1",
+    "spark.driver.extraJavaOptions": f"-XX:+UseSerialGC {COMPILES_LITTLE}",
     "spark.sql.codegen.wholeStage": "false",
     "spark.sql.codegen.factoryMode": "NO_CODEGEN",
     "spark.ui.showConsoleProgress": "false",

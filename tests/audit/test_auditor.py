@@ -2,6 +2,7 @@
 
 import json
 import os
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from audit.report import Report, show
 from audit.results import result_path
 from audit.run import command
 from conf.settings import Settings
-from jobs.submit import MANY
+from jobs.submit import COMPILES_LITTLE, MANY
 from runtime.parts import stack_parts
 
 FINE = {
@@ -137,3 +138,14 @@ def test_an_audit_of_few_records_compiles_little_and_one_of_many_does(tmp_path: 
     assert "spark.sql.codegen.wholeStage=false" in command(settings(tmp_path / "new"), tmp_path / "r.json")
     assert "spark.sql.codegen.wholeStage=false" in line(MANY - 1)
     assert "spark.sql.codegen.wholeStage=false" not in line(MANY)
+
+
+def test_an_audit_that_compiles_little_has_as_much_room_for_it_as_any() -> None:
+    def room(*options: str) -> str:
+        flags = subprocess.run(
+            ["java", *options, "-XX:+PrintFlagsFinal", "-version"], capture_output=True, text=True, check=True
+        )
+        (line,) = [line for line in flags.stdout.splitlines() if "ReservedCodeCacheSize" in line]
+        return line.split()[3]
+
+    assert int(room(*COMPILES_LITTLE.split())) >= int(room())

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 from pyspark.errors import PySparkException
+from pyspark.errors.exceptions.captured import convert_exception
 from pyspark.sql import DataFrame, SparkSession
 
-from jobs.harness import fix
+from jobs.harness import fix, with_causes
 from tests.jobs.streams import CutStream
 
 pytestmark = pytest.mark.spark
@@ -49,3 +50,10 @@ def test_a_damaged_checkpoint_is_said_to_be_one(
     with pytest.raises(PySparkException) as failure:
         stream.run(kept, lambda batch, _: batch.collect())
     assert "the checkpoint is damaged" in fix(str(failure.value))
+
+
+def test_a_full_disk_under_the_checkpoint_is_told_though_another_error_wraps_it(spark: SparkSession) -> None:
+    java = spark._jvm.java
+    full = java.lang.RuntimeException("Task failed", java.io.IOException("No space left on device"))
+    error = convert_exception(java.lang.RuntimeException("[CANNOT_WRITE_STATE_STORE.CANNOT_COMMIT]", full))
+    assert "free some space" in fix(with_causes(error))

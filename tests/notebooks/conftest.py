@@ -7,11 +7,13 @@ from pathlib import Path
 
 import pytest
 
+from jobs.submit import COMPILES_LITTLE
+
 ROOT = Path(__file__).parents[2]
 SPARK_SUBMIT = Path(sys.executable).with_name("spark-submit")
 # Two thousand rows are done before a JVM has compiled anything well, so it had better not try.
 QUICK = ["--conf", "spark.sql.codegen.wholeStage=false", "--conf", "spark.sql.adaptive.enabled=false"]
-QUICK_JVM = {"JDK_JAVA_OPTIONS": "-XX:TieredStopAtLevel=1", "MSM_SHUFFLE_PARTITIONS": "1"}
+QUICK_JVM = {"JDK_JAVA_OPTIONS": COMPILES_LITTLE, "MSM_SHUFFLE_PARTITIONS": "1"}
 
 
 @pytest.fixture(scope="session")

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
@@ -12,6 +13,7 @@ from kafka.admin import ConfigResource, ConfigResourceType
 
 from conf.settings import Settings
 from contract.topics import TOPICS
+from runtime import broker
 from runtime.broker import embedded_broker
 from runtime.topics import differences, ensure_topics
 from tests.feeds.serving import free_ports
@@ -25,13 +27,13 @@ def settings(tmp_path: Path) -> Settings:
 
 
 def test_what_was_acknowledged_is_there_after_a_kill(settings: Settings) -> None:
-    with embedded_broker(settings) as broker:
+    with embedded_broker(settings) as process:
         ensure_topics(settings)
         producer = KafkaProducer(bootstrap_servers=settings.bootstrap, acks="all")
         at = producer.send("likes", key=b"p", value=b"{}").get(timeout=30)
         producer.close()
-        broker.popen.send_signal(signal.SIGKILL)
-        broker.popen.wait()
+        process.popen.send_signal(signal.SIGKILL)
+        process.popen.wait()
     with embedded_broker(settings):
         consumer = KafkaConsumer(bootstrap_servers=settings.bootstrap)
         end = consumer.end_offsets([TopicPartition("likes", at.partition)])
@@ -67,3 +69,14 @@ def test_a_full_disk_is_named_with_the_fix(settings: Settings) -> None:
     assert done.returncode == 1
     (sentence,) = done.stderr.splitlines()
     assert sentence.startswith(f"No space left on the disk of {settings.kafka_dir}: free some space")
+
+
+def test_without_room_no_broker_is_started_that_could_not_say_why_it_dies(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.kafka_dir.mkdir()
+    monkeypatch.setattr(broker, "load_settings", lambda: settings)
+    monkeypatch.setattr(broker.shutil, "disk_usage", lambda _: SimpleNamespace(free=broker.ROOM - 1))
+    monkeypatch.setattr(broker.os, "execv", lambda *_: pytest.fail("it was started"))
+    with pytest.raises(SystemExit, match=f"No space left on the disk of {settings.kafka_dir}: free some space"):
+        broker.main()

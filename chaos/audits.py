@@ -1,0 +1,39 @@
+"""The audit after each fault, all in one session of Spark: only the first has everything to compile."""
+
+import json
+import threading
+from typing import Any
+
+from py4j.protocol import Py4JError
+from pyspark.errors import PySparkException
+from pyspark.sql import SparkSession
+
+from audit.job import audit
+from audit.offsets import CannotAuditError
+from chaos import report
+from chaos.report import Outcome
+from conf.settings import Settings
+
+AUDIT_SECONDS = 300
+
+
+def audited(outcome: Outcome, spark: SparkSession, settings: Settings) -> Outcome:
+    """The outcome with what the audit says; failed where it finds drift, or can say nothing."""
+    found = _audit(spark, settings)
+    if "error" in found:  # the archive may have been behind
+        found = _audit(spark, settings)
+    outcome.drift, outcome.facts = found.get("drift"), found.get("facts", 0)
+    if outcome.drift != 0:
+        outcome.what += f"; the audit: {found.get('error') or json.dumps(found)}"
+    return report.judged(outcome)
+
+
+def _audit(spark: SparkSession, settings: Settings) -> dict[str, Any]:
+    guard = threading.Timer(AUDIT_SECONDS, spark.sparkContext.cancelAllJobs)
+    guard.start()
+    try:
+        return audit(spark, settings, from_kafka=False).as_json()
+    except (CannotAuditError, PySparkException, Py4JError, OSError) as error:
+        return {"error": f"{type(error).__name__}: {error}"}
+    finally:
+        guard.cancel()

@@ -1,0 +1,60 @@
+"""Spark's real-time mode: all that differs from micro-batches stands here.
+
+It runs aggregates from Spark 4.3 on, which Delta does not run on yet. So the counts job alone may run there, in an
+environment of its own; when Delta follows, one environment will do. Source: Spark's guide to Structured Streaming,
+"Real-time mode".
+"""
+
+import sys
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from pyspark.sql import SparkSession
+
+from conf.settings import Settings
+from contract.topics import POSTS_WITH_COUNTS
+
+PYTHON = Path(__file__).resolve().parents[1] / ".venv-realtime" / "bin" / "python"
+SET_UP = "make it with make setup ARGS=--realtime, or set MSM_COUNTS_TRIGGER=micro-batch"
+TRIGGER: Any = {"realTime": "2 minutes"}  # not in the types of Spark 4.2
+"""How often state is committed. Rows leave at once; a commit holds them up for a moment, a kill repeats one batch."""
+SLOTS = 64
+"""All stages run at once, a task for each partition of the topics and of two shuffles. They wait most of the time."""
+
+
+def python_of(settings: Settings, job: str) -> Path:
+    """The interpreter that a job of this stack runs on; SystemExit where real time is demanded and not there."""
+    if job != POSTS_WITH_COUNTS or settings.counts_trigger == "micro-batch" or settings.beside:
+        return Path(sys.executable)
+    if PYTHON.exists():
+        return PYTHON
+    if settings.counts_trigger == "real-time":
+        raise SystemExit(f"MSM_COUNTS_TRIGGER is real-time, and .venv-realtime is not there: {SET_UP}")
+    return Path(sys.executable)
+
+
+def is_able() -> bool:
+    """Whether this Spark runs aggregates in real time."""
+    major, minor, *_ = version("pyspark").split(".")
+    return (int(major), int(minor)) >= (4, 3)
+
+
+def wanted(settings: Settings) -> bool:
+    """Whether this process is to go live in real time; SystemExit where it cannot."""
+    if settings.counts_trigger == "micro-batch" or settings.beside:
+        return False
+    if settings.counts_trigger == "real-time" and not is_able():
+        raise SystemExit(
+            f"MSM_COUNTS_TRIGGER is real-time, and Spark {version('pyspark')} counts in batches only: {SET_UP}"
+        )
+    return is_able()
+
+
+def prepared(builder: SparkSession.Builder, settings: Settings) -> SparkSession.Builder:
+    """The options of a session where Spark is too new for Delta, with slots for all tasks where it is one process."""
+    if not is_able():
+        return builder
+    if settings.spark_master.startswith("local"):
+        builder = builder.master(f"local[{SLOTS}]")
+    return builder.config("spark.sql.extensions", "").config("spark.sql.catalog.spark_catalog", "builtin")

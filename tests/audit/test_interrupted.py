@@ -1,0 +1,37 @@
+"""`msm audit` starts a JVM, and that a Python: none of them outlives it."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import psutil
+import pytest
+
+from runtime.broker import REPOSITORY
+from runtime.processes import wait_until
+
+AUDIT = "from audit.run import audit_once; from conf.settings import Settings; audit_once(Settings())"
+
+
+def command_lines(data: Path) -> list[list[str]]:
+    """Of all that runs on this data dir."""
+    found = [process.info for process in psutil.process_iter(["cmdline", "environ"])]
+    return [one["cmdline"] or [] for one in found if (one["environ"] or {}).get("MSM_DATA_DIR") == str(data)]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_audit_that_is_ended_leaves_no_process(tmp_path: Path, number: signal.Signals) -> None:
+    env = {**os.environ, "MSM_DATA_DIR": str(tmp_path)}
+    with subprocess.Popen(
+        [sys.executable, "-c", AUDIT], cwd=REPOSITORY, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    ) as audit:
+
+        def has_python() -> bool:
+            return any(line[1:2] == [str(REPOSITORY / "audit/job.py")] for line in command_lines(tmp_path))
+
+        wait_until(has_python, 60, lambda: "the job does not start")
+        audit.send_signal(number)
+        assert audit.wait(20) != 0
+        wait_until(lambda: not command_lines(tmp_path), 5, lambda: f"left: {command_lines(tmp_path)}")
