@@ -39,8 +39,8 @@ backfill: ready  ## Count everything anew beside the running jobs, and compare (
 	@$(MSM) backfill $(ARGS)
 
 ## Work on it
-setup:  ## Make .venv and .jars from the pins (2 min; 1 s when they are there)
-	@$(PYTHON) -m runtime.setup
+setup:  ## Make .venv and .jars from the pins (2 min; ARGS=--realtime: also Spark 4.3, for counts in real time)
+	@$(PYTHON) -m runtime.setup $(ARGS)
 notebooks: ready  ## Run the notebooks on your lake; artifacts/notebooks/ gets them with their plots (1 min)
 	@.venv/bin/python notebooks/run.py
 lint: ready  ## ruff and mypy --strict (20 s)

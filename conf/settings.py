@@ -44,6 +44,7 @@ class Settings(BaseSettings):
     comment_weight: int = Field(2, ge=0)
     top: int = Field(50, ge=1, le=1_000)
     rank_every_seconds: int = Field(5, ge=1, le=60)
+    counts_trigger: Literal["auto", "micro-batch", "real-time"] = "auto"
     shuffle_partitions: int = Field(4, ge=1)
     max_facts_a_batch: int = Field(250_000, ge=1)
     image_max_bytes: int = Field(10 * 1024 * 1024, ge=1)

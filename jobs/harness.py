@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import datetime, timezone
+from functools import partial
 from pathlib import Path
 
 import structlog
@@ -22,6 +23,7 @@ from conf.kafka import spark_options
 from conf.settings import Settings, load_settings
 from contract.facts import FACT_TOPICS
 from contract.spark import SEED_RECORD
+from jobs import realtime
 from jobs.checkpoints import FIX, FIX_BESIDE, FIX_DAMAGE, pinned_start, refuse_other_shapes, seed_name
 from jobs.locks import only_one, refuse_unfinished_switch
 from jobs.progress import READY, ProgressListener
@@ -41,7 +43,7 @@ def now() -> datetime:
 
 def spark_session(name: str, settings: Settings) -> SparkSession:
     """The session of a job; `conf/spark.conf` holds what spark-submit needs before it."""
-    spark = SparkSession.builder.appName(name).getOrCreate()
+    spark = realtime.prepared(SparkSession.builder.appName(name), settings).getOrCreate()
     spark.conf.set("spark.sql.shuffle.partitions", settings.shuffle_partitions)
     # A live batch is over before generated code would have paid for itself: docs/decisions/no-generated-code.md.
     spark.conf.set("spark.sql.codegen.wholeStage", "false")
@@ -49,8 +51,9 @@ def spark_session(name: str, settings: Settings) -> SparkSession:
     return spark
 
 
-def read_topics(spark: SparkSession, settings: Settings, *topics: str) -> DataFrame:
+def read_topics(spark: SparkSession, settings: Settings, *topics: str, in_batches: bool = True) -> DataFrame:
     """Every record of the topics from the earliest on, in one scan; lost offsets stop the job."""
+    bound = {"maxOffsetsPerTrigger": settings.max_facts_a_batch} if in_batches else {}
     return (
         spark.readStream.format("kafka")
         .options(**spark_options(settings))
@@ -58,7 +61,7 @@ def read_topics(spark: SparkSession, settings: Settings, *topics: str) -> DataFr
         .option("kafka.fetch.max.wait.ms", 20)
         .option("subscribe", ",".join(topics))
         .option("startingOffsets", pinned_start(settings.checkpoint_dir, ",".join(topics)))
-        .option("maxOffsetsPerTrigger", settings.max_facts_a_batch)
+        .options(**bound)
         .option("failOnDataLoss", "true")
         .load()
     )
@@ -75,9 +78,9 @@ def read_records(spark: SparkSession, settings: Settings, topic: str) -> DataFra
     )
 
 
-def read_facts(spark: SparkSession, settings: Settings, checkpoint: Path) -> DataFrame:
+def read_facts(spark: SparkSession, settings: Settings, checkpoint: Path, in_batches: bool = True) -> DataFrame:
     """Every fact record: those of Kafka, and before them those that `msm backfill` took from the archive."""
-    records = read_topics(spark, settings, *FACT_TOPICS)
+    records = read_topics(spark, settings, *FACT_TOPICS, in_batches=in_batches)
     name = seed_name(checkpoint)
     if not name:
         return records
@@ -95,10 +98,11 @@ def query_id(batch: DataFrame) -> str:
     return str(batch.sparkSession.sparkContext.getLocalProperty("sql.streaming.queryId"))
 
 
-def main(name: str, queries: Queries) -> None:
+def main(name: str, queries: Queries, live: Queries | None = None) -> None:
     """Run a job until it is told to stop: SIGTERM, Ctrl-C, or the file `<data>/run/NAME.stop`.
 
-    It stops between two batches. Exits with 1 where a query fails, after one line that says why.
+    The `live` queries, in real time, take over from queries that end once they have caught up. Batches are not
+    interrupted, real time is. Exits with 1 where a query fails, after one line that says why.
     """
     settings = load_settings().acting_as(name)
     refuse_missing_broker(settings.bootstrap)
@@ -106,10 +110,10 @@ def main(name: str, queries: Queries) -> None:
         refuse_unfinished_switch(settings.beside_dir)
         fix = FIX_BESIDE if settings.beside else FIX
         refuse_other_shapes(settings.checkpoint_dir, name, settings.shuffle_partitions, fix)
-        _run(name, queries, settings)
+        _run(name, queries, live, settings)
 
 
-def _run(name: str, queries: Queries, settings: Settings) -> None:
+def _run(name: str, queries: Queries, live: Queries | None, settings: Settings) -> None:
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
@@ -119,8 +123,11 @@ def _run(name: str, queries: Queries, settings: Settings) -> None:
     try:
         running = queries(spark, settings)
         READY.watch([query.name for query in running])
-        _wait(running, stop, settings.run_dir / f"{name}.stop")
-        _stop_between_batches(running)
+        told_to_stop = partial(_told_to_stop, stop=stop, stop_file=settings.run_dir / f"{name}.stop")
+        if told_to_stop(running):
+            _stop_between_batches(running)
+        elif not live or not told_to_stop(live(spark, settings)):
+            raise SystemExit(f"a query of {name} ended by itself")
     except (PySparkException, Py4JJavaError) as error:
         log.error("job failed", job=name, reason=reason(error), fix=fix(with_causes(error)))
         sys.exit(1)
@@ -180,12 +187,14 @@ def _announce(name: str, run_dir: Path) -> Path:
     return fresh.rename(state_file)
 
 
-def _wait(queries: Sequence[StreamingQuery], stop: threading.Event, stop_file: Path) -> None:
+def _told_to_stop(queries: Sequence[StreamingQuery], stop: threading.Event, stop_file: Path) -> bool:
+    """Wait for it; false where a query ended first. The error of one that failed is raised."""
     while not stop.wait(0.2) and not stop_file.exists():
         for query in queries:
             if not query.isActive:
                 query.awaitTermination()
-                raise SystemExit(f"query {query.name} ended by itself")
+                return False
+    return True
 
 
 def _stop_between_batches(queries: Sequence[StreamingQuery]) -> None:

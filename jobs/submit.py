@@ -7,6 +7,7 @@ from pathlib import Path
 from conf.settings import Settings
 from contract import tables
 from jobs.checkpoints import committed_offsets
+from jobs.realtime import python_of
 
 MANY = 500_000
 """Records from which on a batch over all of them is worth compiling: docs/decisions/no-generated-code.md."""
@@ -22,9 +23,10 @@ QUICK_START = f"-Dlog4j2.configurationFile=conf/log4j2.properties -XX:+UseSerial
 
 def spark_submit(settings: Settings, name: str, *options: str, folder: str = "jobs") -> tuple[str, ...]:
     """The line of the job's docstring, with more options."""
-    submit = Path(sys.executable).with_name("spark-submit")
+    python = python_of(settings, name)
     usual = ("--master", settings.spark_master, "--properties-file", "conf/spark.conf")
-    return (str(submit), *usual, *options, f"{folder}/{name}.py")
+    own = () if python == Path(sys.executable) else ("--conf", f"spark.pyspark.python={python}")
+    return (str(python.with_name("spark-submit")), *usual, *own, *options, f"{folder}/{name}.py")
 
 
 def job_env(settings: Settings) -> dict[str, str]:

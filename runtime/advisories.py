@@ -24,7 +24,7 @@ from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
 from runtime.jars import ROOT
-from runtime.setup import LOCK
+from runtime.setup import REALTIME, USUAL
 
 PIP_AUDIT = Path(sys.executable).with_name("pip-audit")
 
@@ -96,20 +96,20 @@ def _hole(package: dict[str, Any], found: dict[str, Any]) -> Hole:
     return Hole(package["name"], package["version"], found["id"], tuple(found["fix_versions"]))
 
 
-def main(options: Sequence[str], lock: Path = LOCK) -> int:
+def main(options: Sequence[str], lock: Path) -> int:
     """Tell what is known; 1 where something can be mended. Options go to pip-audit."""
     try:
         found = holes(lock, options)
     except UnreachableError as error:
-        print(f"known holes were NOT checked, since nobody could be asked: {error}")
+        print(f"{lock.name}: known holes were NOT checked, since nobody could be asked: {error}")
         return 0
     wanted = wanted_versions()
     for hole in found:
         print(f"{hole}: " + ("make the lock anew with it" if hole.mendable(wanted) else "cannot be mended yet"))
     mendable = sum(hole.mendable(wanted) for hole in found)
-    print(f"{len(found)} known holes, {mendable} of them can be mended")
+    print(f"{lock.name}: {len(found)} known holes, {mendable} of them can be mended")
     return 1 if mendable else 0
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(max(main(sys.argv[1:], made.lock) for made in (USUAL, REALTIME)))

@@ -20,7 +20,7 @@ from runtime.broker import is_taken
 from runtime.checkpoints import last_batch, unreadable
 from runtime.jars import JARS, wrong_jars
 from runtime.machine import GIB, INSTALL_JAVA, SetupError, check_disk, check_java, java_commands
-from runtime.setup import LOCK
+from runtime.setup import USUAL
 from runtime.topics import differences
 
 DISK_NEEDED = 2 * GIB
@@ -91,7 +91,7 @@ def _disk(settings: Settings) -> Check:
 
 
 def _wheels() -> Check:
-    locked = locked_versions(LOCK.read_text())
+    locked = locked_versions(USUAL.lock.read_text())
     have = {_normal(package.metadata["Name"]): package.version for package in distributions()}
     wrong = [
         f"{name} is {have.get(name, 'missing')}, not {' or '.join(sorted(versions))}"

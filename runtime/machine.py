@@ -13,6 +13,8 @@ import sys
 from pathlib import Path
 
 PYTHON_NEEDED = (3, 10)
+REALTIME_PYTHON_NEEDED = (3, 11)
+"""What Spark 4.3 needs."""
 JAVA_NEEDED = 17
 GIB = 1024**3
 DISK_NEEDED = 3 * GIB
@@ -32,10 +34,10 @@ def check_machine(folder: Path) -> None:
     check_disk(folder, DISK_NEEDED)
 
 
-def check_python(version: tuple[int, int]) -> None:
-    if version < PYTHON_NEEDED:
+def check_python(version: tuple[int, int], needed: tuple[int, int] = PYTHON_NEEDED) -> None:
+    if version < needed:
         raise SetupError(
-            f"Python {version[0]}.{version[1]} is too old: install Python 3.10 or later, "
+            f"Python {version[0]}.{version[1]} is too old: install Python {needed[0]}.{needed[1]} or later, "
             "and name it: make setup PYTHON=python3.11"
         )
 

@@ -1,5 +1,7 @@
 """Makes the environment: `.venv` from requirements.lock, `.jars` from conf/ivy.xml; `make setup` runs it.
 
+With `--realtime` it makes `.venv-realtime` too, for the counts job in real time (docs/realtime.md).
+
 Standard library only, since nothing is installed yet. An interrupted run goes on where it was: the stamp that says
 "done" is written last.
 """
@@ -21,18 +23,43 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from threading import Thread
+from typing import NamedTuple
 
 from runtime.jars import CHECKSUMS, JARS, ROOT, jar_folders, jar_sizes, wrong_jars
-from runtime.machine import DISK_NEEDED, GIB, SetupError, check_machine, java_commands
+from runtime.machine import (
+    DISK_NEEDED,
+    GIB,
+    REALTIME_PYTHON_NEEDED,
+    SetupError,
+    check_machine,
+    check_python,
+    java_commands,
+)
 
-VENV = ROOT / ".venv"
-PYTHON = VENV / "bin" / "python"
-STAMP = VENV / ".stamp"
-LOCK = ROOT / "requirements.lock"
 IVY, IVY_SETTINGS = ROOT / "conf" / "ivy.xml", ROOT / "conf" / "ivysettings.xml"
 PATTERN = "[conf]/[artifact]-[revision](-[classifier]).[ext]"
 
 BEGAN = time.monotonic()
+
+
+class Environment(NamedTuple):
+    """A virtual environment and the pins that it is made from."""
+
+    folder: Path
+    lock: Path
+
+    @property
+    def python(self) -> Path:
+        return self.folder / "bin" / "python"
+
+    @property
+    def stamp(self) -> Path:
+        """Says "done", and from what."""
+        return self.folder / ".stamp"
+
+
+USUAL = Environment(ROOT / ".venv", ROOT / "requirements.lock")
+REALTIME = Environment(ROOT / ".venv-realtime", ROOT / "requirements-realtime.lock")
 
 
 def say(text: str) -> None:
@@ -43,65 +70,65 @@ def say(text: str) -> None:
 # Done already?
 
 
-def wanted() -> dict[str, str]:
+def wanted(made: Environment) -> dict[str, str]:
     """What the environment is made from; a stamp with other values is out of date."""
-    files = (LOCK, IVY, CHECKSUMS, ROOT / "pyproject.toml")
+    files = (made.lock, IVY, CHECKSUMS, ROOT / "pyproject.toml")
     return {"root": str(ROOT), **{file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in files}}
 
 
-def read_stamp() -> dict[str, dict[str, object]]:
+def read_stamp(made: Environment) -> dict[str, dict[str, object]]:
     try:
-        stamp: dict[str, dict[str, object]] = json.loads(STAMP.read_text())
+        stamp: dict[str, dict[str, object]] = json.loads(made.stamp.read_text())
     except (OSError, ValueError):
         return {}
     return stamp
 
 
-def is_done() -> bool:
+def is_done(made: Environment = USUAL) -> bool:
     """Whether the stamp is of today's pins and every jar is there; by size, so that it takes no time."""
-    stamp = read_stamp()
-    return stamp.get("made_from") == wanted() and PYTHON.exists() and stamp.get("jars") == jar_sizes()
+    stamp = read_stamp(made)
+    return stamp.get("made_from") == wanted(made) and made.python.exists() and stamp.get("jars") == jar_sizes()
 
 
 # Python packages
 
 
-def make_venv() -> None:
+def make_venv(made: Environment) -> None:
     """The environment with exactly the locked packages, and this project in it, editable."""
-    if read_stamp().get("made_from", {}).get("root") not in (None, str(ROOT)):
+    if read_stamp(made).get("made_from", {}).get("root") not in (None, str(ROOT)):
         say("the folder has moved: making the environment again")
-        shutil.rmtree(VENV)
-    STAMP.unlink(missing_ok=True)
+        shutil.rmtree(made.folder)
+    made.stamp.unlink(missing_ok=True)
     uv = shutil.which("uv")
     if uv:
-        install_with_uv(uv)
+        install_with_uv(uv, made)
     else:
-        install_with_pip()
+        install_with_pip(made)
 
 
-def install_with_uv(uv: str) -> None:
-    if not PYTHON.exists():
-        follow("virtual environment", [uv, "venv", "--clear", "--python", sys.executable, str(VENV)])
-    install = [uv, "pip", "install", "--python", str(PYTHON)]
+def install_with_uv(uv: str, made: Environment) -> None:
+    if not made.python.exists():
+        follow("virtual environment", [uv, "venv", "--clear", "--python", sys.executable, str(made.folder)])
+    install = [uv, "pip", "install", "--python", str(made.python)]
     # The stamp is gone: an interrupted run may have left half a package, and uv's cache makes it cheap to be sure.
-    follow("Python packages", [*install, "--reinstall", "--require-hashes", "-r", str(LOCK)])
+    follow("Python packages", [*install, "--reinstall", "--require-hashes", "-r", str(made.lock)])
     follow("this project", [*install, "--no-deps", "--no-build-isolation", "--editable", str(ROOT)])
 
 
-def install_with_pip() -> None:
-    if not PYTHON.exists():
+def install_with_pip(made: Environment) -> None:
+    if not made.python.exists():
         say("virtual environment")
-        venv.create(VENV, clear=True, symlinks=True, with_pip=False)
-    if not has_pip():
-        follow("pip", [str(PYTHON), "-m", "ensurepip", "--upgrade", "--default-pip"])
-    drop_half_installed(VENV)
-    install = [str(PYTHON), "-m", "pip", "install", "--disable-pip-version-check", "--progress-bar", "off"]
-    follow("Python packages", [*install, "--no-compile", "--require-hashes", "-r", str(LOCK)])
+        venv.create(made.folder, clear=True, symlinks=True, with_pip=False)
+    if not has_pip(made.python):
+        follow("pip", [str(made.python), "-m", "ensurepip", "--upgrade", "--default-pip"])
+    drop_half_installed(made.folder)
+    install = [str(made.python), "-m", "pip", "install", "--disable-pip-version-check", "--progress-bar", "off"]
+    follow("Python packages", [*install, "--no-compile", "--require-hashes", "-r", str(made.lock)])
     follow("this project", [*install, "--no-deps", "--no-build-isolation", "--editable", str(ROOT)])
 
 
-def has_pip() -> bool:
-    return subprocess.run([str(PYTHON), "-m", "pip", "--version"], capture_output=True, check=False).returncode == 0
+def has_pip(python: Path) -> bool:
+    return subprocess.run([str(python), "-m", "pip", "--version"], capture_output=True, check=False).returncode == 0
 
 
 def drop_half_installed(environment: Path) -> None:
@@ -133,7 +160,7 @@ def make_jars() -> None:
 
 def ivy_command(target: Path) -> list[str]:
     """pyspark carries Ivy, so that no Maven is needed; the cache in .jars keeps what an interrupted run fetched."""
-    ivy = next(VENV.glob("lib/python*/site-packages/pyspark/jars/ivy-*.jar"))
+    ivy = next(USUAL.folder.glob("lib/python*/site-packages/pyspark/jars/ivy-*.jar"))
     files = ["-settings", str(IVY_SETTINGS), "-ivy", str(IVY)]
     return [java_commands()[0], "-jar", str(ivy), *files, "-retrieve", f"{target}/{PATTERN}"]
 
@@ -201,26 +228,28 @@ def one_at_a_time() -> Iterator[None]:
         yield
 
 
-def set_up() -> None:
-    """Everything that is not there yet."""
+def set_up(made: Environment) -> None:
+    """Everything that is not there yet; the jars are for all environments."""
     check_machine(ROOT)
     with one_at_a_time():
-        if is_done():
+        if is_done(made):
             return
-        make_venv()
+        make_venv(made)
         make_jars()
-        STAMP.write_text(json.dumps({"made_from": wanted(), "jars": jar_sizes()}, indent=1))
-    say("set-up is complete")
+        made.stamp.write_text(json.dumps({"made_from": wanted(made), "jars": jar_sizes()}, indent=1))
 
 
 def main() -> int:
     """0 where the environment is as it should be, or was made so."""
-    quiet = "--quiet" in sys.argv[1:]
+    quiet, realtime = "--quiet" in sys.argv[1:], "--realtime" in sys.argv[1:]
     try:
-        if not is_done():
-            set_up()
-        elif not quiet:
-            say("set-up is complete: nothing to do")
+        if realtime:
+            check_python(sys.version_info[:2], REALTIME_PYTHON_NEEDED)
+        missing = [made for made in (USUAL, *([REALTIME] if realtime else [])) if not is_done(made)]
+        for made in missing:
+            set_up(made)
+        if missing or not quiet:
+            say("set-up is complete" + ("" if missing else ": nothing to do"))
     except (SetupError, OSError) as error:
         print(f"make setup: {error}", file=sys.stderr)
         return 1

@@ -1,6 +1,8 @@
 """From Kafka records to facts: parse once, judge, say why not."""
 
 from collections.abc import Callable
+from functools import reduce
+from operator import and_
 
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
@@ -13,6 +15,7 @@ from contract.facts import (
     IMAGE_URL_MAX,
     TEXT_MAX,
     TIMESTAMP,
+    Fact,
 )
 from contract.spark import FACT_FIELDS
 
@@ -23,6 +26,17 @@ _JSON = {
 }
 _TEXT_FIELDS = ", ".join(f"{name} string" for name in FACT_FIELDS)
 _TYPED_FIELDS = ", ".join(f"{name} variant" for name in FACT_FIELDS)
+# What producers write as a rule: a flat object of strings without escapes; names in _id and _at tell which form is due.
+_GAP = r"[ \t\r\n]*+"
+_IS = rf"{_GAP}:{_GAP}"
+_MEMBERS = (
+    rf'"[a-z]++_id"{_IS}"{IDENTIFIER}+"',
+    rf'"[a-z]++_at"{_IS}"{TIMESTAMP}"',
+    rf'"[a-z_]++(?<!_id|_at)"{_IS}"[^"\\]*+"',
+)
+_MEMBER = rf"{_GAP}(?>{'|'.join(_MEMBERS)}){_GAP}"
+_PLAIN_FACT = rf"^\{{{_MEMBER}(?:,{_MEMBER}){{4,15}}+\}}\z"
+_KINDS = [f"{model.topic} {name}" for name, model in FACT_BY_TYPE.items()]
 # A flat object and nothing behind it; anything else is looked at twice.
 _ONE_FLAT_OBJECT = r"^[^\]}]*\}[ \t\r\n]*\z"
 # from_json turns numbers, booleans, objects and arrays into text: such text is looked at twice.
@@ -61,7 +75,27 @@ def _reason() -> Column:
         (_first_field(_bad).isNotNull(), "bad_field"),
         (_is_from_the_future(), "from_the_future"),
     ]
-    return F.coalesce(*(F.when(check, F.lit(name)) for check, name in checks))
+    return F.when(~_is_plain_fact(), F.coalesce(*(F.when(check, F.lit(name)) for check, name in checks)))
+
+
+def _is_plain_fact() -> Column:
+    """Whether one look tells that it is a fact; false says nothing, and each field is looked at."""
+    body = F.col("body")
+    is_plain = body.rlike(_PLAIN_FACT) & F.is_valid_utf8(body) & F.col("_malformed").isNull()
+    is_whole = reduce(and_, (F.col(field).isNotNull() for field in Fact.model_fields))
+    is_home = F.concat_ws(" ", "topic", "event_type").isin(_KINDS)
+    is_real_moment = (F.col("occurred_at") >= "0001") & ~_is_from_the_future()
+    return F.coalesce(is_plain & is_whole & is_home & is_real_moment & _further_fields_have_form(), F.lit(False))
+
+
+def _further_fields_have_form() -> Column:
+    """Of the fields that only this type of fact has."""
+    of_type = [
+        F.when(F.col("event_type") == name, F.coalesce(reduce(and_, map(_has_form, further)), F.lit(False)))
+        for name, model in FACT_BY_TYPE.items()
+        if (further := [field for field in model.model_fields if field not in Fact.model_fields])
+    ]
+    return F.coalesce(*of_type, F.lit(True))
 
 
 def _detail() -> Column:
