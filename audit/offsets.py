@@ -33,17 +33,8 @@ def of_batch(checkpoint: Path, batch_id: int) -> Offsets:
 
 def committed(checkpoint: Path) -> Offsets:
     """What the query is done with: each of these records is in what it writes."""
-    return _newest(checkpoint, "commits")
-
-
-def planned(checkpoint: Path) -> Offsets:
-    """What the query reads at most by now: no record above these is in what it has written."""
-    return _newest(checkpoint, "offsets")
-
-
-def _newest(checkpoint: Path, log: str) -> Offsets:
     for _ in range(3):  # the log is trimmed while one looks
-        batches = _numbers(checkpoint / log)
+        batches = _numbers(checkpoint / "commits")
         if not batches:
             return {}
         try:

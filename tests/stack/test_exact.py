@@ -2,29 +2,27 @@
 
 import json
 import os
-import random
 import signal
 from collections import Counter
-from collections.abc import Callable, Iterator
-from datetime import datetime, timedelta, timezone
-from typing import Any
+from collections.abc import Callable
+from datetime import datetime
 
 import httpx2
 import pytest
 from deltalake import DeltaTable
-from kafka import KafkaConsumer, KafkaProducer, TopicPartition
+from kafka import KafkaProducer
 
 from conf.settings import Settings
-from contract.facts import FACT_BY_TYPE, FACT_TOPICS, format_time, new_event_id
+from contract.facts import FACT_TOPICS, format_time
 from runtime.parts import JOBS
 from runtime.processes import wait_until
 from runtime.stack import running
 from tests import reference
 from tests.stack.conftest import Stack
+from tests.stack.hostile import Fact, as_post, hostile_facts, in_topic, read, write
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(900)]
 PATIENCE = 300  # seconds; a machine of two cores restarts three JVMs meanwhile
-Fact = dict[str, Any]
 BROKEN = {
     "not_json": b'{"event_id": "x"} and more',
     "unknown_type": b'{"event_type": "post_shared"}',
@@ -35,46 +33,6 @@ BROKEN = {
     "from_the_future": b'{"event_type": "post_liked", "event_id": "e", "occurred_at": "2999-01-01T00:00:00.000Z", '
     b'"user_id": "u", "post_id": "p"}',
 }
-
-
-def hostile_facts(seed: int, number: int) -> list[Fact]:
-    """Few users and posts over the past hours and month, strangers' deletions, flaps; a fifth delivered again."""
-    rnd = random.Random(seed)
-    now = datetime.now(timezone.utc)
-    facts = [_fact(rnd, now) for _ in range(number)]
-    again = facts + [rnd.choice(facts) for _ in range(number // 5)]
-    rnd.shuffle(again)
-    return again
-
-
-def _fact(rnd: random.Random, now: datetime) -> Fact:
-    kinds = ["post_created"] * 2 + ["post_liked"] * 6 + ["post_unliked"] * 2 + ["comment_added"] * 3
-    event_type = rnd.choice([*kinds, "comment_deleted", "post_deleted"])
-    age = timedelta(days=30) if rnd.random() < 0.1 else timedelta(seconds=rnd.randrange(3 * 3600))
-    post = f"stack-{rnd.randrange(40)}"
-    user = f"u{rnd.randrange(3 if event_type in ('post_created', 'post_deleted') else 12)}"
-    fact = {"event_id": new_event_id(), "event_type": event_type, "occurred_at": format_time(now - age)}
-    fact |= {"user_id": user, "post_id": post}
-    if event_type == "post_created":
-        fact |= {"image_url": "/favicon.svg", "caption": f"caption {rnd.random()}"}
-    if event_type.startswith("comment"):
-        fact["comment_id"] = f"c{rnd.randrange(3)}"
-    if event_type == "comment_added":
-        fact["text"] = "nice"
-    return fact
-
-
-def write(settings: Settings, facts: list[Fact]) -> None:
-    """Straight to the topics, by a producer that is not ours, keyed as the contract says."""
-    producer = KafkaProducer(bootstrap_servers=settings.bootstrap, acks="all", linger_ms=5)
-    sent = []
-    for fact in facts:
-        topic = FACT_BY_TYPE[fact["event_type"]].topic
-        key = fact["user_id"] if topic == "posts" else fact["post_id"]
-        sent.append(producer.send(topic, key=key.encode(), value=json.dumps(fact).encode()))
-    for future in sent:
-        future.get(timeout=60)
-    producer.close()
 
 
 def write_broken(settings: Settings) -> Counter[tuple[str, str, int, int]]:
@@ -88,54 +46,20 @@ def write_broken(settings: Settings) -> Counter[tuple[str, str, int, int]]:
     return expected
 
 
-def read(settings: Settings, topic: str) -> Iterator[Any]:
-    """Every record of a topic up to its present end."""
-    consumer = KafkaConsumer(bootstrap_servers=settings.bootstrap, auto_offset_reset="earliest")
-    try:
-        partitions = [TopicPartition(topic, number) for number in consumer.partitions_for_topic(topic)]
-        consumer.assign(partitions)
-        consumer.seek_to_beginning(*partitions)
-        ends = consumer.end_offsets(partitions)
-        while any(consumer.position(partition) < ends[partition] for partition in partitions):
-            for records in consumer.poll(timeout_ms=200).values():
-                yield from records
-    finally:
-        consumer.close()
-
-
-def in_topic(settings: Settings) -> dict[str, reference.Post]:
-    """What a reader of `posts_with_counts` has at the end; one that sees a version go back is wrong."""
-    posts: dict[str, dict[str, Any]] = {}
-    for record in read(settings, "posts_with_counts"):
-        post_id = record.key.decode()
-        if record.value is None:
-            posts.pop(post_id, None)
-            continue
-        post = json.loads(record.value)
-        if post["version"] > posts.get(post_id, {"version": 0})["version"]:
-            posts[post_id] = post
-    return {post_id: _as_post(post) for post_id, post in posts.items() if post_id.startswith("stack-")}
-
-
 def in_lake(settings: Settings) -> dict[str, reference.Post]:
     rows = DeltaTable(settings.lake_dir / "posts_with_counts").to_pyarrow_table().to_pylist()
     mine = [row for row in rows if row["post_id"].startswith("stack-")]
-    return {row["post_id"]: _as_post({**row, "created_at": format_time(row["created_at"])}) for row in mine}
+    return {row["post_id"]: as_post({**row, "created_at": format_time(row["created_at"])}) for row in mine}
 
 
 def in_feed(url: str) -> dict[str, reference.Post]:
     posts, before = {}, None
     while True:
         page = httpx2.get(f"{url}/feed", params={"limit": 100, **({"before": before} if before else {})}).json()
-        posts |= {post["post_id"]: _as_post(post) for post in page["posts"] if post["post_id"].startswith("stack-")}
+        posts |= {post["post_id"]: as_post(post) for post in page["posts"] if post["post_id"].startswith("stack-")}
         before = page["next"]
         if before is None:
             return posts
-
-
-def _as_post(post: dict[str, Any]) -> reference.Post:
-    fields = ("user_id", "image_url", "caption", "created_at", "likes", "comments")
-    return reference.Post(*(post[name] for name in fields))
 
 
 def dead_letters(settings: Settings) -> Counter[tuple[str, str, int, int]]:

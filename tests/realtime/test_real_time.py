@@ -1,0 +1,92 @@
+"""The counts job in real time: rows at once, and the same numbers as in batches, on the same checkpoint."""
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from conf.settings import Settings
+from contract.facts import PostCreated, PostLiked, format_time, new_event_id
+from contract.topics import POSTS_WITH_COUNTS
+from jobs import realtime
+from jobs.harness import now
+from jobs.submit import job_env, spark_submit
+from runtime.broker import REPOSITORY, embedded_broker
+from runtime.parts import job_metrics
+from runtime.processes import Process, wait_until
+from runtime.topics import ensure_topics
+from tests import reference
+from tests.feeds.serving import free_ports
+from tests.stack.hostile import Fact, hostile_facts, in_topic, write
+
+pytestmark = [pytest.mark.kafka, pytest.mark.timeout(600)]
+PATIENCE = 180
+
+
+@pytest.fixture(scope="module")
+def settings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
+    if not realtime.PYTHON.exists() and "CI" not in os.environ:
+        pytest.skip("Spark 4.3 is not there: make setup ARGS=--realtime")
+    own = Settings(data_dir=tmp_path_factory.mktemp("realtime"), kafka_bootstrap="", kafka_port=free_ports(2))
+    with embedded_broker(own):
+        ensure_topics(own)
+        yield own
+
+
+@contextmanager
+def job(settings: Settings, trigger: str) -> Iterator[Process]:
+    """The job as the stack starts it, once it has caught up."""
+    chosen = settings.model_copy(update={"counts_trigger": trigger})
+    env = {**job_env(chosen), "MSM_COUNTS_TRIGGER": trigger, "MSM_KAFKA_PORT": str(settings.kafka_port)}
+    command = spark_submit(chosen, POSTS_WITH_COUNTS)
+    process = Process.start(POSTS_WITH_COUNTS, command, settings.log_dir, env, REPOSITORY)
+    try:
+        wait_until(lambda: is_ready(settings), PATIENCE, process.last_words)
+        yield process
+    finally:
+        process.stop(30, lambda: None)
+
+
+def is_ready(settings: Settings) -> bool:
+    return job_metrics(settings, POSTS_WITH_COUNTS).get("msm_job_ready") == 1
+
+
+def is_exact(settings: Settings, facts: list[Fact]) -> Callable[[], bool]:
+    expected = reference.posts_with_counts(facts)
+    return lambda: in_topic(settings) == expected
+
+
+def test_numbers_are_exact_through_kills_and_both_ways_between_batches_and_real_time(settings: Settings) -> None:
+    facts = hostile_facts(seed=11, number=1_000)
+    parts = [facts[at : at + 240] for at in range(0, len(facts), 240)]
+    written: list[Fact] = []
+    for trigger, is_killed, part in zip(
+        ("micro-batch", "real-time", "real-time", "micro-batch", "real-time"), (0, 1, 0, 1, 0), parts, strict=True
+    ):
+        with job(settings, trigger) as process:
+            write(settings, part)
+            written += part
+            if is_killed:
+                process.kill()
+            else:
+                wait_until(is_exact(settings, written), PATIENCE, lambda: f"counts differ: {process.last_words()}")
+    assert is_exact(settings, facts)()
+
+
+def test_in_real_time_a_row_does_not_wait_for_the_batch_to_end(settings: Settings) -> None:
+    """A batch takes two minutes: what it has read is out before it is over."""
+    common = {"user_id": "ada", "post_id": "stack-live", "occurred_at": format_time(now())}
+    created = PostCreated(event_id=new_event_id(), image_url="/a.jpg", caption="", **common)
+    liked = PostLiked(event_id=new_event_id(), **common)
+    commits = settings.checkpoint_dir / POSTS_WITH_COUNTS / "commits"
+    with job(settings, "real-time") as process:
+        before = sorted(path.name for path in commits.iterdir())
+        write(settings, [created.model_dump(), liked.model_dump()])
+        wait_until(lambda: likes(settings, "stack-live") == 1, PATIENCE, process.last_words)
+        assert sorted(path.name for path in commits.iterdir()) == before
+
+
+def likes(settings: Settings, post_id: str) -> int | None:
+    post = in_topic(settings).get(post_id)
+    return post.likes if post else None
