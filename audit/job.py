@@ -29,7 +29,7 @@ from contract.facts import FACT_TOPICS, format_time
 from contract.topics import DEAD_LETTERS, POSTS_WITH_COUNTS
 from jobs.checkpoints import write_whole
 
-PARTITIONS = 8
+PARTITIONS, RECORDS_A_TASK = 8, 500_000
 log = structlog.get_logger()
 LEFT_BEHIND_SECONDS = 6 * 60 * 60
 ARCHIVE_SECONDS = 90.0
@@ -119,6 +119,7 @@ def audit(spark: SparkSession, settings: Settings, from_kafka: bool) -> Report:
         log.info("is the archive whole?")
         _judge_archive(report, records, reached, settings, erased)
         log.info("recounting", records=report.records)
+        spark.conf.set("spark.sql.shuffle.partitions", max(PARTITIONS, report.records // RECORDS_A_TASK))
         recount.judge_by_statement(records, folder)
         known = recount.judge_by_transforms(records, folder)
         _judge_posts(report, now, known, erased, folder)

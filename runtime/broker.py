@@ -54,7 +54,7 @@ broker.heartbeat.interval.ms=500
 log.segment.bytes=134217728
 log.cleaner.dedupe.buffer.size=33554432
 # What was deleted leaves the disk in seconds, not minutes: msm forget waits for it.
-log.retention.check.interval.ms=10000
+log.retention.check.interval.ms=3000
 log.segment.delete.delay.ms=1000
 """
 
@@ -128,7 +128,7 @@ def _java(settings: Settings) -> list[str]:
 
 
 def _format(settings: Settings, properties: Path) -> None:
-    command = [*_java(settings)[:2], "-cp", f"{JARS}/*", "kafka.tools.StorageTool"]
+    command = [*_java(settings)[:2], "-XX:TieredStopAtLevel=1", "-cp", f"{JARS}/*", "kafka.tools.StorageTool"]
     command += ["format", "-t", CLUSTER_ID, "-c", str(properties)]
     with administrator(settings) as arguments:
         done = subprocess.run([*command, *arguments], capture_output=True, text=True, check=False)

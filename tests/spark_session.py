@@ -27,12 +27,18 @@ def job_conf() -> dict[str, str]:
     return {name: value.strip() for name, value in lines if name not in NOT_FOR_TESTS}
 
 
-def new_session(partitions: int = 2) -> SparkSession:
+def new_session(partitions: int = 2, warehouse: str = "spark-warehouse") -> SparkSession:
     """A session of two cores, with that many partitions of state."""
     os.environ["PYSPARK_PYTHON"] = sys.executable
     os.environ["SPARK_LOCAL_IP"] = "127.0.0.1"
     jars = ",".join(str(jar) for jar in sorted((REPOSITORY / ".jars" / "spark").glob("*.jar")))
-    conf = {**job_conf(), **OWN, "spark.jars": jars, "spark.sql.shuffle.partitions": str(partitions)}
+    conf = {
+        **job_conf(),
+        **OWN,
+        "spark.jars": jars,
+        "spark.sql.shuffle.partitions": str(partitions),
+        "spark.sql.warehouse.dir": warehouse,
+    }
     builder = SparkSession.builder.master("local[2]").appName("tests")
     for name, value in conf.items():
         builder = builder.config(name, value)

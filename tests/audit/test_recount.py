@@ -15,7 +15,7 @@ from pyspark.sql import functions as F
 from audit import archive, recount
 from audit.published import CUT, SEEN
 from tests import reference
-from tests.jobs.histories import Fact, histories, records
+from tests.jobs.histories import Fact, histories, is_lively, records, together
 from tests.jobs.test_facts import ARRIVED, CREATED, HOSTILE, Record, mutated
 from tests.reference_records import judge
 
@@ -72,16 +72,6 @@ def both(spark: SparkSession, history: list[Fact], targets: DataFrame, following
 def as_posts(rows: list[Row]) -> dict[str, reference.Post]:
     fields = ("user_id", "image_url", "caption", "created_at", "likes", "comments")
     return {row.post_id: reference.Post(*(row.said[name] for name in fields)) for row in rows}
-
-
-def together(many: list[list[Fact]]) -> list[Fact]:
-    """Histories beside each other, each with posts of its own: one recount for all."""
-    return [{**fact, "post_id": f"{fact['post_id']}-{at}"} for at, history in enumerate(many) for fact in history]
-
-
-def is_lively(history: list[Fact]) -> bool:
-    """The first example that is tried is the dullest."""
-    return len({fact["event_type"] for fact in history}) == 6 and len({fact["user_id"] for fact in history}) == 3
 
 
 MANY = st.lists(histories(min_size=10, max_size=60), min_size=12, max_size=16).map(together).filter(is_lively)

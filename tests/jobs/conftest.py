@@ -9,7 +9,7 @@ from tests.spark_session import new_session
 
 
 @pytest.fixture(scope="session")
-def spark() -> Iterator[SparkSession]:
-    session = new_session()
+def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkSession]:
+    session = new_session(warehouse=str(tmp_path_factory.mktemp("warehouse")))
     yield session
     session.stop()

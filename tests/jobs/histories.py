@@ -55,6 +55,24 @@ def _redelivered(history: list[Fact]) -> st.SearchStrategy[list[Fact]]:
     return again.flatmap(lambda more: st.permutations(history + more))
 
 
+def several(
+    minutes: st.SearchStrategy[int] | None = None, *, min_size: int, max_size: int, at_most: int
+) -> st.SearchStrategy[list[Fact]]:
+    """Histories beside each other, each with posts of its own, shuffled into one: one run of Spark for all."""
+    many = st.lists(histories(minutes, min_size, max_size), min_size=at_most // 2, max_size=at_most)
+    return many.map(together).filter(is_lively).flatmap(st.permutations)
+
+
+def is_lively(history: list[Fact]) -> bool:
+    """The first example that is tried is the dullest."""
+    return len({fact["event_type"] for fact in history}) == 6 and len({fact["user_id"] for fact in history}) == 3
+
+
+def together(many: list[list[Fact]]) -> list[Fact]:
+    """Histories beside each other, each with posts of its own."""
+    return [{**fact, "post_id": f"{fact['post_id']}-{at}"} for at, history in enumerate(many) for fact in history]
+
+
 def cuts(history: list[Fact], most: int) -> st.SearchStrategy[list[list[Fact]]]:
     """The history in up to `most` micro-batches."""
     places = st.lists(st.integers(0, len(history)), max_size=most - 1, unique=True).map(sorted)

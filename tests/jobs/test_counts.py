@@ -12,7 +12,7 @@ from jobs.transforms.counts import count, living_posts
 from jobs.transforms.facts import facts as judged
 from jobs.transforms.facts import valid
 from tests import reference
-from tests.jobs.histories import Fact, cuts, histories, records
+from tests.jobs.histories import Fact, cuts, records, several
 from tests.jobs.streams import CutStream
 
 pytestmark = pytest.mark.spark
@@ -136,14 +136,14 @@ def test_a_pair_that_flaps_two_hundred_times_in_reverse_keeps_one_state_and_one_
     assert streamed(chained, tmp_path, batches)["p1"].likes == 1
 
 
-@settings(HOSTILE, max_examples=25)
-@given(history=histories(max_size=120))
+@settings(HOSTILE, max_examples=4)
+@given(history=several(min_size=15, max_size=80, at_most=14))
 def test_any_history_counts_as_the_rules_say(spark: SparkSession, history: list[Fact]) -> None:
     assert counts_of(spark, history) == reference.posts_with_counts(history)
 
 
-@settings(HOSTILE, max_examples=12)
-@given(history=histories(max_size=80))
+@settings(HOSTILE, max_examples=3)
+@given(history=several(min_size=15, max_size=60, at_most=10))
 def test_posts_live_for_a_ranking_as_they_do_for_the_counts(spark: SparkSession, history: list[Fact]) -> None:
     posts = records(spark, history).where("topic = 'posts'").transform(judged).transform(valid)
     living = {row.post_id: (row.user_id, row.caption, row.created_at) for row in living_posts(posts).collect()}
@@ -151,11 +151,11 @@ def test_posts_live_for_a_ranking_as_they_do_for_the_counts(spark: SparkSession,
     assert living == {post_id: (post.user_id, post.caption, post.created_at) for post_id, post in expected.items()}
 
 
-@settings(HOSTILE, max_examples=8)
+@settings(HOSTILE, max_examples=4)
 @given(data=st.data())
 def test_any_stream_cut_and_restarted_anywhere_counts_the_same(
     chained: SparkSession, tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
 ) -> None:
-    history = data.draw(histories(min_size=20, max_size=80))
+    history = data.draw(several(min_size=15, max_size=60, at_most=6))
     batches = data.draw(cuts(history, most=7))
     assert streamed(chained, tmp_path_factory.mktemp("stream"), batches) == reference.posts_with_counts(history)

@@ -17,7 +17,7 @@ from jobs.transforms.panes import dated_acts, first_hour_engagement, minute_pane
 from jobs.transforms.ranking import PastHour, Score, ranked, rising, scored, trending
 from jobs.trending_posts import FIRST_HOUR, PANES
 from tests import reference
-from tests.jobs.histories import NOON, Fact, cuts, histories, records
+from tests.jobs.histories import NOON, Fact, cuts, records, several
 from tests.jobs.streams import CutStream
 
 pytestmark = pytest.mark.spark
@@ -87,13 +87,13 @@ def rising_of(spark: SparkSession, changes: list[Row], history: list[Fact], end:
     return places(spark, engagement, history)
 
 
-@settings(HOSTILE, max_examples=6)
+@settings(HOSTILE, max_examples=3)
 @given(data=st.data())
 def test_any_stream_trends_as_the_contract_says(
     chained: SparkSession, tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
 ) -> None:
     dates = st.one_of(st.integers(-130, 69), st.sampled_from([-60, -1, 0, 1, 4, 59, 60, 64]))
-    history = data.draw(histories(dates, min_size=25, max_size=90))
+    history = data.draw(several(dates, min_size=20, max_size=60, at_most=6))
     batches = data.draw(cuts(history, most=4))
     changes = streamed(chained, tmp_path_factory.mktemp("panes"), batches, panes, ["judged_from", "post_id", "minute"])
     for minutes in (0, 1, data.draw(st.integers(2, 59)), 60, 61):
@@ -108,12 +108,12 @@ def known_by(history: list[Fact], end: datetime) -> list[Fact]:
     return [fact for fact in history if fact["event_type"] in POSTS or reference.moment(fact) < latest]
 
 
-@settings(HOSTILE, max_examples=5)
+@settings(HOSTILE, max_examples=3)
 @given(data=st.data())
 def test_any_stream_rises_as_the_contract_says(
     chained: SparkSession, tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
 ) -> None:
-    history = data.draw(histories(st.integers(-62, 15), min_size=25, max_size=90))
+    history = data.draw(several(st.integers(-62, 15), min_size=20, max_size=60, at_most=6))
     batches = data.draw(cuts(history, most=4))
     changes = streamed(chained, tmp_path_factory.mktemp("rising"), batches, first_hours, ["born", "post_id"])
     for minutes in (11, 16):

@@ -1,6 +1,7 @@
 """A service with a user, with and without a broker behind it."""
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -16,10 +17,14 @@ SERVICES = (posting.SERVICE, likes.SERVICE, comments.SERVICE)
 JWT_KEY = "a secret that is long enough for HS256"
 
 
+def settings(folder: Path, bootstrap: str) -> Settings:
+    return Settings(data_dir=folder, kafka_bootstrap=bootstrap, auth_secret=JWT_KEY, image_max_bytes=200_000)
+
+
 @pytest.fixture
 def away(tmp_path: Path) -> Settings:
     """Settings that name a broker that is not there."""
-    return Settings(data_dir=tmp_path, kafka_bootstrap="127.0.0.1:1", auth_secret=JWT_KEY, image_max_bytes=200_000)
+    return settings(tmp_path, "127.0.0.1:1")
 
 
 @pytest.fixture
@@ -43,7 +48,20 @@ def live(away: Settings, broker: OneBroker) -> Settings:
 @pytest.fixture
 def client(live: Settings) -> Iterator[TestClient]:
     """The three services and their broker, connected."""
-    app = build_app(SERVICES, live)
+    with connected(live) as client:
+        yield client
+
+
+@pytest.fixture(scope="class")
+def shared_client(broker: OneBroker, tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
+    """The same for all tests of a class, which leave nothing behind."""
+    with connected(settings(tmp_path_factory.mktemp("shared"), broker.bootstrap)) as client:
+        yield client
+
+
+@contextmanager
+def connected(settings: Settings) -> Iterator[TestClient]:
+    app = build_app(SERVICES, settings)
     with TestClient(app) as client:
         app.state.publisher.wait_until_ready(timeout=30)
         yield client

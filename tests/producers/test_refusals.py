@@ -56,12 +56,12 @@ BODIES = {
 @pytest.mark.kafka
 class TestBadInput:
     @pytest.mark.parametrize("body", BODIES.values(), ids=BODIES.keys())
-    def test_a_bad_comment_is_refused(self, client: TestClient, by: By, body: dict[str, object]) -> None:
-        assert client.post("/posts/p1/comments", json=body, headers=by("ada")).status_code == 422
+    def test_a_bad_comment_is_refused(self, shared_client: TestClient, by: By, body: dict[str, object]) -> None:
+        assert shared_client.post("/posts/p1/comments", json=body, headers=by("ada")).status_code == 422
 
     @pytest.mark.parametrize("path", ["/posts/a%20b/like", f"/posts/{'x' * 65}/like", "/posts/caf%C3%A9/like"])
-    def test_an_id_that_is_none_is_refused(self, client: TestClient, by: By, path: str) -> None:
-        assert client.put(path, headers=by("ada")).status_code == 422
+    def test_an_id_that_is_none_is_refused(self, shared_client: TestClient, by: By, path: str) -> None:
+        assert shared_client.put(path, headers=by("ada")).status_code == 422
 
     @pytest.mark.parametrize(
         "url",
@@ -78,43 +78,43 @@ class TestBadInput:
             "https://example.org/" + "x" * 2_048,
         ],
     )
-    def test_an_address_that_is_no_picture_is_refused(self, client: TestClient, by: By, url: str) -> None:
-        assert client.post("/posts", json={"image_url": url}, headers=by("ada")).status_code == 422
+    def test_an_address_that_is_no_picture_is_refused(self, shared_client: TestClient, by: By, url: str) -> None:
+        assert shared_client.post("/posts", json={"image_url": url}, headers=by("ada")).status_code == 422
 
     @pytest.mark.parametrize(
         "body", [b"", b"[]", b"{", b"\xff", b'"x"', b'{"image_url":"http://x/","caption":"\\ud800"}']
     )
-    def test_a_body_that_is_no_object_is_refused(self, client: TestClient, by: By, body: bytes) -> None:
+    def test_a_body_that_is_no_object_is_refused(self, shared_client: TestClient, by: By, body: bytes) -> None:
         headers = {**by("ada"), "Content-Type": "application/json"}
-        assert client.post("/posts", content=body, headers=headers).status_code == 422
-        assert client.post("/posts/p1/comments", content=body, headers=headers).status_code in (400, 422)
+        assert shared_client.post("/posts", content=body, headers=headers).status_code == 422
+        assert shared_client.post("/posts/p1/comments", content=body, headers=headers).status_code in (400, 422)
 
-    def test_half_a_surrogate_is_no_text(self, client: TestClient, by: By) -> None:
+    def test_half_a_surrogate_is_no_text(self, shared_client: TestClient, by: By) -> None:
         headers = {**by("ada"), "Content-Type": "application/json"}
-        answer = client.post("/posts/p1/comments", content=b'{"text":"\\ud800"}', headers=headers)
+        answer = shared_client.post("/posts/p1/comments", content=b'{"text":"\\ud800"}', headers=headers)
         assert answer.status_code == 422
 
-    def test_a_long_caption_is_refused(self, client: TestClient, by: By) -> None:
+    def test_a_long_caption_is_refused(self, shared_client: TestClient, by: By) -> None:
         body = {"image_url": "https://example.org/a.jpg", "caption": "x" * 2_201}
-        assert client.post("/posts", json=body, headers=by("ada")).status_code == 422
+        assert shared_client.post("/posts", json=body, headers=by("ada")).status_code == 422
 
-    def test_a_body_that_says_it_is_too_large_is_not_read(self, client: TestClient, by: By) -> None:
-        answer = client.post("/posts/p1/comments", json={"text": "x" * 70_000}, headers=by("ada"))
+    def test_a_body_that_says_it_is_too_large_is_not_read(self, shared_client: TestClient, by: By) -> None:
+        answer = shared_client.post("/posts/p1/comments", json={"text": "x" * 70_000}, headers=by("ada"))
         assert answer.status_code == 413
 
-    def test_a_body_that_turns_out_too_large_is_cut_off(self, client: TestClient, by: By) -> None:
+    def test_a_body_that_turns_out_too_large_is_cut_off(self, shared_client: TestClient, by: By) -> None:
         def endless() -> Iterator[bytes]:
             yield b'{"text":"'
             for _ in range(100):
                 yield b"x" * 1_000
 
         headers = {**by("ada"), "Content-Type": "application/json"}
-        assert client.post("/posts/p1/comments", content=endless(), headers=headers).status_code == 413
+        assert shared_client.post("/posts/p1/comments", content=endless(), headers=headers).status_code == 413
 
-    def test_an_empty_idempotency_key_is_refused(self, client: TestClient, by: By) -> None:
+    def test_an_empty_idempotency_key_is_refused(self, shared_client: TestClient, by: By) -> None:
         headers = {**by("ada"), "Idempotency-Key": ""}
         body = {"image_url": "https://example.org/a.jpg"}
-        assert client.post("/posts", json=body, headers=headers).status_code == 422
+        assert shared_client.post("/posts", json=body, headers=headers).status_code == 422
 
 
 def test_an_id_proves_its_owner_and_nobody_else() -> None:
