@@ -5,7 +5,7 @@ import random
 import re
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -33,7 +33,6 @@ class Ground:
 
     settings: Settings
     rng: random.Random
-    say: Callable[[str], None]
     rate: float
     disks: dict[str, Disk] = field(default_factory=dict)
     starts: int = 0

@@ -64,7 +64,7 @@ def run(folder: Path, data_dir: Path, seed: int, names: Sequence[str], console: 
     clock.prepare(settings)
     outcomes: list[Outcome] = []
     disks = _disks(settings, names, console)
-    ground = Ground(settings, random.Random(seed), console.print, RATE, disks)
+    ground = Ground(settings, random.Random(seed), RATE, disks)
     try:
         console.print(f"starting a stack on {data_dir} ...", soft_wrap=True)
         ground.start()
@@ -118,8 +118,8 @@ def inflict(ground: Ground, name: str, seed: int, spark: SparkSession) -> Outcom
     except SkippedError as error:
         outcome.result, outcome.what = "skipped", str(error)
         return outcome
-    except (TimeoutError, SystemExit) as error:
-        outcome.result, outcome.what = "failed", f"{outcome.what} {error}".strip()
+    except (Exception, SystemExit) as error:  # whatever it is, the other faults are inflicted nevertheless
+        outcome.result, outcome.what = "failed", f"{outcome.what} {type(error).__name__}: {error}".strip()
         return outcome
     with ground.stopped("simulator"):  # the audit gets what the jobs leave of the processor
         return audited(outcome, spark, ground.settings)
