@@ -54,21 +54,19 @@ def post_id(number: int) -> str:
 
 def records(history: History, writer: int, writers: int, until: datetime) -> Iterator[Record]:
     """The share of one of the writers: its posts, and then engagement on the posts of all, dated up to `until`."""
-    rng = random.Random(f"bench {history.seed} {writer}")
-    posts = [post_id(number) for number in range(history.posts)]
-    own = posts[writer::writers]
+    story = Story(history, writer)
+    own = story.posts[writer::writers]
     engagement = max(0, history.facts - history.posts) // writers
     engagement += writer < max(0, history.facts - history.posts) % writers
     step = SPAN / max(1, len(own) + engagement)
     for number, post in enumerate(own):
-        yield Record.of(_created(post, format_time(until - SPAN + step * number)))
-    weights = list(accumulate((rank + 1) ** -history.zipf for rank in range(len(posts))))
-    story = _Engagement(rng, history, posts, weights)
+        yield Record.of(created(post, format_time(until - SPAN + step * number)))
     for number in range(len(own), len(own) + engagement):
         yield story.next(format_time(until - SPAN + step * number))
 
 
-def _created(post: str, at: str) -> PostCreated:
+def created(post: str, at: str) -> PostCreated:
+    """A new post, by an author of its own."""
     return PostCreated(
         event_id=new_event_id(),
         occurred_at=at,
@@ -79,16 +77,22 @@ def _created(post: str, at: str) -> PostCreated:
     )
 
 
-class _Engagement:
-    """Of a hundred: 76 likes, 4 taken back, 17 comments, 1 deleted, 1 redelivered, and now and then a post deleted."""
+class Story:
+    """Engagement on the posts of a history.
 
-    def __init__(self, rng: random.Random, history: History, posts: list[str], weights: list[float]) -> None:
-        self._rng, self._history, self._posts, self._weights = rng, history, posts, weights
+    Of a hundred: 77 likes, 4 taken back, 17 comments, 1 deleted, 1 record redelivered; now and then a post deleted.
+    """
+
+    def __init__(self, history: History, writer: int = 0) -> None:
+        self._rng, self._history = random.Random(f"bench {history.seed} {writer}"), history
+        self.posts = [post_id(number) for number in range(history.posts)]
+        self._weights = list(accumulate((rank + 1) ** -history.zipf for rank in range(history.posts)))
         self._liked: deque[tuple[str, str]] = deque(maxlen=1_000)
         self._added: deque[tuple[str, str, str]] = deque(maxlen=1_000)
         self._last: Record | None = None
 
     def next(self, at: str) -> Record:
+        """What happens now, dated `at`."""
         chance = self._rng.random()
         if chance < 0.01 and self._last is not None:
             return self._last
@@ -104,7 +108,7 @@ class _Engagement:
             post, user, comment = self._taken(self._added)
             return CommentDeleted(event_id=event, occurred_at=at, user_id=user, post_id=post, comment_id=comment)
         if chance > 0.9999:  # seldom of a post that everybody looks at
-            post = self._rng.choice(self._posts)
+            post = self._rng.choice(self.posts)
             return PostDeleted(event_id=event, occurred_at=at, user_id=f"author-{post[:6]}", post_id=post)
         post = self._post()
         if chance < 0.23:
@@ -121,8 +125,8 @@ class _Engagement:
 
     def _post(self) -> str:
         if self._history.hot and self._rng.random() < self._history.hot:
-            return self._posts[-1]
-        return self._rng.choices(self._posts, cum_weights=self._weights)[0]
+            return self.posts[-1]
+        return self._rng.choices(self.posts, cum_weights=self._weights)[0]
 
 
 def write(settings: Settings, history: History) -> int:

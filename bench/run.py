@@ -12,6 +12,8 @@ from bench.catch_up import ARCHIVE, COUNTS, TRENDING, catch_up
 from bench.exact import exact
 from bench.facts import History
 from bench.floor import floor
+from bench.latency import latency
+from bench.live import Pace
 from bench.measures import Measure, Run, about
 from bench.place import Place, a_place
 from bench.report import show, write_report
@@ -23,15 +25,16 @@ class Size:
 
     name: str
     facts: int
+    paces: tuple[Pace, ...]
 
 
-QUICK = Size("quick", 200_000)
-FULL = Size("full", 1_000_000)
+QUICK = Size("quick", 200_000, (Pace(1_000, 8, 15),))
+FULL = Size("full", 1_000_000, (Pace(1_000, 20, 45), Pace(5_000, 20, 45)))
 Step = Callable[[Place, Size], Iterable[Measure]]
 
 
-def catch_ups(place: Place, size: Size) -> Iterable[Measure]:
-    """Of every job, on the same facts, beside the floor; the counts are checked."""
+def the_floor(place: Place, size: Size) -> Iterable[Measure]:
+    """The facts that the next steps read, and the least that reading them takes; it is part of every run."""
     place.empty()
     began = time.monotonic()
     written = facts.write(place.settings, History(size.facts))
@@ -39,20 +42,28 @@ def catch_ups(place: Place, size: Size) -> Iterable[Measure]:
     how = f"{written:,} facts, made and written by {facts.WRITERS} processes"
     yield Measure("writer.facts", "facts/s", written / seconds, how, "higher")
     yield from floor(place)
+
+
+def catch_ups(place: Place, size: Size) -> Iterable[Measure]:
+    """Of every job, on the same facts; the counts are checked."""
     yield from catch_up(place, COUNTS, "counts")
     yield exact(place.settings)
     yield from catch_up(place, TRENDING, "trending")
     yield from catch_up(place, ARCHIVE, "archive")
 
 
-STEPS: dict[str, Step] = {"catch-up": catch_ups}
+STEPS: dict[str, Step] = {
+    "floor": the_floor,
+    "catch-up": catch_ups,
+    "latency": lambda place, size: latency(place, size.paces),
+}
 
 
 def bench(folder: Path, data: Path, size: Size, only: Sequence[str], console: Console) -> int:
     """Take the measures and write the report; 1 where counts were wrong."""
     run = Run(about(size.name))
     with a_place(data) as place:
-        for name in only or STEPS:
+        for name in STEPS if not only else dict.fromkeys(["floor", *only]):
             _take(run, name, STEPS[name](place, size), folder, console)
     write_report(run, folder)
     show(run, console)
