@@ -51,6 +51,10 @@ def compare(
 ) -> None:
     """Set two runs beside each other, each over its own floor; exit code 1 where a measure got worse than the bound."""
     runs = Run.read(before), Run.read(after)
+    if runs[0].about["size"] != runs[1].about["size"]:  # start-up is part of every cost, and of the floors
+        raise SystemExit(
+            f"{before} and {after} are of different size: {runs[0].about['size']}; {runs[1].about['size']}"
+        )
     found = changes(*runs)
     if not found:
         raise SystemExit(f"{before} and {after} have no measure in common")

@@ -1,5 +1,6 @@
 """A history to measure with: like that of the simulator, made fast, with popularity that one can set."""
 
+import logging
 import os
 import random
 from collections import deque
@@ -10,6 +11,8 @@ from datetime import datetime, timedelta, timezone
 from itertools import accumulate
 from multiprocessing import get_context
 from uuid import UUID
+
+import structlog
 
 from conf.kafka import python_security
 from conf.settings import Settings
@@ -140,7 +143,13 @@ def write(settings: Settings, history: History) -> int:
     return written
 
 
+def quiet() -> None:
+    """Only warnings: each process of ours would say that it has connected."""
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
+
+
 def _write_share(settings: Settings, history: History, writer: int, until: datetime) -> int:
+    quiet()
     publisher = Publisher(settings.bootstrap, security=python_security(settings.acting_as("simulator")))
     try:
         with BulkWriter(publisher) as bulk:

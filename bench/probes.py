@@ -48,6 +48,16 @@ class Mark:
     offsets: Offsets
 
 
+@dataclass(frozen=True)
+class OwnWrite:
+    """A command over HTTP: when it was sent, when it was answered, and when a read with its token was."""
+
+    began: float
+    answered: float
+    visible: float
+    caught_up: bool
+
+
 class Unmatched(ValueError):  # noqa: N818 - said as what it is
     """What was seen cannot come from what was sent."""
 

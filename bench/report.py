@@ -30,7 +30,7 @@ def as_markdown(run: Run) -> str:
     head = [
         f"# make bench, {about['date']}",
         "",
-        f"{about['size']} run of commit {about['commit']} on {about['machine']}, {about['cores']} cores, "
+        f"Size {about['size']}; commit {about['commit']} on {about['machine']}, {about['cores']} cores, "
         f"{about['memory_gib']} GiB, load {about['load_before']} before it. {versions}.",
         "",
         "| measure | value | unit | over the floor | how |",

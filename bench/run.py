@@ -17,6 +17,8 @@ from bench.live import Pace
 from bench.measures import Measure, Run, about
 from bench.place import Place, a_place
 from bench.report import show, write_report
+from bench.serving import Serving, serving
+from bench.whole import whole
 
 
 @dataclass(frozen=True)
@@ -26,10 +28,11 @@ class Size:
     name: str
     facts: int
     paces: tuple[Pace, ...]
+    serving: Serving
 
 
-QUICK = Size("quick", 200_000, (Pace(1_000, 8, 15),))
-FULL = Size("full", 1_000_000, (Pace(1_000, 20, 45), Pace(5_000, 20, 45)))
+QUICK = Size("quick", 200_000, (Pace(1_000, 8, 15),), Serving(100_000, 2_000, 8))
+FULL = Size("full", 1_000_000, (Pace(1_000, 20, 45), Pace(5_000, 20, 45)), Serving(1_000_000, 2_000, 20))
 Step = Callable[[Place, Size], Iterable[Measure]]
 
 
@@ -56,12 +59,14 @@ STEPS: dict[str, Step] = {
     "floor": the_floor,
     "catch-up": catch_ups,
     "latency": lambda place, size: latency(place, size.paces),
+    "whole": lambda place, size: whole(place, size.paces),
+    "serving": lambda place, size: serving(place, size.serving),
 }
 
 
 def bench(folder: Path, data: Path, size: Size, only: Sequence[str], console: Console) -> int:
     """Take the measures and write the report; 1 where counts were wrong."""
-    run = Run(about(size.name))
+    run = Run(about(f"{size.name}, {size.facts:,} facts"))
     with a_place(data) as place:
         for name in STEPS if not only else dict.fromkeys(["floor", *only]):
             _take(run, name, STEPS[name](place, size), folder, console)

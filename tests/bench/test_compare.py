@@ -13,7 +13,7 @@ from bench.measures import Measure, Run
 def run(floor: float, rate: float, cost: float = 50.0) -> Run:
     floors = [Measure("floor.overall", "facts/s", floor, "", "higher"), Measure("floor.cpu", "s", 10.0, "")]
     rates = Measure("counts.overall", "facts/s", rate, "", "higher", "floor.overall")
-    return Run({"date": "today"}, [*floors, rates, Measure("counts.cpu", "s", cost, "", "lower", "floor.cpu")])
+    return Run({"size": "quick"}, [*floors, rates, Measure("counts.cpu", "s", cost, "", "lower", "floor.cpu")])
 
 
 def worse(before: Run, after: Run) -> dict[str, float]:
