@@ -52,7 +52,9 @@ class Run:
         return measure.value / floor if floor else None
 
     def against_floors(self) -> Iterator[tuple[Measure, float | None]]:
-        return ((one, self.ratio(one)) for one in self.measures)
+        """Each with its ratio, where the two are of one unit and it can be read."""
+        units = {one.name: one.unit for one in self.measures}
+        return ((one, self.ratio(one) if units.get(one.floor) == one.unit else None) for one in self.measures)
 
     def write(self, path: Path) -> None:
         """Keep it as JSON; whole, or as it was before."""

@@ -3,6 +3,7 @@
 import threading
 import time
 from collections import defaultdict
+from collections.abc import Mapping
 from statistics import fmean
 
 from bench.live import Watch
@@ -12,7 +13,8 @@ from bench.usage import usage_of
 from runtime.parts import job_metrics
 from runtime.processes import Process
 
-LOOK_SECONDS = 0.25
+LOOK_SECONDS = 0.2
+PHASE, BATCHES = "msm_job_batch_phase_seconds{", "msm_job_batches_total{"
 
 
 class Phases(Watch):
@@ -29,7 +31,7 @@ class Phases(Watch):
 
     def __enter__(self) -> "Phases":
         self._began, self._cpu_before = time.monotonic(), usage_of(self._process.popen.pid).cpu_seconds
-        self._before = self._batches()
+        self._before = self._last = self._batches()
         self._thread.start()
         return self
 
@@ -47,7 +49,7 @@ class Phases(Watch):
 
     def of_batch(self, name: str, query: str) -> list[Measure]:
         """Mean of each phase of the batches that were seen, and how many there were a second."""
-        how = f"mean over {self.batches[query]:.0f} batches, from the job's own metrics"
+        how = f"{self.batches[query]:.0f} batches in {self.seconds:.0f} s, from the job's own metrics"
         rate = Measure(f"{name}.batches", "batches/s", self.batches[query] / self.seconds, how, "higher")
         return [rate] + [
             Measure(f"{name}.phase.{phase}", "ms", fmean(values) * 1_000, how, "lower", "floor.cpu")
@@ -57,14 +59,21 @@ class Phases(Watch):
 
     def _look(self) -> None:
         while not self._stop.wait(LOOK_SECONDS):
-            for metric, value in job_metrics(self._place.settings, self._job).items():
-                if metric.startswith("msm_job_batch_phase_seconds{"):
-                    labels = _labels(metric)
-                    self._phases[labels["query"], labels["phase"]].append(value)
+            metrics = job_metrics(self._place.settings, self._job)
+            done = batches_of(metrics)
+            for metric, value in metrics.items():
+                labels = _labels(metric)
+                if metric.startswith(PHASE) and done[labels["query"]] > self._last.get(labels["query"], 0):
+                    self._phases[labels["query"], labels["phase"]].append(value)  # of each batch once
+            self._last = done
 
     def _batches(self) -> dict[str, float]:
-        metrics = job_metrics(self._place.settings, self._job)
-        return {_labels(name)["query"]: n for name, n in metrics.items() if name.startswith("msm_job_batches_total{")}
+        return batches_of(job_metrics(self._place.settings, self._job))
+
+
+def batches_of(metrics: Mapping[str, float]) -> dict[str, float]:
+    """How many batches each query of a job has done."""
+    return {_labels(name)["query"]: count for name, count in metrics.items() if name.startswith(BATCHES)}
 
 
 def _labels(metric: str) -> dict[str, str]:

@@ -127,7 +127,9 @@ def _costs(name: str, phases: dict[str, Phases]) -> Iterable[Measure]:
     for job, seen in phases.items():
         yield seen.cores(f"{name}.{job}")
     ticks = phases[TRENDING_POSTS]
-    how = f"of the job, over {ticks.batches[TRENDING_POSTS]:.0f} ticks, the first hours' batches among it"
-    cost = ticks.cpu_seconds / max(1, ticks.batches[TRENDING_POSTS])
-    yield Measure(f"{name}.tick.cpu", "CPU s/tick", cost, how, "lower", "floor.cpu")
+    done = ticks.batches[TRENDING_POSTS]
+    if not done:
+        raise SystemExit(f"no tick of the rankings ended in {ticks.seconds:.0f} s: the machine has too much to do")
+    how = f"of the job, over {done:.0f} ticks, the first hours' batches among it"
+    yield Measure(f"{name}.tick.cpu", "CPU s/tick", ticks.cpu_seconds / done, how, "lower", "floor.cpu")
     yield from ticks.of_batch(f"{name}.tick", TRENDING_POSTS)
