@@ -42,13 +42,15 @@ ARCHIVE = Job("archive", {"events": FACT_TOPICS, "posts_with_counts_lake": (POST
 class CaughtUp:
     """Seconds are counted from the start of the process; `facts` is what the first query has read.
 
-    `first_batch`: when that query had done its first batch, and how many facts were in it.
+    `first_batch`: when that query had done its first batch, and how many facts were in it; `start_up`: when it began
+    that, and the processor seconds that had been used by then.
     """
 
     facts: int
     seconds: float
     first_output: float
     first_batch: tuple[float, int]
+    start_up: tuple[float, float]
     usage: Usage
 
     @property
@@ -61,23 +63,31 @@ class CaughtUp:
         at, done = self.first_batch
         return (self.facts - done) / (self.seconds - at) if self.facts > done else None
 
+    @property
+    def cost(self) -> float:
+        """Processor seconds a million facts, without start-up."""
+        return (self.usage.cpu_seconds - self.start_up[1]) / self.facts * MILLION
+
 
 def until_caught_up(settings: Settings, job: Job, process: Process, began: float) -> CaughtUp:
     """Watch from outside until every query has done all that is in its topics now."""
     goals = {query: ends(settings, topics) for query, topics in job.queries.items()}
     facts = total(goals[next(iter(goals))])
-    first_output, first_batch = 0.0, (0.0, 0)
+    first_output, first_batch, start_up = 0.0, (0.0, 0), (0.0, 0.0)
+    begun = settings.checkpoint_dir / next(iter(goals)) / "offsets" / "0"
     with closing(_Output(settings, job.output)) as output:
         while True:
             done = {query: _done(settings, query) for query in goals}
             seconds = time.monotonic() - began
             first = total(done[next(iter(goals))])
+            if not start_up[0] and begun.exists():
+                start_up = (seconds, usage_of(process.popen.pid).cpu_seconds)
             if first and not first_batch[1]:
                 first_batch = (seconds, first)
             if not first_output and (output.has_some() if job.output else first):
                 first_output = seconds
             if all(_covers(done[query], goals[query]) for query in goals):
-                return CaughtUp(facts, seconds, first_output, first_batch, usage_of(process.popen.pid))
+                return CaughtUp(facts, seconds, first_output, first_batch, start_up, usage_of(process.popen.pid))
             _refuse_hopeless(job, process, seconds)
             time.sleep(LOOK_SECONDS)
 
@@ -134,7 +144,7 @@ def as_measures(name: str, found: CaughtUp, floor: str = "floor") -> Sequence[Me
     rate, cost = f"{floor}.overall", f"{floor}.cpu"
     measures = [
         Measure(f"{name}.overall", "facts/s", found.overall, after, "higher", rate),
-        Measure(f"{name}.first_output", "s", found.first_output, "from the start of spark-submit", "lower"),
+        Measure(f"{name}.first_output", "s", found.first_output, "from the start of spark-submit", "lower", cost),
         Measure(
             f"{name}.cpu",
             "CPU s/million",
@@ -142,6 +152,15 @@ def as_measures(name: str, found: CaughtUp, floor: str = "floor") -> Sequence[Me
             "user and system time of the JVM and all its children, start-up included",
             "lower",
             cost,
+        ),
+        Measure(f"{name}.start_up", "s", found.start_up[0], "until the first batch was planned", "lower", cost),
+        Measure(
+            f"{name}.cpu_after_start_up",
+            "CPU s/million",
+            found.cost,
+            "the same, from when the first batch was planned",
+            "lower",
+            f"{floor}.cpu_after_start_up",
         ),
         Measure(f"{name}.peak_memory", "MiB", found.usage.peak_bytes / 2**20, "peak RSS of the JVM and its children"),
     ]

@@ -12,6 +12,7 @@ from bench.catch_up import ARCHIVE, COUNTS, TRENDING, catch_up
 from bench.exact import exact
 from bench.facts import History
 from bench.floor import floor
+from bench.growth import growth
 from bench.latency import latency
 from bench.live import Pace
 from bench.measures import Measure, Run, about
@@ -58,6 +59,7 @@ def catch_ups(place: Place, size: Size) -> Iterable[Measure]:
 STEPS: dict[str, Step] = {
     "floor": the_floor,
     "catch-up": catch_ups,
+    "growth": lambda place, size: growth(place, size.facts),
     "latency": lambda place, size: latency(place, size.paces),
     "whole": lambda place, size: whole(place, size.paces),
     "serving": lambda place, size: serving(place, size.serving),
