@@ -27,15 +27,12 @@ class Crowd:
 
     seconds: "array[float]" = field(default_factory=lambda: array("d"))
     connections: list[Connection] = field(default_factory=list)
+    lost: int = 0
 
     def take(self, event: bytes, at: float) -> None:
         sent = sent_at(event)
         if sent is not None:
             self.seconds.append(at - sent)
-
-    @property
-    def lost(self) -> int:
-        return sum(connection.lost for connection in self.connections)
 
 
 @cache
@@ -68,6 +65,9 @@ async def hold(settings: Settings, clients: int, ready: Path) -> Crowd:
             await asyncio.sleep(0.02)
     ready.touch()
     await stop.wait()
+    crowd.lost = sum(connection.lost for connection in crowd.connections)
+    for connection in crowd.connections:
+        connection.close()
     return crowd
 
 

@@ -101,6 +101,8 @@ async def ask(settings: Settings, asks: Iterator[Ask], rate: float, seconds: flo
         idle.put_nowait(connection)
 
     await (_paced(one, asks, rate, seconds) if rate else _driven(one, asks, seconds, connections))
+    while not idle.empty():
+        idle.get_nowait().close()
     return answers
 
 
