@@ -3,7 +3,7 @@
 import os
 import shutil
 import socket
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 
@@ -41,19 +41,15 @@ class Place:
         """A part of the stack, started as the supervisor starts it; `prefix` stands before its command."""
         part = next(part for part in stack_parts(self.settings) if part.name == name)
         process = self._start(name, (*prefix, *part.command), {**part.env, **env})
-        try:
+        with _stopped_after(process, part.ask_to_stop):
             yield process
-        finally:
-            process.stop(STOP_SECONDS, part.ask_to_stop)
 
     @contextmanager
     def running_other(self, name: str, command: tuple[str, ...]) -> Iterator[Process]:
         """Something that is no part of the stack, with what a part gets."""
         process = self._start(name, command, {})
-        try:
+        with _stopped_after(process):
             yield process
-        finally:
-            process.stop(STOP_SECONDS)
 
     def is_ready(self, name: str) -> bool:
         """Whether the part says so itself."""
@@ -61,6 +57,17 @@ class Place:
 
     def _start(self, name: str, command: tuple[str, ...], env: Mapping[str, str]) -> Process:
         return Process.start(name, command, self.settings.log_dir, {**job_env(self.settings), **env}, REPOSITORY)
+
+
+@contextmanager
+def _stopped_after(process: Process, ask: Callable[[], None] | None = None) -> Iterator[None]:
+    """Asked to end after the block; killed where the block failed, since nobody wants what it leaves."""
+    try:
+        yield
+    except BaseException:
+        process.kill()
+        raise
+    process.stop(STOP_SECONDS, ask)
 
 
 @contextmanager

@@ -77,3 +77,12 @@ def test_a_cluster_with_facts_of_others_is_left_alone(
     with pytest.raises(SystemExit, match="hold 10 facts"), a_place(tmp_path / "other"):
         pytest.fail("it went on")
     assert total(ends(place.settings, ["posts"])) == 10
+
+
+def test_what_a_failed_measure_started_is_gone_at_once(place: Place) -> None:
+    with (
+        pytest.raises(KeyboardInterrupt),
+        place.running_other("stubborn", ("sh", "-c", "trap '' TERM; sleep 60")) as one,
+    ):
+        raise KeyboardInterrupt
+    assert one.exit_code == -9
