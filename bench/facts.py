@@ -136,7 +136,7 @@ def write(settings: Settings, history: History) -> int:
     """Write it, as fast as it goes, in several processes; how many the broker acknowledged."""
     until = datetime.now(timezone.utc)
     with ProcessPoolExecutor(WRITERS, get_context("spawn")) as pool:
-        shares = [pool.submit(_write_share, settings, history, writer, until) for writer in range(WRITERS)]
+        shares = [pool.submit(_write_share, settings, history, writer, WRITERS, until) for writer in range(WRITERS)]
         written = sum(share.result() for share in shares)
     if written != history.facts:
         raise SystemExit(f"{written:,} facts were written instead of {history.facts:,}")
@@ -148,12 +148,12 @@ def quiet() -> None:
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
 
 
-def _write_share(settings: Settings, history: History, writer: int, until: datetime) -> int:
+def _write_share(settings: Settings, history: History, writer: int, writers: int, until: datetime) -> int:
     quiet()
     publisher = Publisher(settings.bootstrap, security=python_security(settings.acting_as("simulator")))
     try:
         with BulkWriter(publisher) as bulk:
-            for record in records(history, writer, WRITERS, until):
+            for record in records(history, writer, writers, until):
                 bulk.write(record)
         return bulk.acknowledged
     finally:

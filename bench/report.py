@@ -8,6 +8,9 @@ from rich.table import Table
 
 from bench.measures import Measure, Run
 
+LOG_ABOVE = 100
+"""How many times the least value the greatest may be on an even scale."""
+
 
 def write_report(run: Run, folder: Path) -> None:
     """`bench.json`, `bench.md` and `bench.png`."""
@@ -77,5 +80,8 @@ def _bars(panel, unit: str, measures: Sequence[Measure]) -> None:  # type: ignor
     panel.bar_label(bars, [number(value) for value in values], padding=3, fontsize=7)
     panel.set_title(unit, fontsize=8, loc="left")
     panel.tick_params(labelsize=7)
-    panel.margins(x=0.12)
+    positive = [value for value in values if value > 0]
+    if positive and max(positive) > LOG_ABOVE * min(positive):
+        panel.set_xscale("log")
+    panel.margins(x=0.12, y=0.01)
     panel.spines[["top", "right"]].set_visible(False)

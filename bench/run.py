@@ -28,12 +28,13 @@ class Size:
 
     name: str
     facts: int
+    pairs: int
     paces: tuple[Pace, ...]
     serving: Serving
 
 
-QUICK = Size("quick", 200_000, (Pace(1_000, 8, 15),), Serving(100_000, 2_000, 8))
-FULL = Size("full", 1_000_000, (Pace(1_000, 20, 45), Pace(5_000, 20, 45)), Serving(1_000_000, 2_000, 20))
+QUICK = Size("quick", 200_000, 100_000, (Pace(1_000, 8, 15),), Serving(100_000, 2_000, 8))
+FULL = Size("full", 1_000_000, 1_000_000, (Pace(1_000, 20, 45), Pace(5_000, 20, 45)), Serving(1_000_000, 2_000, 20))
 Step = Callable[[Place, Size], Iterable[Measure]]
 
 
@@ -59,7 +60,7 @@ def catch_ups(place: Place, size: Size) -> Iterable[Measure]:
 STEPS: dict[str, Step] = {
     "floor": the_floor,
     "catch-up": catch_ups,
-    "growth": lambda place, size: growth(place, size.facts),
+    "growth": lambda place, size: growth(place, size.pairs),
     "latency": lambda place, size: latency(place, size.paces),
     "whole": lambda place, size: whole(place, size.paces),
     "serving": lambda place, size: serving(place, size.serving),
