@@ -15,7 +15,7 @@ import typer
 from bench.http import Connection, Events, data_of
 from conf.settings import Settings, load_settings
 
-AT_ONCE = 50
+AT_ONCE, RETRY_SECONDS = 25, 0.5
 FILES = 16_384
 
 cli = typer.Typer(add_completion=False)
@@ -57,18 +57,24 @@ async def hold(settings: Settings, clients: int, ready: Path) -> Crowd:
     """Open them, say so, and read until told to stop."""
     stop, crowd = asyncio.Event(), Crowd()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
-    for number in range(clients):
-        connection = await Connection.open(settings.http_host, settings.http_port, Events(crowd.take).feed)
-        connection.send("GET", "/feed/stream")
-        crowd.connections.append(connection)
-        if number % AT_ONCE == 0:
-            await asyncio.sleep(0.02)
+    for number in range(0, clients, AT_ONCE):
+        await asyncio.gather(*(_join(settings, crowd) for _ in range(min(AT_ONCE, clients - number))))
     ready.touch()
     await stop.wait()
     crowd.lost = sum(connection.lost for connection in crowd.connections)
     for connection in crowd.connections:
         connection.close()
     return crowd
+
+
+async def _join(settings: Settings, crowd: Crowd) -> None:
+    """Open a stream; whoever is refused comes back, as a page does."""
+    while True:
+        connection = await Connection.open(settings.http_host, settings.http_port, Events(crowd.take).feed)
+        if await connection.follow("/feed/stream") == 200:
+            return crowd.connections.append(connection)
+        connection.close()
+        await asyncio.sleep(RETRY_SECONDS)
 
 
 if __name__ == "__main__":

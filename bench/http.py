@@ -25,6 +25,7 @@ class Connection(asyncio.Protocol):
         self._host, self._on_body = host, on_body
         self._transport: asyncio.Transport | None = None
         self._waiting: asyncio.Future[Answer] | None = None
+        self._begun: asyncio.Future[int] | None = None
         self.lost = False
 
     @classmethod
@@ -52,6 +53,12 @@ class Connection(asyncio.Protocol):
         lines += [f"{name}: {value}" for name, value in (headers or {}).items()]
         self._transport.write("\r\n".join([*lines, "", ""]).encode() + body)
 
+    async def follow(self, path: str) -> int:
+        """Ask for a stream; its status, as soon as that is there."""
+        self.send("GET", path)
+        self._begun = asyncio.get_running_loop().create_future()
+        return await self._begun
+
     def close(self) -> None:
         if self._transport is not None:
             self._transport.close()
@@ -67,6 +74,8 @@ class Connection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.lost = True
+        if self._begun is not None and not self._begun.done():
+            self._begun.set_result(0)
         if self._waiting is not None and not self._waiting.done():
             self._waiting.set_exception(ConnectionError("the server has closed the connection"))
             self._waiting.exception()  # a stream that nobody waits for may end, too
@@ -78,6 +87,8 @@ class Connection(asyncio.Protocol):
 
     def on_headers_complete(self) -> None:
         self._answer.status = self._parser.get_status_code()
+        if self._begun is not None and not self._begun.done():
+            self._begun.set_result(self._answer.status)
 
     def on_body(self, body: bytes) -> None:
         if self._on_body is not None and self._answer.status == 200:

@@ -85,6 +85,17 @@ def test_events_are_whole_however_they_are_cut(port: int) -> None:
     assert [data_of(event) for event in events] == [b"{}", b'{"a":1}', b""]
 
 
+def test_a_stream_is_known_to_be_open_or_refused_before_it_ends(port: int) -> None:
+    async def statuses() -> list[int]:
+        connections = [await Connection.open("127.0.0.1", port, lambda _: None) for _ in range(2)]
+        found = [await one.follow(path) for one, path in zip(connections, ("/stream", "/refuse"), strict=True)]
+        for one in connections:
+            one.close()
+        return found
+
+    assert asyncio.run(statuses()) == [200, 503]
+
+
 def test_a_client_of_the_crowd_times_probes_and_nothing_else() -> None:
     crowd = Crowd()
     crowd.take(b'event: post\ndata: {"post_id":"probe-3","caption":"10.5"}\nid: x-1', 10.75)
