@@ -11,6 +11,7 @@ from rich.console import Console
 
 from bench.compare import BOUND, changes, missing, show_changes
 from bench.measures import Run
+from bench.probes import Unmatched
 from bench.run import FULL, QUICK, STEPS, bench
 from conf.settings import Settings
 from runtime.broker import REPOSITORY
@@ -40,6 +41,8 @@ def measure(
         code = bench(folder, data, size, only or (), console)
     except KeyboardInterrupt:
         raise SystemExit("interrupted; what was started is stopped") from None
+    except Unmatched as error:
+        raise SystemExit(f"a measure means nothing: {error}; what was measured before it: {folder}") from None
     raise typer.Exit(code)
 
 
