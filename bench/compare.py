@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 from bench.measures import Measure, Run
@@ -52,7 +52,7 @@ def _change(before: Run, old: Measure, after: Run, new: Measure) -> Change:
 
 def show_changes(found: Sequence[Change], bound: float, console: Console) -> None:
     """A row a measure, regressions in red."""
-    table = Table("measure", "unit", "before", "after", "times as bad, over the floors")
+    table = Table(Column("measure", no_wrap=True), "unit", "before", "after", "times as bad, over the floors")
     for one in found:
         style = "bold red" if one.is_regression(bound) else "green" if one.worse < 1 / bound else ""
         told = Text(number(one.worse), style)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from bench.measures import Measure, Run
 
@@ -48,7 +48,7 @@ def as_markdown(run: Run) -> str:
 
 def show(run: Run, console: Console) -> None:
     """The same on a terminal."""
-    table = Table("measure", "value", "unit", "over the floor")
+    table = Table(Column("measure", no_wrap=True), "value", "unit", "over the floor")
     for one, ratio in run.against_floors():
         table.add_row(one.name, number(one.value), one.unit, number(ratio) if ratio is not None else "")
     console.print(table)
