@@ -3,7 +3,7 @@ MSM := .venv/bin/msm
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup ready doctor demo up down status simulate jobs audit chaos backfill notebooks test lint advisories clean
+.PHONY: help setup ready doctor demo up down status simulate jobs audit chaos bench backfill notebooks test lint advisories clean
 
 help:
 	@echo "MySocialMedia's real-time engine"
@@ -35,6 +35,8 @@ audit: ready  ## Recount every fact in two ways and compare; fails on drift (30 
 	@$(MSM) audit $(ARGS)
 chaos: ready  ## Kill, pause, fill and tear a stack of its own, and audit after each fault (30 min; ARGS=--short: 5 min)
 	@$(MSM) chaos $(ARGS)
+bench: ready  ## Measure speed, latency and cost beside a floor of the same run (30 min; ARGS=--quick: 5 min)
+	@$(MSM) bench $(ARGS)
 backfill: ready  ## Count everything anew beside the running jobs, and compare (minutes; ARGS=switch, rollback, compare or drop)
 	@$(MSM) backfill $(ARGS)
 

@@ -95,15 +95,7 @@ def publisher_health(app: FastAPI) -> str | None:
 class Commands:
     """Publishes what one request asks for, in the name of its user."""
 
-    def __init__(
-        self,
-        request: Request,
-        user_id: CurrentUser,
-        idempotency_key: Annotated[
-            str | None,
-            Header(min_length=1, max_length=255, description="A retry with the same key counts once."),
-        ] = None,
-    ) -> None:
+    def __init__(self, request: Request, user_id: str, idempotency_key: str | None) -> None:
         self.user_id = user_id
         self.ownership: Ownership = request.app.state.ownership
         self._publisher: Publishers = request.app.state.publisher
@@ -133,7 +125,19 @@ class Commands:
         return Answer(**shown, token=str(token))
 
 
-Command = Annotated[Commands, Depends()]
+async def commands(
+    request: Request,
+    user_id: CurrentUser,
+    idempotency_key: Annotated[
+        str | None,
+        Header(min_length=1, max_length=255, description="A retry with the same key counts once."),
+    ] = None,
+) -> Commands:
+    """Async, since FastAPI would call a class in a thread."""
+    return Commands(request, user_id, idempotency_key)
+
+
+Command = Annotated[Commands, Depends(commands)]
 
 
 def unavailable() -> HTTPException:

@@ -153,8 +153,8 @@ class Publisher:
     async def _stored(self, record: Record) -> Stored:
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[Stored] = loop.create_future()
-        # Sending may block for a moment, while the topic's partitions are asked for.
-        delivery = await asyncio.to_thread(self.send, record)
+        # Through a thread only where it may block: there a command waits for its turn, and costs a fifth more.
+        delivery = self.send(record) if self._knows(record.topic) else await asyncio.to_thread(self.send, record)
         delivery.future.add_callback(lambda stored: _settle(loop, answer, stored))
         delivery.future.add_errback(lambda error: _settle(loop, answer, error))
         await asyncio.wait({answer}, timeout=self._deadline)
@@ -165,6 +165,12 @@ class Publisher:
             return await answer
         except KafkaError as error:
             raise BrokerUnavailable(f"the Kafka broker did not acknowledge: {error}") from error
+
+    def _knows(self, topic: str) -> bool:
+        """Whether the topic's partitions need not be asked for, so that sending does not wait."""
+        producer = self._producer
+        # kafka-python's own partitions_for() asks and waits, which is just what must not happen here.
+        return producer is None or producer._metadata.partitions_for_topic(topic) is not None
 
     def _retire(self, producer: KafkaProducer) -> None:
         with self._lock:

@@ -15,6 +15,7 @@ from rich.table import Table
 
 from audit.report import show
 from audit.run import audit_once
+from bench.commands import cli as bench
 from chaos.run import new_folder
 from chaos.run import run as run_faults
 from chaos.schedule import schedule
@@ -37,6 +38,7 @@ from service.auth import issue_token
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="MySocialMedia's real-time engine.")
 app.add_typer(backfill, name="backfill")
+app.add_typer(bench, name="bench")
 console = Console(highlight=False)
 PASS_ON = {"allow_extra_args": True, "ignore_unknown_options": True}
 DEMO_TRAFFIC = ("--rate", "20")

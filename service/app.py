@@ -84,9 +84,9 @@ def build_app(services: Sequence[Service], settings: Settings) -> FastAPI:
     app.add_middleware(BodyLimit, json_bytes=JSON_MAX_BYTES, form_bytes=settings.image_max_bytes + JSON_MAX_BYTES)
     app.add_middleware(Failures)
     app.add_middleware(SameOrigin, host_names=settings.host_names)
-    app.add_middleware(Admission, settings=settings)
     app.add_middleware(RequestMetrics)
     app.add_middleware(SecurityHeaders)
+    app.add_middleware(Admission, settings=settings)  # outermost: a refusal must cost next to nothing
     app.add_exception_handler(RequestValidationError, _explain)
     _add_operations(app, services)
     for service in services:

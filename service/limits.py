@@ -1,5 +1,6 @@
 """How much at once: token buckets for users and addresses, and a bound on requests in hand."""
 
+import asyncio
 import ipaddress
 import math
 import time
@@ -11,10 +12,15 @@ from prometheus_client import Counter
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from conf.settings import Settings
+from service.middleware import SECURITY_HEADERS
 
 REFUSED = Counter("msm_http_refused", "Requests that were refused to keep the others fast", ["why"])
 KEYS_MAX = 100_000
 BUSY_RETRY_SECONDS = 1
+TURN_SECONDS = 0.05
+"""After that long a turn of the event loop begins no more requests."""
+FEW = 32
+"""So few are not what makes a turn long: the machine has other things to do."""
 OPERATIONS = ("/healthz", "/metrics")
 """Answered however busy the service is: they say so."""
 
@@ -54,9 +60,36 @@ def retry_after(seconds: float) -> dict[str, str]:
     return {"Retry-After": str(max(1, math.ceil(seconds)))}
 
 
+class Turn:
+    """One turn of the event loop: whatever is ready waits until it is over, and an answer takes a handful of them.
+
+    Unlike the time that answers take, no slow client, slow broker or long wait can stretch it.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._is_on = False
+        self._began, self._taken = 0.0, 0
+
+    def has_room(self) -> bool:
+        """Whether a request more may be begun in this turn; on the event loop's thread."""
+        now = self._clock()
+        if not self._is_on:
+            self._is_on, self._began, self._taken = True, now, 0
+            asyncio.get_running_loop().call_soon(self._over)
+        if self._taken >= FEW and now - self._began > TURN_SECONDS:
+            return False
+        self._taken += 1
+        return True
+
+    def _over(self) -> None:
+        self._is_on = False
+
+
 class Admission:
     """Lets in as many requests as can be answered soon: 429 to an address that asks too often, 503 beyond the bound.
 
+    503 also where the processor is behind: each request more would make all of them late, and fewer would be answered.
     A request counts until its answer begins, so a stream of events, or a slow reader, keeps nobody out.
     """
 
@@ -64,6 +97,7 @@ class Admission:
         self.app, self._most = app, settings.max_requests
         self._addresses = TokenBuckets(settings.address_rate, settings.address_burst)
         self._in_hand = 0
+        self._turn = Turn()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -93,14 +127,21 @@ class Admission:
         if wait:
             REFUSED.labels("address").inc()
             return _refuse(429, "too many requests from this address", wait)
-        if self._in_hand >= self._most and scope["path"] not in OPERATIONS:
+        if scope["path"] in OPERATIONS:
+            return None
+        if self._in_hand >= self._most or not self._turn.has_room():
             REFUSED.labels("busy").inc()
-            return _refuse(503, "too many requests at once", BUSY_RETRY_SECONDS)
+            return BUSY
         return None
 
 
 def _refuse(status: int, why: str, seconds: float) -> JSONResponse:
-    return JSONResponse({"detail": f"{why}; try again later"}, status_code=status, headers=retry_after(seconds))
+    headers = {**SECURITY_HEADERS, **retry_after(seconds)}
+    return JSONResponse({"detail": f"{why}; try again later"}, status_code=status, headers=headers)
+
+
+BUSY = _refuse(503, "too many requests at once", BUSY_RETRY_SECONDS)
+"""Made once: where requests are too many, what a refusal costs is taken from those that could be answered."""
 
 
 def network_of(client: tuple[str, int] | None) -> str:

@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractContextManager, asynccontextmanager, contextmanager
 from dataclasses import dataclass
@@ -50,6 +51,13 @@ async def me(user: CurrentUser) -> str:
 async def hang(request: Request) -> str:
     await request.app.state.go_on.wait()
     return "at last"
+
+
+@router.get("/work")
+async def work() -> str:
+    """Keeps the processor, and so the event loop, busy."""
+    time.sleep(0.005)
+    return "done"
 
 
 @router.get("/stream")

@@ -4,9 +4,10 @@ import json
 import socket
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 import httpx2
 import psutil
@@ -14,6 +15,7 @@ import pytest
 
 from service import middleware, server
 from service.auth import issue_token
+from service.limits import FEW
 from tests.feeds.serving import wait_for
 from tests.service.conftest import Running, Serve
 
@@ -203,6 +205,20 @@ def test_more_requests_than_can_be_in_hand_are_told_to_come_back(serve: Serve) -
         assert sorted(one.result().status_code for one in asked) == [200] * 3 + [503] * 5
         assert is_fine(running)
         assert 'msm_http_refused_total{why="busy"}' in running.http.get("/metrics").text
+
+
+def test_of_more_requests_than_the_processor_can_do_some_are_answered_soon_and_the_others_refused(serve: Serve) -> None:
+    with serve() as running, ExitStack() as stack:
+        socks = [stack.enter_context(connection(running)) for _ in range(200)]
+        all_sent = threading.Event()
+        running.app.state.loop.call_soon_threadsafe(all_sent.wait, 20)
+        for sock in socks:
+            sock.sendall(b"GET /work HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        all_sent.set()
+        statuses = Counter(everything(sock).split(b" ", 2)[1] for sock in socks)
+        assert statuses.keys() == {b"200", b"503"}
+        assert statuses[b"200"] >= FEW
+        assert is_fine(running)
 
 
 def test_an_open_stream_keeps_nobody_out(serve: Serve) -> None:

@@ -1,11 +1,13 @@
 """Token buckets: bursts, refills, and memory that stays bounded whoever asks."""
 
+import asyncio
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from service import limits
-from service.limits import TokenBuckets, network_of
+from service.limits import TokenBuckets, Turn, network_of
 
 
 class Clock:
@@ -107,3 +109,27 @@ def test_an_address_is_a_household(host: str, network: str) -> None:
 
 def test_no_address_is_one_too() -> None:
     assert network_of(None) == ""
+
+
+def test_a_turn_that_took_too_long_begins_no_more_requests_and_the_next_one_does(clock: Clock) -> None:
+    async def begun() -> tuple[int, int]:
+        turn = Turn(clock)
+        first = 0
+        for _ in range(100):
+            first += turn.has_room()
+            clock.now += limits.TURN_SECONDS / 40.5
+        await asyncio.sleep(0)
+        return first, sum(turn.has_room() for _ in range(100))
+
+    assert asyncio.run(begun()) == (41, 100)
+
+
+def test_a_few_requests_are_begun_however_long_the_turn_takes(clock: Clock) -> None:
+    async def begun() -> int:
+        turn, count = Turn(clock), 0
+        for _ in range(100):
+            count += turn.has_room()
+            clock.now += 10
+        return count
+
+    assert asyncio.run(begun()) == limits.FEW

@@ -1,0 +1,170 @@
+"""How fast a job does what waits in the topics, and what that costs: started as the stack starts it."""
+
+import time
+from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import dataclass, replace
+
+from kafka import KafkaConsumer, TopicPartition
+
+from bench.measures import Measure
+from bench.place import Place
+from bench.usage import Usage, usage_of
+from conf.kafka import python_security
+from conf.settings import Settings
+from contract.facts import FACT_TOPICS
+from contract.principals import ADMIN
+from contract.topics import POSTS_WITH_COUNTS, TRENDING_POSTS
+from jobs.checkpoints import committed_offsets
+from runtime.offsets import Offsets, ends, total
+from runtime.processes import Process
+
+LOOK_SECONDS = 0.05
+PATIENCE_SECONDS = 900
+MILLION = 1_000_000
+
+
+@dataclass(frozen=True)
+class Job:
+    """A job's queries, each with the topics that it must have read, and where its first output shows."""
+
+    name: str
+    queries: dict[str, tuple[str, ...]]
+    output: str = ""
+
+
+COUNTS = Job("posts_with_counts", {"posts_with_counts": FACT_TOPICS}, POSTS_WITH_COUNTS)
+TRENDING = Job("trending_posts", {"trending_posts": FACT_TOPICS, "first_hour_engagement": FACT_TOPICS}, TRENDING_POSTS)
+ARCHIVE = Job("archive", {"events": FACT_TOPICS, "posts_with_counts_lake": (POSTS_WITH_COUNTS,)})
+
+
+@dataclass(frozen=True)
+class CaughtUp:
+    """Seconds are counted from the start of the process; `facts` is what the first query has read.
+
+    `first_batch`: when that query had done its first batch, and how many facts were in it; `start_up`: when it began
+    that, and the processor seconds that had been used by then.
+    """
+
+    facts: int
+    seconds: float
+    first_output: float
+    first_batch: tuple[float, int]
+    start_up: tuple[float, float]
+    usage: Usage
+
+    @property
+    def overall(self) -> float:
+        return self.facts / self.seconds
+
+    @property
+    def steady(self) -> float | None:
+        """Facts a second after the first batch; None where there was no other."""
+        at, done = self.first_batch
+        return (self.facts - done) / (self.seconds - at) if self.facts > done else None
+
+    @property
+    def cost(self) -> float:
+        """Processor seconds a million facts, without start-up."""
+        return (self.usage.cpu_seconds - self.start_up[1]) / self.facts * MILLION
+
+
+def until_caught_up(settings: Settings, job: Job, process: Process, began: float) -> CaughtUp:
+    """Watch from outside until every query has done all that is in its topics now."""
+    goals = {query: ends(settings, topics) for query, topics in job.queries.items()}
+    facts = total(goals[next(iter(goals))])
+    first_output, first_batch, start_up = 0.0, (0.0, 0), (0.0, 0.0)
+    begun = settings.checkpoint_dir / next(iter(goals)) / "offsets" / "0"
+    with closing(_Output(settings, job.output)) as output:
+        while True:
+            done = {query: _done(settings, query) for query in goals}
+            seconds = time.monotonic() - began
+            first = total(done[next(iter(goals))])
+            if not start_up[0] and begun.exists():
+                start_up = (seconds, usage_of(process.popen.pid).cpu_seconds)
+            if first and not first_batch[1]:
+                first_batch = (seconds, first)
+            if not first_output and (output.has_some() if job.output else first):
+                first_output = seconds
+            if all(_covers(done[query], goals[query]) for query in goals):
+                return CaughtUp(facts, seconds, first_output, first_batch, start_up, usage_of(process.popen.pid))
+            _refuse_hopeless(job, process, seconds)
+            time.sleep(LOOK_SECONDS)
+
+
+def _refuse_hopeless(job: Job, process: Process, seconds: float) -> None:
+    if process.exit_code is not None:
+        raise SystemExit(f"{job.name} ended: {process.last_words()} (log: {process.log})")
+    if seconds > PATIENCE_SECONDS:
+        raise SystemExit(f"{job.name} has not caught up in {PATIENCE_SECONDS} s (log: {process.log})")
+
+
+def _done(settings: Settings, query: str) -> Offsets:
+    try:
+        return committed_offsets(settings.checkpoint_dir / query)
+    except (OSError, ValueError, IndexError):
+        return {}  # it is being written
+
+
+def _covers(done: Offsets, goal: Offsets) -> bool:
+    """Whether all that was in the topics has been read; `done` may name the partitions of an empty topic or not."""
+    return all(
+        done.get(topic, {}).get(partition, 0) >= offset
+        for topic, parts in goal.items()
+        for partition, offset in parts.items()
+    )
+
+
+class _Output:
+    """Whether a topic has records yet."""
+
+    def __init__(self, settings: Settings, topic: str) -> None:
+        security = python_security(settings.acting_as(ADMIN))
+        self._consumer = KafkaConsumer(bootstrap_servers=settings.bootstrap.split(","), **security)
+        numbers = self._consumer.partitions_for_topic(topic) if topic else ()
+        self._places = [TopicPartition(topic, number) for number in numbers]
+
+    def has_some(self) -> bool:
+        return any(self._consumer.end_offsets(self._places).values())
+
+    def close(self) -> None:
+        self._consumer.close()
+
+
+def catch_up(place: Place, job: Job, name: str) -> Sequence[Measure]:
+    """Run the job from nothing until it has caught up; `name` is what the measures are called."""
+    began = time.monotonic()
+    with place.running(job.name) as process:
+        return as_measures(name, until_caught_up(place.settings, job, process, began))
+
+
+def as_measures(name: str, found: CaughtUp, floor: str = "floor") -> Sequence[Measure]:
+    """What is said of a catch-up, each beside the same of the floor."""
+    after = f"{found.facts:,} facts, from the start of spark-submit until the last one was committed"
+    rate, cost = f"{floor}.overall", f"{floor}.cpu"
+    measures = [
+        Measure(f"{name}.overall", "facts/s", found.overall, after, "higher", rate),
+        Measure(f"{name}.first_output", "s", found.first_output, "from the start of spark-submit", "lower", cost),
+        Measure(
+            f"{name}.cpu",
+            "CPU s/million",
+            found.usage.cpu_seconds / found.facts * MILLION,
+            "user and system time of the JVM and all its children, start-up included",
+            "lower",
+            cost,
+        ),
+        Measure(f"{name}.start_up", "s", found.start_up[0], "until the first batch was planned", "lower", cost),
+        Measure(
+            f"{name}.cpu_after_start_up",
+            "CPU s/million",
+            found.cost,
+            "the same, from when the first batch was planned",
+            "lower",
+            f"{floor}.cpu_after_start_up",
+        ),
+        Measure(f"{name}.peak_memory", "MiB", found.usage.peak_bytes / 2**20, "peak RSS of the JVM and its children"),
+    ]
+    if found.steady is not None:
+        how = f"{found.facts - found.first_batch[1]:,} facts after the first batch"
+        measures.insert(1, Measure(f"{name}.steady", "facts/s", found.steady, how, "higher", f"{floor}.steady"))
+    return measures if name != floor else [replace(one, floor="") for one in measures]

@@ -1,0 +1,71 @@
+"""`msm bench`, and `msm bench compare`."""
+
+import signal
+from dataclasses import replace
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from bench.compare import BOUND, changes, missing, show_changes
+from bench.measures import Run
+from bench.probes import Unmatched
+from bench.run import FULL, QUICK, STEPS, bench
+from conf.settings import Settings
+from runtime.broker import REPOSITORY
+
+cli = typer.Typer(invoke_without_command=True, help="Measure what the engine costs and how fast it is.")
+console = Console(highlight=False)
+
+
+@cli.callback()
+def measure(
+    context: typer.Context,
+    quick: Annotated[bool, typer.Option("--quick", help="A small run, in less than five minutes.")] = False,
+    facts: Annotated[int, typer.Option(help="Facts to catch up on; 0: as the size of the run has it.")] = 0,
+    only: Annotated[list[str] | None, typer.Option(help="This group of measures; several times for several.")] = None,
+) -> None:
+    """Measure, print a table, and write JSON, table and picture to artifacts/bench/; exit code 1 on wrong counts."""
+    if context.invoked_subcommand:
+        return
+    if unknown := set(only or ()) - set(STEPS):
+        raise typer.BadParameter(f"--only is one of {', '.join(STEPS)}, not {', '.join(sorted(unknown))}")
+    size = QUICK if quick else FULL
+    size = replace(size, facts=facts or size.facts)
+    name = datetime.now(timezone.utc).strftime("%Y%m%dT%H%M%SZ")
+    folder, data = REPOSITORY / "artifacts" / "bench" / name, Settings().data_dir / "bench" / name
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # what was started is stopped
+    try:
+        code = bench(folder, data, size, only or (), console)
+    except KeyboardInterrupt:
+        raise SystemExit("interrupted; what was started is stopped") from None
+    except Unmatched as error:
+        raise SystemExit(f"a measure means nothing: {error}; what was measured before it: {folder}") from None
+    raise typer.Exit(code)
+
+
+@cli.command()
+def compare(
+    before: Annotated[Path, typer.Argument(help="bench.json of one run.")],
+    after: Annotated[Path, typer.Argument(help="bench.json of a later one.")],
+    bound: Annotated[float, typer.Option(min=1, help="How many times as bad is a regression.")] = BOUND,
+) -> None:
+    """Set two runs beside each other, each over its own floor; exit code 1 where a measure got worse than the bound."""
+    runs = Run.read(before), Run.read(after)
+    if runs[0].about["size"] != runs[1].about["size"]:  # start-up is part of every cost, and of the floors
+        raise SystemExit(
+            f"{before} and {after} are of different size: {runs[0].about['size']}; {runs[1].about['size']}"
+        )
+    found = changes(*runs)
+    if not found:
+        raise SystemExit(f"{before} and {after} have no measure in common")
+    show_changes(found, bound, console)
+    for name in missing(*runs):
+        console.print(f"{name} was measured before, and is not any more", markup=False)
+    worse = [one.measure.name for one in found if one.is_regression(bound)]
+    console.print(
+        f"{len(worse)} of {len(found)} are worse than {bound:g} times: {', '.join(worse) or 'none'}", markup=False
+    )
+    raise typer.Exit(1 if worse else 0)

@@ -1,0 +1,60 @@
+"""Sets two runs beside each other: each measure over its own run's floor, so that a slower machine is no regression."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from rich.console import Console
+from rich.table import Column, Table
+from rich.text import Text
+
+from bench.measures import Measure, Run
+from bench.report import number
+
+BOUND = 1.25
+"""How much worse is a regression, unless told otherwise."""
+
+
+@dataclass(frozen=True)
+class Change:
+    """`worse`: how many times as bad as before, over the floors where the measure has one; below 1 it is better."""
+
+    measure: Measure
+    before: float
+    after: float
+    worse: float
+
+    def is_regression(self, bound: float) -> bool:
+        return self.worse > bound
+
+
+def changes(before: Run, after: Run) -> list[Change]:
+    """Of every measure that both runs have, except the floors themselves."""
+    old = {one.name: one for one in before.measures}
+    floors = {one.floor for one in (*before.measures, *after.measures)}
+    both = [one for one in after.measures if one.name in old and one.name not in floors]
+    return [_change(before, old[one.name], after, one) for one in both]
+
+
+def missing(before: Run, after: Run) -> list[str]:
+    """What was measured before and is not any more."""
+    there = {one.name for one in after.measures}
+    return [one.name for one in before.measures if one.name not in there]
+
+
+def _change(before: Run, old: Measure, after: Run, new: Measure) -> Change:
+    ratios = before.ratio(old), after.ratio(new)
+    was, now = (old.value, new.value) if None in ratios else ratios
+    assert was is not None
+    assert now is not None
+    worse, better = (now, was) if new.better == "lower" else (was, now)
+    return Change(new, old.value, new.value, worse / better if better else (1.0 if worse == 0 else float("inf")))
+
+
+def show_changes(found: Sequence[Change], bound: float, console: Console) -> None:
+    """A row a measure, regressions in red."""
+    table = Table(Column("measure", no_wrap=True), "unit", "before", "after", "times as bad, over the floors")
+    for one in found:
+        style = "bold red" if one.is_regression(bound) else "green" if one.worse < 1 / bound else ""
+        told = Text(number(one.worse), style)
+        table.add_row(one.measure.name, one.measure.unit, number(one.before), number(one.after), told)
+    console.print(table)

@@ -1,0 +1,75 @@
+"""What the counts cost where state is large, and where one post has half of the traffic."""
+
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from bench import facts
+from bench.catch_up import COUNTS, CaughtUp, as_measures, until_caught_up
+from bench.facts import History
+from bench.live import Pace, send, until_ready
+from bench.measures import Measure
+from bench.phases import Phases
+from bench.place import Place
+from contract.topics import POSTS_WITH_COUNTS
+from runtime.parts import job_metrics
+
+LIVE = Pace(1_000, 5, 10)
+
+
+@dataclass(frozen=True)
+class State:
+    """The counts job's state: its largest operator has a row for each standing pair."""
+
+    pairs: float
+    memory_bytes: float
+    disk_bytes: int
+
+    @classmethod
+    def of(cls, place: Place) -> "State":
+        metrics = job_metrics(place.settings, POSTS_WITH_COUNTS)
+        rows = [count for name, count in metrics.items() if name.startswith("msm_job_state_rows{")]
+        memory = [size for name, size in metrics.items() if name.startswith("msm_job_state_memory_bytes{")]
+        folder = place.settings.checkpoint_dir / POSTS_WITH_COUNTS / "state"
+        return cls(max(rows), sum(memory), sum(file.stat().st_size for file in _files(folder)))
+
+
+def _files(folder: Path) -> Iterable[Path]:
+    return [file for file in folder.rglob("*") if file.is_file()]
+
+
+def growth(place: Place, many: int) -> Iterable[Measure]:
+    """All posts alike, with a pair for almost each fact, and live traffic on that; then half of it on one post."""
+    even = History(many, zipf=0)
+    place.empty()
+    facts.write(place.settings, even)
+    began = time.monotonic()
+    with place.running(COUNTS.name) as job:
+        of_even = until_caught_up(place.settings, COUNTS, job, began)
+        yield from as_measures("even", of_even)
+        until_ready(place, COUNTS.name)
+        yield from _state(State.of(place))
+        phases = Phases(place, COUNTS.name, job)
+        send(place, LIVE, "growth", [phases])
+    yield phases.cores("state.1000")
+    yield from phases.of_batch("state.1000", COUNTS.name)
+    of_hot = _hot(place, replace(even, hot=0.5))
+    yield from as_measures("hot", of_hot)
+    how = "processor time after start-up, one post with half of the engagement over all posts alike"
+    yield Measure("hot.over_even", "times", of_hot.cost / of_even.cost, how)
+
+
+def _hot(place: Place, history: History) -> CaughtUp:
+    place.empty()
+    facts.write(place.settings, history)
+    began = time.monotonic()
+    with place.running(COUNTS.name) as job:
+        return until_caught_up(place.settings, COUNTS, job, began)
+
+
+def _state(state: State) -> Iterable[Measure]:
+    how = f"with {state.pairs:,.0f} standing pairs"
+    yield Measure("state.pairs", "pairs", state.pairs, "rows of the largest operator", "higher")
+    yield Measure("state.disk", "bytes/pair", state.disk_bytes / state.pairs, f"all versions that are kept, {how}")
+    yield Measure("state.memory", "MiB", state.memory_bytes / 2**20, f"what RocksDB says of itself, {how}")

@@ -1,0 +1,118 @@
+"""Steady traffic against what runs, read at every place where a like can be seen."""
+
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from bench.place import Place
+from bench.probes import Mark, Seen, Sent, Unmatched, read_lines
+from runtime.processes import Process, wait_until
+
+T = TypeVar("T")
+START_SECONDS = 180
+LAST_SECONDS = 60
+"""How long what was sent last may be under way."""
+
+
+@dataclass(frozen=True)
+class Pace:
+    """So many facts a second; what is sent in the first `warm` seconds is not measured."""
+
+    rate: int
+    warm: float
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Traffic:
+    """What was sent at that pace: all of it, and from when on it is measured."""
+
+    tag: str
+    sent: list[Sent]
+    measured_from: float
+
+    def is_measured(self, one: Sent) -> bool:
+        return one.at >= self.measured_from
+
+
+@dataclass(frozen=True)
+class Reading:
+    """A process of ours that writes down what it sees."""
+
+    log: Path
+
+    def rows(self) -> list[Seen]:
+        return read_lines(self.log, Seen)
+
+    def marks(self) -> list[Mark]:
+        return read_lines(self.log, Mark)
+
+
+@contextmanager
+def reading(place: Place, *arguments: str) -> Iterator[Reading]:
+    """`bench.reader` or another module with these arguments, once it sees what comes."""
+    module, *rest = arguments
+    name = "-".join([module, *(part for part in rest if not part.startswith("-"))]).replace("/", "_")[:80]
+    log = place.settings.data_dir / "seen" / f"{name}-{time.monotonic_ns()}.jsonl"
+    log.parent.mkdir(exist_ok=True)
+    with place.running_other(name, (sys.executable, "-m", f"bench.{module}", *rest, "--log", str(log))) as process:
+        wait_until(log.exists, START_SECONDS, process.last_words)
+        yield Reading(log)
+
+
+def send(place: Place, pace: Pace, tag: str, watch: "Sequence[Watch]" = ()) -> Traffic:
+    """Traffic at the pace, until all of it is acknowledged; the watches look on once it is warm."""
+    log = place.settings.data_dir / "seen" / f"sent-{tag}.jsonl"
+    log.parent.mkdir(exist_ok=True)
+    seconds = pace.warm + pace.seconds
+    options = {"--rate": pace.rate, "--seconds": seconds, "--tag": tag, "--log": log}
+    command = (sys.executable, "-m", "bench.traffic", *(str(part) for pair in options.items() for part in pair))
+    with place.running_other(f"traffic-{tag}", command) as process:
+        _sleep(process, pace.warm)
+        with ExitStack() as stack:
+            for one in watch:
+                stack.enter_context(one)
+            _sleep(process, pace.seconds)
+        process.popen.wait(START_SECONDS)
+    if process.exit_code:
+        raise SystemExit(f"the traffic ended: {process.last_words()} (log: {process.log})")
+    sent = read_lines(log, Sent)
+    return Traffic(tag, sent, min(one.at for one in sent) + pace.warm)
+
+
+def _sleep(process: Process, seconds: float) -> None:
+    until = time.monotonic() + seconds
+    while time.monotonic() < until and process.exit_code is None:
+        time.sleep(0.1)
+
+
+def matched(match: Callable[[], T]) -> T:
+    """What it gives as soon as all that was sent has been seen; Unmatched where that does not come to be."""
+    deadline = time.monotonic() + LAST_SECONDS
+    while True:
+        try:
+            return match()
+        except Unmatched:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.5)
+
+
+def until_ready(place: Place, *names: str) -> None:
+    """Wait until the parts say that they are."""
+    for name in names:
+        wait_until(lambda name=name: place.is_ready(name), START_SECONDS, lambda name=name: f"{name} is not ready")  # type: ignore[misc]
+
+
+class Watch:
+    """Something that is looked at while traffic flows."""
+
+    def __enter__(self) -> "Watch":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        return None

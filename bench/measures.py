@@ -1,0 +1,115 @@
+"""A number that was measured, and a run of them with all that one must know to read it."""
+
+import json
+import os
+import platform
+import subprocess
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from datetime import datetime, timezone
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Literal
+
+import psutil
+
+from contract.facts import format_time
+from runtime.broker import JARS, REPOSITORY
+from runtime.machine import SetupError, check_java, java_commands
+
+Better = Literal["higher", "lower"]
+
+
+@dataclass(frozen=True)
+class Measure:
+    """`name` is dotted and stays; `how` says in a sentence how it was measured.
+
+    `floor` names the measure of the same run that it is set against: what the machine could do at that moment.
+    """
+
+    name: str
+    unit: str
+    value: float
+    how: str
+    better: Better = "lower"
+    floor: str = ""
+
+
+@dataclass
+class Run:
+    """One run: where, when, of what, and every measure in the order in which it was taken."""
+
+    about: dict[str, Any]
+    measures: list[Measure] = field(default_factory=list)
+
+    def value(self, name: str) -> float | None:
+        """The measure of that name; None where it was not taken."""
+        return next((one.value for one in self.measures if one.name == name), None)
+
+    def ratio(self, measure: Measure) -> float | None:
+        """The measure over its floor; None where it has none."""
+        floor = self.value(measure.floor) if measure.floor else None
+        return measure.value / floor if floor else None
+
+    def against_floors(self) -> Iterator[tuple[Measure, float | None]]:
+        """Each with its ratio, where the two are of one unit and it can be read."""
+        units = {one.name: one.unit for one in self.measures}
+        return ((one, self.ratio(one) if units.get(one.floor) == one.unit else None) for one in self.measures)
+
+    def write(self, path: Path) -> None:
+        """Keep it as JSON; whole, or as it was before."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        fresh = path.with_suffix(".new")
+        fresh.write_text(json.dumps(asdict(self), indent=1))
+        fresh.replace(path)
+
+    @classmethod
+    def read(cls, path: Path) -> "Run":
+        """SystemExit where the file holds no run."""
+        try:
+            said = json.loads(path.read_text())
+            return cls(said["about"], [Measure(**one) for one in said["measures"]])
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise SystemExit(f"{path} is no result of make bench: {error}") from None
+
+
+def about(size: str) -> dict[str, Any]:
+    """The machine, the versions and the commit; `size` is what was asked for."""
+    return {
+        "date": format_time(datetime.now(timezone.utc)),
+        "size": size,
+        "commit": _commit(),
+        "machine": _processor(),
+        "cores": os.cpu_count(),
+        "memory_gib": round(psutil.virtual_memory().total / 2**30, 1),
+        "load_before": round(os.getloadavg()[0], 1),
+        "versions": {
+            "python": platform.python_version(),
+            "java": _java(),
+            "kafka": _kafka(),
+            **{name: version(name) for name in ("pyspark", "delta-spark", "fastapi", "uvicorn", "kafka-python")},
+        },
+    }
+
+
+def _commit() -> str:
+    line = ["git", "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"]
+    done = subprocess.run(line, cwd=REPOSITORY, capture_output=True, text=True, check=False)
+    return done.stdout.strip() or "unknown"
+
+
+def _processor() -> str:
+    names = [line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")]
+    return names[0].partition(":")[2].strip() if names else platform.machine()
+
+
+def _java() -> str:
+    try:
+        return check_java(java_commands()[-1])
+    except SetupError:
+        return "unknown"
+
+
+def _kafka() -> str:
+    """Of the embedded broker; another cluster may be older or newer."""
+    return next((jar.stem.partition("-")[2] for jar in JARS.glob("kafka_2.13-*.jar")), "unknown")

@@ -1,0 +1,75 @@
+"""What a page sees: the stream of changes, and its own writes. .venv/bin/python -m bench.page --help"""
+
+import asyncio
+import json
+import signal
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import IO, Annotated
+
+import typer
+
+from bench.http import Connection, Events, data_of
+from bench.probes import OwnWrite, Seen, append
+from conf.settings import Settings, load_settings
+from service.auth import issue_token
+
+EVERY_SECONDS = 0.2
+
+cli = typer.Typer(add_completion=False)
+
+
+@cli.command()
+def stream(log: Annotated[Path, typer.Option(help="Where what came is written down, a line each.")]) -> None:
+    """Follow /feed/stream until SIGTERM, and write down each row of a probe post."""
+    asyncio.run(_until_told(log, _follow))
+
+
+@cli.command()
+def own(
+    post: Annotated[str, typer.Option(help="The post to like.")],
+    log: Annotated[Path, typer.Option(help="Where each write is written down, a line each.")],
+) -> None:
+    """Five times a second like a post as another user, and ask for the post with that like in it, until SIGTERM."""
+    asyncio.run(_until_told(log, lambda settings, lines: _like_and_look(settings, lines, post)))
+
+
+async def _until_told(log: Path, work: Callable[[Settings, IO[str]], Awaitable[None]]) -> None:
+    with log.open("w") as lines:
+        working = asyncio.ensure_future(work(load_settings(), lines))
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, working.cancel)
+        try:
+            await working
+        except asyncio.CancelledError:
+            return
+
+
+async def _follow(settings: Settings, lines: IO[str]) -> None:
+    def take(event: bytes, at: float) -> None:
+        if b'"probe-' in event:
+            row = json.loads(data_of(event))
+            append(lines, [Seen(row["post_id"], row["likes"], at)])
+
+    connection = await Connection.open(settings.http_host, settings.http_port, Events(take).feed)
+    await connection.request("GET", "/feed/stream")
+    raise SystemExit("the stream of changes has ended")
+
+
+async def _like_and_look(settings: Settings, lines: IO[str], post: str) -> None:
+    connection = await Connection.open(settings.http_host, settings.http_port)
+    number = 0
+    while True:
+        number += 1
+        headers = {"Authorization": f"Bearer {issue_token(settings, f'page-{number}', 600)}"}
+        began = time.monotonic()
+        liked = await connection.request("PUT", f"/posts/{post}/like", headers)
+        if liked.status != 202:
+            raise SystemExit(f"a like was answered with {liked.status}: {liked.body!r}")
+        seen = await connection.request("GET", f"/posts/{post}?after={json.loads(liked.body)['token']}")
+        append(lines, [OwnWrite(began, liked.at, seen.at, seen.headers.get("x-caught-up") == "true")])
+        await asyncio.sleep(max(0.0, began + EVERY_SECONDS - time.monotonic()))
+
+
+if __name__ == "__main__":
+    cli()

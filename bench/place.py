@@ -1,0 +1,122 @@
+"""Where a run takes place: a data dir of its own, and a broker of its own or an empty cluster that was named."""
+
+import os
+import shutil
+import socket
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, closing, contextmanager, suppress
+from pathlib import Path
+
+from conf.settings import Settings
+from contract.facts import FACT_TOPICS
+from contract.topics import TOPICS
+from runtime.access import ensure_access
+from runtime.admin import admin_client
+from runtime.broker import REPOSITORY, embedded_broker
+from runtime.offsets import ends, total
+from runtime.parts import job_env, stack_parts
+from runtime.processes import Process
+from runtime.topics import ensure_topics
+
+PORTS = range(24_000, 28_000, 10)
+STOP_SECONDS = 60
+
+
+class Place:
+    """Broker and data dir; what is started here is stopped here."""
+
+    def __init__(self, settings: Settings, stack: ExitStack) -> None:
+        self.settings, self._stack = settings, stack
+
+    def empty(self) -> None:
+        """New topics without records, and no checkpoint, table or view of what was in the old ones."""
+        _remove_topics(self.settings)
+        ensure_topics(self.settings)
+        ensure_access(self.settings)
+        for folder in ("checkpoints", "lake", "feeds", "run"):
+            shutil.rmtree(self.settings.data_dir / folder, ignore_errors=True)
+
+    @contextmanager
+    def running(self, name: str, prefix: tuple[str, ...] = (), **env: str) -> Iterator[Process]:
+        """A part of the stack, started as the supervisor starts it; `prefix` stands before its command."""
+        part = next(part for part in stack_parts(self.settings) if part.name == name)
+        process = self._start(name, (*prefix, *part.command), {**part.env, **env})
+        with _stopped_after(process, part.ask_to_stop):
+            yield process
+
+    @contextmanager
+    def running_other(self, name: str, command: tuple[str, ...]) -> Iterator[Process]:
+        """Something that is no part of the stack, with what a part gets."""
+        process = self._start(name, command, {})
+        with _stopped_after(process):
+            yield process
+
+    def is_ready(self, name: str) -> bool:
+        """Whether the part says so itself."""
+        return next(part for part in stack_parts(self.settings) if part.name == name).ready()
+
+    def _start(self, name: str, command: tuple[str, ...], env: Mapping[str, str]) -> Process:
+        return Process.start(name, command, self.settings.log_dir, {**job_env(self.settings), **env}, REPOSITORY)
+
+
+@contextmanager
+def _stopped_after(process: Process, ask: Callable[[], None] | None = None) -> Iterator[None]:
+    """Asked to end after the block; killed where the block failed, since nobody wants what it leaves."""
+    try:
+        yield
+    except BaseException:
+        process.kill()
+        raise
+    process.stop(STOP_SECONDS, ask)
+
+
+@contextmanager
+def a_place(folder: Path) -> Iterator[Place]:
+    """For the time of a block; nothing of it is left. SystemExit where a cluster that was named holds facts."""
+    settings = own_settings(folder)
+    with ExitStack() as stack:
+        stack.callback(shutil.rmtree, folder, ignore_errors=True)
+        if settings.embedded_kafka:
+            stack.enter_context(embedded_broker(settings))
+        else:
+            _refuse_facts_of_others(settings)
+            stack.callback(_remove_topics, settings)
+        yield Place(settings, stack)
+
+
+def own_settings(folder: Path) -> Settings:
+    """Also for every process that is started from here; free ports where none are set."""
+    free = _free_ports()
+    os.environ.setdefault("MSM_KAFKA_PORT", str(free))
+    os.environ.setdefault("MSM_HTTP_PORT", str(free + 2))
+    os.environ.update(MSM_DATA_DIR=str(folder.absolute()), MSM_AUDIT_EVERY_SECONDS="0")
+    return Settings()
+
+
+def _free_ports() -> int:
+    """The first of three in a row: broker, controller, website."""
+    for first in PORTS:
+        with suppress(OSError):
+            for port in range(first, first + 3):
+                with socket.socket() as one:
+                    one.bind(("127.0.0.1", port))
+            return first
+    raise SystemExit("no three ports in a row are free: set MSM_KAFKA_PORT and MSM_HTTP_PORT")
+
+
+def _refuse_facts_of_others(settings: Settings) -> None:
+    """The jobs read whole topics, and topics are made anew: never where somebody's facts are."""
+    with closing(admin_client(settings)) as admin:
+        there = set(admin.list_topics()) & set(FACT_TOPICS)
+    if there and (facts := total(ends(settings, sorted(there)))):
+        raise SystemExit(
+            f"the topics {', '.join(sorted(there))} at {settings.bootstrap} hold {facts:,} facts, and make bench would "
+            "remove them: name a cluster without facts, or leave MSM_KAFKA_BOOTSTRAP empty"
+        )
+
+
+def _remove_topics(settings: Settings) -> None:
+    with closing(admin_client(settings)) as admin:
+        there = set(admin.list_topics()) & {topic.name for topic in TOPICS}
+        if there:
+            admin.delete_topics(sorted(there))

@@ -1,0 +1,80 @@
+"""Rows of posts_with_counts, written straight to their topic: what the feeds live on, without a job."""
+
+import time
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
+from datetime import datetime, timedelta, timezone
+from multiprocessing import get_context
+
+from bench.facts import CAPTION, WRITERS, post_id, quiet
+from conf.kafka import python_security
+from conf.settings import Settings
+from contract.facts import format_time
+from contract.results import PostWithCounts
+from contract.topics import POSTS_WITH_COUNTS
+from producers.bulk import BulkWriter
+from producers.publisher import Publisher, Record
+
+BEGAN = datetime(2026, 1, 1, tzinfo=timezone.utc)
+
+
+def row(number: int, version: int, caption: str = CAPTION, prefix: str = "") -> Record:
+    """A post as the counts job would publish it."""
+    post = f"{prefix}{number}" if prefix else post_id(number)
+    created = format_time(BEGAN + timedelta(seconds=number))
+    said = PostWithCounts(
+        post_id=post,
+        user_id=f"author-{number}",
+        image_url="/media/none.png",
+        caption=caption,
+        created_at=created,
+        likes=version,
+        comments=0,
+        updated_at=created,
+        version=version,
+    )
+    return Record(POSTS_WITH_COUNTS, post.encode(), said.model_dump_json().encode())
+
+
+@contextmanager
+def publishing(settings: Settings) -> Iterator[Publisher]:
+    """A producer that may write rows."""
+    quiet()
+    security = python_security(settings.acting_as(POSTS_WITH_COUNTS))
+    publisher = Publisher(settings.bootstrap, topics=[POSTS_WITH_COUNTS], security=security)
+    try:
+        publisher.wait_until_ready(30)
+        yield publisher
+    finally:
+        publisher.close()
+
+
+def write_posts(settings: Settings, posts: int) -> None:
+    """So many living posts, in several processes."""
+    with ProcessPoolExecutor(WRITERS, get_context("spawn")) as pool:
+        shares = [range(writer, posts, WRITERS) for writer in range(WRITERS)]
+        list(pool.map(_write, [settings] * WRITERS, shares))
+
+
+def _write(settings: Settings, numbers: Iterable[int]) -> None:
+    with publishing(settings) as publisher, BulkWriter(publisher) as bulk:
+        for number in numbers:
+            bulk.write(row(number, 1))
+
+
+def change(publisher: Publisher, rate: float, seconds: float, posts: int) -> None:
+    """Posts that change one after the other, so many a second."""
+    began = time.monotonic()
+    for turn in range(int(rate * seconds)):
+        time.sleep(max(0.0, began + turn / rate - time.monotonic()))
+        publisher.send(row(turn % posts, 2 + turn // posts))
+
+
+def probe(publisher: Publisher, rate: float, seconds: float) -> int:
+    """New posts whose caption is the moment at which they were sent (`time.monotonic()`); how many."""
+    began, count = time.monotonic(), int(rate * seconds)
+    for turn in range(count):
+        time.sleep(max(0.0, began + turn / rate - time.monotonic()))
+        publisher.acknowledged(publisher.send(row(turn, 1, repr(time.monotonic()), prefix="probe-")))
+    return count

@@ -1,0 +1,88 @@
+"""One run: each measure in its turn, and what was found so far always on the disk."""
+
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+
+from bench import facts
+from bench.catch_up import ARCHIVE, COUNTS, TRENDING, catch_up
+from bench.exact import exact
+from bench.facts import History
+from bench.floor import floor
+from bench.growth import growth
+from bench.latency import latency
+from bench.live import Pace
+from bench.measures import Measure, Run, about
+from bench.place import Place, a_place
+from bench.report import show, write_report
+from bench.serving import Serving, serving
+from bench.whole import whole
+
+
+@dataclass(frozen=True)
+class Size:
+    """How much is measured; a quick run has a smaller one, and nothing else."""
+
+    name: str
+    facts: int
+    pairs: int
+    paces: tuple[Pace, ...]
+    serving: Serving
+
+
+QUICK = Size("quick", 200_000, 100_000, (Pace(1_000, 8, 15),), Serving(100_000, 2_000, 8))
+FULL = Size("full", 1_000_000, 1_000_000, (Pace(1_000, 20, 45), Pace(5_000, 20, 45)), Serving(1_000_000, 2_000, 20))
+Step = Callable[[Place, Size], Iterable[Measure]]
+
+
+def the_floor(place: Place, size: Size) -> Iterable[Measure]:
+    """The facts that the next steps read, and the least that reading them takes; it is part of every run."""
+    place.empty()
+    began = time.monotonic()
+    written = facts.write(place.settings, History(size.facts))
+    seconds = time.monotonic() - began
+    how = f"{written:,} facts, made and written by {facts.WRITERS} processes"
+    yield Measure("writer.facts", "facts/s", written / seconds, how, "higher")
+    yield from floor(place)
+
+
+def catch_ups(place: Place, size: Size) -> Iterable[Measure]:
+    """Of every job, on the same facts; the counts are checked."""
+    yield from catch_up(place, COUNTS, "counts")
+    yield exact(place.settings)
+    yield from catch_up(place, TRENDING, "trending")
+    yield from catch_up(place, ARCHIVE, "archive")
+
+
+STEPS: dict[str, Step] = {
+    "floor": the_floor,
+    "catch-up": catch_ups,
+    "growth": lambda place, size: growth(place, size.pairs),
+    "latency": lambda place, size: latency(place, size.paces),
+    "whole": lambda place, size: whole(place, size.paces),
+    "serving": lambda place, size: serving(place, size.serving),
+}
+
+
+def bench(folder: Path, data: Path, size: Size, only: Sequence[str], console: Console) -> int:
+    """Take the measures and write the report; 1 where counts were wrong."""
+    run = Run(about(f"{size.name}, {size.facts:,} facts"))
+    with a_place(data) as place:
+        for name in STEPS if not only else dict.fromkeys(["floor", *only]):
+            _take(run, name, STEPS[name](place, size), folder, console)
+    write_report(run, folder)
+    show(run, console)
+    console.print(f"the report: {folder}", soft_wrap=True)
+    return 1 if run.value("counts.wrong_posts") else 0
+
+
+def _take(run: Run, name: str, measures: Iterable[Measure], folder: Path, console: Console) -> None:
+    with console.status(f"{name} ...") as status:
+        for one in measures:
+            run.measures.append(one)
+            run.write(folder / "bench.json")
+            console.print(f"  {one.name:32} {one.value:>12,.2f} {one.unit}", markup=False)
+            status.update(f"{name} ...")

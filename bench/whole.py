@@ -1,0 +1,135 @@
+"""The whole stack under steady traffic: what a page sees, how fresh rankings and tables are, what a tick costs."""
+
+import threading
+import time
+from collections.abc import Iterable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+
+from bench import facts
+from bench.facts import post_id
+from bench.latency import POSTS, of_rows, told
+from bench.live import Pace, Reading, Traffic, Watch, matched, reading, send, until_ready
+from bench.measures import Measure
+from bench.phases import Phases
+from bench.place import Place
+from bench.probes import Mark, OwnWrite, Unmatched, first_marks, first_rows, percentiles, read_lines
+from contract.topics import POSTS_WITH_COUNTS, TRENDING_POSTS
+from jobs.checkpoints import committed_offsets
+from runtime.parts import JOBS
+
+LOOK_SECONDS = 0.1
+EVENTS, COUNTS_TABLE = "events", "posts_with_counts_lake"
+"""Queries of the archive, each of which keeps a table."""
+
+
+class Commits(Watch):
+    """Sees each commit of a query, from its checkpoint; runs on after the traffic, until it is closed."""
+
+    def __init__(self, place: Place, query: str) -> None:
+        self._folder = place.settings.checkpoint_dir / query
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._look)
+        self.marks: list[Mark] = []
+
+    def __enter__(self) -> "Commits":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def _look(self) -> None:
+        while not self._stop.wait(LOOK_SECONDS):
+            try:
+                mark = Mark(time.monotonic(), committed_offsets(self._folder))
+            except (OSError, ValueError, IndexError):
+                continue  # it is being written
+            if not self.marks or self.marks[-1].offsets != mark.offsets:
+                self.marks.append(mark)
+
+
+@dataclass(frozen=True)
+class Seeing:
+    """Everything that looks on while traffic flows."""
+
+    rows: Reading
+    rankings: Reading
+    page: Reading
+    own: Reading
+    events: Commits
+    table: Commits
+
+
+def whole(place: Place, paces: Sequence[Pace]) -> Iterable[Measure]:
+    """Broker, all jobs and the website with all services, on one machine with the traffic and the readers."""
+    place.empty()
+    facts.write(place.settings, POSTS)
+    with ExitStack() as stack:
+        started = {name: stack.enter_context(place.running(name)) for name in (JOBS[0], "web")}
+        until_ready(place, *started)
+        started |= {name: stack.enter_context(place.running(name)) for name in JOBS[1:]}
+        until_ready(place, *started)
+        for pace in paces:
+            phases = {job: Phases(place, job, started[job]) for job in JOBS}
+            with ExitStack() as readers:
+                seeing = _look_on(place, readers)
+                traffic = send(place, pace, f"whole-{pace.rate}", list(phases.values()))
+                yield from _latencies(f"whole.{pace.rate}", pace, traffic, seeing)
+            yield from _costs(f"whole.{pace.rate}", phases)
+
+
+def _look_on(place: Place, stack: ExitStack) -> Seeing:
+    return Seeing(
+        stack.enter_context(reading(place, "reader", "--topic", POSTS_WITH_COUNTS)),
+        stack.enter_context(reading(place, "reader", "--topic", TRENDING_POSTS)),
+        stack.enter_context(reading(place, "page", "stream")),
+        stack.enter_context(reading(place, "page", "own", "--post", post_id(0))),
+        *(stack.enter_context(Commits(place, query)) for query in (EVENTS, COUNTS_TABLE)),
+    )
+
+
+def _latencies(name: str, pace: Pace, traffic: Traffic, seeing: Seeing) -> Iterable[Measure]:
+    yield from percentiles(f"{name}.kafka", of_rows(traffic, seeing.rows), told("a committed row", pace))
+    yield from percentiles(f"{name}.sse", of_rows(traffic, seeing.page), told("a client of /feed/stream", pace))
+    yield from _own_writes(name, pace, traffic, read_lines(seeing.own.log, OwnWrite))
+    likes = [(one, one.topic, one.partition, one.offset) for one in traffic.sent if traffic.is_measured(one)]
+    ranked = matched(lambda: first_marks(likes, seeing.rankings.marks()))
+    fresh = [at - like.at for like, at in ranked]
+    yield from percentiles(f"{name}.trending", fresh, told("a trending ranking in which it was considered", pace))
+    kept = matched(lambda: first_marks(likes, seeing.events.marks))
+    fresh = [at - like.at for like, at in kept]
+    yield from percentiles(f"{name}.lake.events", fresh, told("the commit that has it in the table events", pace))
+    rows = [
+        (like, POSTS_WITH_COUNTS, row.partition, row.offset)
+        for like, row in first_rows(traffic.sent, seeing.rows.rows())
+        if traffic.is_measured(like)
+    ]
+    kept = matched(lambda: first_marks(rows, seeing.table.marks))
+    fresh = [at - like.at for like, at in kept]
+    yield from percentiles(f"{name}.lake.counts", fresh, told("the commit of the table posts_with_counts", pace))
+
+
+def _own_writes(name: str, pace: Pace, traffic: Traffic, writes: Sequence[OwnWrite]) -> Iterable[Measure]:
+    last = max(one.at for one in traffic.sent)
+    measured = [one for one in writes if traffic.measured_from <= one.began <= last]
+    if not all(one.caught_up for one in measured):
+        raise Unmatched(f"{sum(not one.caught_up for one in measured)} reads gave up waiting for their own write")
+    commands = [one.answered - one.began for one in measured]
+    beside = f"at {pace.rate:,} other facts/s"
+    yield from percentiles(f"{name}.command", commands, f"PUT of a like until the broker has it, {beside}")
+    own = [one.visible - one.began for one in measured]
+    yield from percentiles(f"{name}.own_write", own, f"PUT of a like until GET with its token has it, {beside}")
+
+
+def _costs(name: str, phases: dict[str, Phases]) -> Iterable[Measure]:
+    for job, seen in phases.items():
+        yield seen.cores(f"{name}.{job}")
+    ticks = phases[TRENDING_POSTS]
+    done = ticks.batches[TRENDING_POSTS]
+    if not done:
+        raise SystemExit(f"no tick of the rankings ended in {ticks.seconds:.0f} s: the machine has too much to do")
+    how = f"of the job, over {done:.0f} ticks, the first hours' batches among it"
+    yield Measure(f"{name}.tick.cpu", "CPU s/tick", ticks.cpu_seconds / done, how, "lower", "floor.cpu")
+    yield from ticks.of_batch(f"{name}.tick", TRENDING_POSTS)

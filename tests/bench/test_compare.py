@@ -1,0 +1,69 @@
+"""Two runs beside each other, each over its own floor."""
+
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from bench.commands import cli
+from bench.compare import changes
+from bench.measures import Measure, Run
+
+
+def run(floor: float, rate: float, cost: float = 50.0) -> Run:
+    floors = [Measure("floor.overall", "facts/s", floor, "", "higher"), Measure("floor.cpu", "s", 10.0, "")]
+    rates = Measure("counts.overall", "facts/s", rate, "", "higher", "floor.overall")
+    return Run({"size": "quick"}, [*floors, rates, Measure("counts.cpu", "s", cost, "", "lower", "floor.cpu")])
+
+
+def worse(before: Run, after: Run) -> dict[str, float]:
+    return {one.measure.name: one.worse for one in changes(before, after)}
+
+
+def test_a_machine_that_is_half_as_fast_is_no_regression() -> None:
+    assert worse(run(200, 100), run(100, 50))["counts.overall"] == pytest.approx(1)
+
+
+def test_the_same_rate_on_a_machine_twice_as_fast_is_twice_as_bad() -> None:
+    assert worse(run(100, 50), run(200, 50))["counts.overall"] == pytest.approx(2)
+
+
+def test_of_a_cost_less_is_better() -> None:
+    assert worse(run(1, 1, cost=50), run(1, 1, cost=25))["counts.cpu"] == pytest.approx(0.5)
+
+
+def test_without_a_floor_the_values_themselves_are_compared() -> None:
+    before, after = (Run({}, [Measure("memory", "MiB", value, "")]) for value in (100, 150))
+    assert worse(before, after) == {"memory": 1.5}
+
+
+def test_a_count_that_was_right_and_is_wrong_is_infinitely_worse() -> None:
+    before, after = (Run({}, [Measure("wrong", "posts", value, "")]) for value in (0, 1))
+    assert worse(before, after) == {"wrong": float("inf")}
+    assert worse(before, before) == {"wrong": 1}
+
+
+def test_floors_are_not_compared_with_each_other() -> None:
+    assert set(worse(run(100, 50), run(10, 50))) == {"counts.overall", "counts.cpu"}
+
+
+@pytest.mark.parametrize(("rate", "code"), [(41, 0), (39, 1)])
+def test_the_command_fails_above_the_bound_and_only_there(tmp_path: Path, rate: float, code: int) -> None:
+    before, after = tmp_path / "before.json", tmp_path / "after.json"
+    run(100, 50).write(before)
+    run(100, rate).write(after)
+    found = CliRunner().invoke(cli, ["compare", str(before), str(after), "--bound", "1.25"])
+    assert found.exit_code == code, found.output
+    assert ("counts.overall" in found.output.splitlines()[-1]) == bool(code)
+
+
+def test_a_file_that_is_no_run_is_said_in_a_sentence(tmp_path: Path) -> None:
+    path = tmp_path / "other.json"
+    path.write_text('{"about": {}}')
+    with pytest.raises(SystemExit, match="is no result of make bench"):
+        Run.read(path)
+
+
+def test_what_is_written_is_what_is_read(tmp_path: Path) -> None:
+    run(100, 50).write(tmp_path / "bench.json")
+    assert Run.read(tmp_path / "bench.json") == run(100, 50)

@@ -1,0 +1,51 @@
+"""Processor time of a session: of all its processes, also of those that have ended."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from bench.usage import usage_of
+from runtime.processes import Process, wait_until
+
+BURN = "import time; [None for _ in iter(lambda: time.process_time() < {seconds}, False)]"
+TREE = f"""
+import subprocess, sys, time
+burn = lambda seconds: subprocess.Popen([sys.executable, "-c", {BURN!r}.format(seconds=seconds)])
+burn(0.6).wait()                                    # has ended, and was waited for
+deeper = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {BURN.format(seconds=0.5)!r}])"
+subprocess.run([sys.executable, "-c", deeper])      # a grandchild
+alive = subprocess.Popen([sys.executable, "-c", {BURN.format(seconds=0.4)!r} + "; print(flush=True); time.sleep(60)"],
+                         stdout=subprocess.PIPE)
+alive.stdout.read(1)                                # is still there
+print("burnt", flush=True)
+time.sleep(60)
+"""
+
+
+@pytest.fixture
+def burnt(tmp_path: Path):  # type: ignore[no-untyped-def]
+    process = Process.start("tree", (sys.executable, "-c", TREE), tmp_path)
+    try:
+        wait_until(lambda: "burnt" in process.last_words(), 60, process.last_words)
+        yield process
+    finally:
+        process.kill()
+
+
+def test_children_that_live_and_that_have_ended_are_counted(burnt: Process) -> None:
+    seconds = usage_of(burnt.popen.pid).cpu_seconds
+    assert 1.5 <= seconds < 4.0  # 0.6 + 0.5 + 0.4, and five interpreters that start
+
+
+def test_memory_is_that_of_all_processes(burnt: Process) -> None:
+    alone = int(Path(f"/proc/{burnt.popen.pid}/status").read_text().partition("VmHWM:")[2].split()[0]) * 1024
+    assert usage_of(burnt.popen.pid).peak_bytes > 1.5 * alone
+
+
+def test_other_sessions_are_not_counted(tmp_path: Path, burnt: Process) -> None:
+    other = Process.start("other", (sys.executable, "-c", "input()"), tmp_path)
+    try:
+        assert usage_of(other.popen.pid).cpu_seconds < 1.0
+    finally:
+        other.kill()
