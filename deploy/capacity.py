@@ -19,7 +19,7 @@ RATES = (10_000, 100_000, 1_000_000)
 DAY, YEAR, MONTH_HOURS = 86_400, 365 * 86_400, 730
 MILLION, GB, TB = 1e6, 1e9, 1e12
 REPLICAS = 3
-ROW = re.compile(r"^\| `([\w.]+)` \| ([\d.,]+) \|", re.MULTILINE)
+ROW = re.compile(r"^\| `([\w.]+)` \| ([\d.,]+) \| (.*?) \| (.*?) \| (.*?) \|$", re.MULTILINE)
 Inputs = Mapping[str, float]
 
 
@@ -145,19 +145,22 @@ def _rounded(number: float) -> str:
 
 def inputs_of(page: str) -> dict[str, float]:
     """The first table of the page."""
-    return {name: float(value.replace(",", "")) for name, value in ROW.findall(page)}
+    return {name: float(value.replace(",", "")) for name, value, *_ in ROW.findall(page)}
 
 
 def with_measured(page: str, result: Path) -> str:
-    """The page with the inputs that a result of `make bench` has."""
+    """The page with the inputs that a result of `make bench` has, and of which run they are."""
     try:
-        measured = {one["name"]: float(one["value"]) for one in json.loads(result.read_text())["measures"]}
+        said = json.loads(result.read_text())
+        measured = {one["name"]: float(one["value"]) for one in said["measures"]}
+        about = said["about"]
+        run = f"{about['date'][:10]}, {about['commit']}, size {about['size']}, load {about['load_before']} before it"
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise SystemExit(f"{result} is no result of make bench: {error}") from None
 
     def row(found: re.Match[str]) -> str:
-        name = found[1]
-        return f"| `{name}` | {_rounded(measured[name])} |" if name in measured else found[0]
+        name, _, unit, by, _ = found.groups()
+        return f"| `{name}` | {_rounded(measured[name])} | {unit} | {by} | {run} |" if name in measured else found[0]
 
     return ROW.sub(row, page)
 

@@ -158,11 +158,3 @@ def test_a_broker_and_a_worker_are_killed_under_load_and_nothing_is_lost(cluster
     )
     assert cluster.job.exit_code is None
     assert cluster.spark.workers[1].exit_code is None
-
-
-def test_executors_write_the_checkpoint_with_the_class_that_spark_conf_names(cluster: Cluster) -> None:
-    """Hadoop's own class would leave its permissions in processes of their own, fifty a second: conf/spark.conf."""
-    stderr = [file.read_text() for file in cluster.spark.workers[1].log.parent.glob("worker-*/*/*/stderr")]
-    assert stderr
-    assert not any("BareLocalFileSystem not found" in text for text in stderr)
-    assert list((cluster.settings.checkpoint_dir / POSTS_WITH_COUNTS / "state").rglob("*.changelog"))

@@ -73,11 +73,14 @@ def test_a_wall_is_where_one_instance_cannot_follow() -> None:
 def test_what_was_measured_comes_into_the_page_and_the_rest_stays(tmp_path: Path) -> None:
     result = tmp_path / "bench.json"
     measures = [{"name": "counts.cpu", "value": 36.04}, {"name": "other", "value": 1.0}]
-    result.write_text(json.dumps({"about": {}, "measures": measures}))
+    about = {"date": "2026-12-01T10:00:00.000Z", "commit": "abc", "size": "full", "load_before": 0.1}
+    result.write_text(json.dumps({"about": about, "measures": measures}))
     page = PAGE.read_text()
     changed = with_measured(page, result)
     assert inputs_of(changed) == {**inputs_of(page), "counts.cpu": 36.0}
     assert computed(changed) != computed(page)
+    (row,) = [line for line in changed.splitlines() if line.startswith("| `counts.cpu` |")]
+    assert row.endswith("| *make bench* | 2026-12-01, abc, size full, load 0.1 before it |")
 
 
 def test_a_file_that_is_no_result_is_named(tmp_path: Path) -> None:

@@ -45,10 +45,8 @@ def rescaled_in_the_middle(spark: SparkSession, folder: Path, frames: Callable[[
     said = rescale_query(spark, folder / "checkpoint", MORE)
     assert "2 partitions are 3 now" in said
     assert "the same as before" in said
-    rescaled = contents(spark, folder / "checkpoint")
     stream.add(BATCHES[2])
     stream.run(frames, lambda batch, _: given.extend(batch.collect()))
-    assert contents(spark, folder / "checkpoint") != rescaled  # it sees what a batch changes
     return given
 
 
@@ -57,6 +55,7 @@ def test_the_state_of_a_real_checkpoint_is_the_same_in_other_partitions(spark: S
     assert rescale_query(spark, checkpoint, MORE).startswith("2 partitions are 3 now")
     assert contents(spark, checkpoint) == before
     assert sum(rows for rows, _ in before.values()) > 100
+    assert len(set(before.values())) == len(before)  # what differs looks different
     stores = spark.read.format("statestore").option("operatorId", 1).load(str(checkpoint))
     assert stores.select("partition_id").distinct().count() == MORE
     refuse_other_shapes(checkpoint.parent, COUNTS, MORE)
