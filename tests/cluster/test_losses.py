@@ -146,6 +146,7 @@ def test_a_broker_and_a_worker_are_killed_under_load_and_nothing_is_lost(cluster
     cluster.spark.workers[0].kill()
     writing.join(PATIENCE)
     assert len(load.acknowledged) == len(load.facts)
+    print(f"longest time without an acknowledgement: {load.longest_stall:.1f} s")
     assert load.longest_stall < ELECTION_SECONDS
 
     sent = {json.dumps(fact) for fact in load.facts}
