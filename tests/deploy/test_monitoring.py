@@ -1,6 +1,9 @@
 """Alerts ask for what the code says of itself, and Prometheus finds who says it."""
 
 import re
+import urllib.request
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -8,12 +11,15 @@ from prometheus_client import REGISTRY, generate_latest
 
 import audit.auditor
 import feeds.metrics
+import jobs.harness
 import jobs.progress
 import producers.publisher
 import service.limits
 import service.middleware
+from conf.settings import Settings
 from jobs.checkpoints import STATES
 from tests.deploy.manifests import Manifest, of_kind, pods, selected, settings
+from tests.feeds.serving import free_ports
 
 SAYING = (audit.auditor, feeds.metrics, jobs.progress, producers.publisher, service.limits, service.middleware)
 """Every module that says something to Prometheus, in one registry."""
@@ -95,6 +101,16 @@ def test_prometheus_finds_every_part_by_its_port() -> None:
     named = {name for name in watched if "metrics" in ports(name)}
     assert named == {f"{name}-driver" for name in of_kind("SparkApplication")} | {"auditor"}
     assert {ports(name)["metrics"] for name in named} == {int(settings()["MSM_METRICS_PORT"])}
+
+
+@pytest.mark.parametrize("announce", [partial(jobs.harness._announce, "archive"), audit.auditor._announce])
+def test_a_job_and_the_auditor_are_to_be_scraped_where_the_settings_say(
+    announce: Callable[[Settings], object], tmp_path: Path
+) -> None:
+    port = free_ports(1)
+    announce(Settings(data_dir=tmp_path, metrics_host="127.0.0.1", metrics_port=port))
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
+        assert "msm_job_ready" in answer.read().decode()
 
 
 def ports(pod: str) -> dict[str, int]:

@@ -10,7 +10,7 @@ import pytest
 import yaml
 from fastapi.testclient import TestClient
 
-from conf.kafka import password, python_security
+from conf.kafka import java_security, password, python_security
 from conf.settings import Settings
 from runtime.parts import JOBS
 from runtime.web import SERVICES, create_app
@@ -161,6 +161,9 @@ def test_the_login_container_writes_what_our_clients_read(tmp_path: Path) -> Non
     options = python_security(ours.acting_as("refresh_feed"))
     assert password(ours, "refresh_feed") == options["sasl_plain_password"] == "Zq3fG7hJk9LmNpRs"
     assert options["sasl_plain_username"] == "refresh-feed"
+    in_java = java_security(ours.acting_as("refresh_feed"))["sasl.jaas.config"]
+    assert 'username="refresh-feed"' in in_java
+    assert f"{kafka}/refresh_feed.properties:password" in in_java
     assert Path(options["ssl_cafile"]).read_text() == "the authority"
     assert (kafka / "refresh_feed.properties").stat().st_mode & 0o077 == 0
 
