@@ -83,9 +83,10 @@ class Auditor:
         tell("audited", facts=found["facts"], drift=found["drift"], seconds=found["seconds"], first=found["first"][:3])
 
 
-def _announce(run_dir: Path) -> None:
+def _announce(settings: Settings) -> None:
     """Say where Prometheus finds this, as the jobs do."""
-    server, _ = start_http_server(0, addr="127.0.0.1")
+    server, _ = start_http_server(settings.metrics_port, addr=settings.metrics_host)
+    run_dir = settings.run_dir
     run_dir.mkdir(parents=True, exist_ok=True)
     write_whole(run_dir / f"{NAME}.json", {"pid": os.getpid(), "metrics_port": server.server_port})
 
@@ -103,7 +104,7 @@ def main() -> None:
     auditor = Auditor(settings)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: auditor.stop())
-    _announce(settings.run_dir)
+    _announce(settings)
     auditor.run()
 
 

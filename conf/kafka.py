@@ -30,7 +30,7 @@ def python_security(settings: Settings) -> dict[str, Any]:
     return {
         "security_protocol": "SASL_SSL",
         "sasl_mechanism": MECHANISM,
-        "sasl_plain_username": settings.principal,
+        "sasl_plain_username": settings.kafka_login,
         "sasl_plain_password": password(settings, settings.principal),
         "ssl_cafile": str(ca) if ca.exists() else None,
     }
@@ -52,7 +52,7 @@ def java_security(settings: Settings) -> dict[str, str]:
     return {
         "security.protocol": "SASL_SSL",
         "sasl.mechanism": MECHANISM,
-        "sasl.jaas.config": jaas_config(settings, settings.principal),
+        "sasl.jaas.config": jaas_config(settings, settings.principal, settings.kafka_login),
         **providers(settings),
         **trust,
     }
@@ -67,11 +67,11 @@ def providers(settings: Settings) -> dict[str, str]:
     }
 
 
-def jaas_config(settings: Settings, principal: str) -> str:
+def jaas_config(settings: Settings, principal: str, login: str) -> str:
     """Java's way to name a user, with a reference in the place of the password."""
     reference = f"${{file:{password_file(settings, principal)}:password}}"
     module = "org.apache.kafka.common.security.scram.ScramLoginModule"
-    return f'{module} required username="{principal}" password="{reference}";'
+    return f'{module} required username="{login}" password="{reference}";'
 
 
 def password(settings: Settings, principal: str) -> str:

@@ -36,8 +36,11 @@ class Settings(BaseSettings):
     kafka_port: int = Field(9092, ge=1, le=65_534)
     kafka_security: Literal["none", "scram"] = "none"
     kafka_secrets_dir: str = ""
+    kafka_user: str = ""
     http_host: str = "127.0.0.1"
     http_port: int = Field(8000, ge=1, le=65_535)
+    metrics_host: str = "127.0.0.1"
+    metrics_port: int = Field(0, ge=0, le=65_535)
     spark_master: str = "local[*]"
     auth_secret: str = Field("", repr=False)
     like_weight: int = Field(1, ge=0)
@@ -98,6 +101,11 @@ class Settings(BaseSettings):
     def principal(self) -> str:
         """Whom Kafka knows us as, where it asks; empty until `acting_as` says."""
         return self._principal
+
+    @property
+    def kafka_login(self) -> str:
+        """The name to log in with: the principal's own, unless the cluster calls it otherwise."""
+        return self.kafka_user or self.principal
 
     @property
     def secured_kafka(self) -> bool:

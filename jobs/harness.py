@@ -119,7 +119,7 @@ def _run(name: str, queries: Queries, live: Queries | None, settings: Settings) 
         signal.signal(number, lambda *_: stop.set())
     spark = spark_session(name, settings)
     spark.streams.addListener(ProgressListener())
-    state_file = _announce(name, settings.run_dir)
+    state_file = _announce(name, settings)
     try:
         running = queries(spark, settings)
         READY.watch([query.name for query in running])
@@ -176,9 +176,10 @@ def fix(error: str) -> str:
     return next((fix for sign, fix in known.items() if sign in error), "see the lines above")
 
 
-def _announce(name: str, run_dir: Path) -> Path:
+def _announce(name: str, settings: Settings) -> Path:
     """Say where this job is: its pid, and the port Prometheus finds it on."""
-    server, _ = start_http_server(0, addr="127.0.0.1")
+    server, _ = start_http_server(settings.metrics_port, addr=settings.metrics_host)
+    run_dir = settings.run_dir
     run_dir.mkdir(parents=True, exist_ok=True)
     (run_dir / f"{name}.stop").unlink(missing_ok=True)
     state_file = run_dir / f"{name}.json"

@@ -44,7 +44,7 @@ def secured_properties(settings: Settings) -> str:
         port=settings.kafka_port,
         controller_port=settings.kafka_port + 1,
         mechanism=MECHANISM,
-        jaas=jaas_config(settings, ADMIN),
+        jaas=jaas_config(settings, ADMIN, ADMIN),
         keystore=_keystore(settings),
         keystore_password=password_file(settings, "keystore"),
         ca=ca_file(settings),

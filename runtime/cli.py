@@ -32,6 +32,7 @@ from runtime.explain import explanation_of, show_explanation
 from runtime.forget import forget as erase
 from runtime.forget import refuse_while_jobs_run
 from runtime.parts import JOBS, job_env, job_metrics, spark_submit
+from runtime.rescale import rescale as rescale_states
 from runtime.scan import found_in
 from runtime.topics import differences, ensure_topics
 from service.auth import issue_token
@@ -219,6 +220,15 @@ def forget(
     for removed in erase(settings, user, facts, console):
         table.add_row(removed.place, removed.what, removed.until)
     console.print(table)
+
+
+@app.command()
+def rescale(
+    partitions: Annotated[int, typer.Argument(min=1, help="State partitions of each query from now on.")],
+) -> None:
+    """Give the states of the jobs another number of partitions; the stack must be down."""
+    rescale_states(load_settings(), partitions, lambda line: console.print(line, markup=False))
+    console.print(f"from now on: MSM_SHUFFLE_PARTITIONS={partitions}")
 
 
 @app.command()

@@ -3,6 +3,7 @@
 .venv/bin/python -m runtime.web
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from fastapi import APIRouter, FastAPI, HTTPException, Request
@@ -16,7 +17,7 @@ from conf.settings import Settings, load_settings
 from contract.facts import Identifier
 from feeds import refresh_feed, trending_feed
 from producers import comments, likes, posting
-from service.app import build_app, serve
+from service.app import Service, build_app, serve
 from service.auth import issue_token
 
 SERVICES = (
@@ -100,10 +101,10 @@ def last_audit(request: Request) -> LastAudit:
         return LastAudit()
 
 
-def create_app(settings: Settings | None = None) -> FastAPI:
-    """Everything on one port."""
+def create_app(settings: Settings | None = None, services: Sequence[Service] = SERVICES) -> FastAPI:
+    """Everything on one port; without services the page alone, for where a proxy brings them together."""
     settings = settings or load_settings()
-    app = build_app(SERVICES, settings)
+    app = build_app(services, settings)
     app.include_router(demo)
     app.include_router(audits)
     app.mount("/", Website(directory=WEBSITE, html=True), name="website")

@@ -77,7 +77,7 @@ def build_app(services: Sequence[Service], settings: Settings) -> FastAPI:
                 raise
             yield
 
-    title = ", ".join(service.name for service in services)
+    title = ", ".join(service.name for service in services) or "website"
     app = FastAPI(title=title, lifespan=lifespan, docs_url=None, redoc_url=None, responses=ANYWHERE)
     app.state.settings = settings
     app.state.user_buckets = user_buckets(settings)

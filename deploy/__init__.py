@@ -1,0 +1,1 @@
+"""The stack on Kubernetes: plain manifests, of which `python -m deploy.generate` makes those that follow from code."""

@@ -1,0 +1,211 @@
+"""The five services, the website and the auditor as Deployments, with what keeps them up and lets them grow."""
+
+from dataclasses import dataclass
+
+from deploy.pods import (
+    CONTAINER_SECURITY,
+    DATA,
+    HTTP_PORT,
+    IMAGE,
+    METRICS_PORT,
+    POD_SECURITY,
+    SETTINGS,
+    Manifest,
+    kafka_user,
+    kubernetes_name,
+    labels,
+    login_container,
+    login_mount,
+    login_volumes,
+    shared_data,
+)
+
+PYTHON = "/app/.venv/bin/python"
+SIGNED_WITH: Manifest = {"name": "MSM_AUTH_SECRET", "valueFrom": {"secretKeyRef": {"name": "auth", "key": "secret"}}}
+"""The key of JWTs and of the ids of posts, by reference; nobody but the services needs it."""
+
+
+@dataclass(frozen=True)
+class Service:
+    """`principal` is who it is in Kafka; empty for the website, which never asks Kafka anything.
+
+    `shares` is the folder of the shared data that it sees, and perhaps `writes`; `view` the room for a view of its own.
+    """
+
+    name: str
+    module: str
+    principal: str
+    shares: str = ""
+    writes: bool = False
+    view: str = ""
+    cpu: str = "500m"
+    memory: str = "512Mi"
+    at_least: int = 2
+    at_most: int = 20
+
+
+SERVICES = (
+    Service("posting", "producers.posting", "posting", shares="media", writes=True, memory="1Gi"),
+    Service("likes", "producers.likes", "likes"),
+    Service("comments", "producers.comments", "comments"),
+    Service("refresh_feed", "feeds.refresh_feed", "refresh_feed", view="50Gi", cpu="1", memory="2Gi"),
+    Service("trending_feed", "feeds.trending_feed", "trending_feed", view="1Gi"),
+    Service("website", "runtime.page", "", shares="audit", at_most=6),
+)
+
+
+def services() -> list[Manifest]:
+    """Of each: Deployment, Service, autoscaler and disruption budget."""
+    return [
+        one
+        for service in SERVICES
+        for one in (_deployment(service), _service(service), _autoscaler(service), _budget(service))
+    ]
+
+
+def _deployment(service: Service) -> Manifest:
+    marks = labels(service.name, "service")
+    container = {
+        "name": "service",
+        "image": IMAGE,
+        "command": [PYTHON, "-m", service.module],
+        "ports": [{"name": "http", "containerPort": HTTP_PORT}],
+        "envFrom": [{"configMapRef": {"name": SETTINGS}}],
+        "env": [*kafka_user(service.principal), SIGNED_WITH],
+        **_probes(service),
+        "resources": {"requests": {"cpu": service.cpu, "memory": service.memory}, "limits": {"memory": service.memory}},
+        "securityContext": CONTAINER_SECURITY,
+        "volumeMounts": _mounts(service),
+    }
+    spread = {
+        "maxSkew": 1,
+        "topologyKey": "topology.kubernetes.io/zone",
+        "whenUnsatisfiable": "ScheduleAnyway",
+        "labelSelector": {"matchLabels": marks},
+    }
+    pod = {
+        "automountServiceAccountToken": False,
+        "securityContext": POD_SECURITY,
+        "terminationGracePeriodSeconds": 30,
+        "topologySpreadConstraints": [spread],
+        "initContainers": [login_container(service.principal)] if service.principal else [],
+        "containers": [container],
+        "volumes": _volumes(service),
+    }
+    return {
+        **_head("apps/v1", "Deployment", service),
+        "spec": {
+            # No number of replicas: the autoscaler's would be overwritten by each apply.
+            "selector": {"matchLabels": marks},
+            "strategy": {"rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}},
+            "template": {"metadata": {"labels": marks}, "spec": pod},
+        },
+    }
+
+
+def _probes(service: Service) -> Manifest:
+    """Alive is who listens: /healthz also says that Kafka is away, which no restart mends."""
+    healthy = {"httpGet": {"path": "/healthz", "port": "http"}, "timeoutSeconds": 2}
+    listens = {"tcpSocket": {"port": "http"}}
+    return {
+        "startupProbe": {**listens, "periodSeconds": 2, "failureThreshold": 30},
+        "readinessProbe": {**healthy, "periodSeconds": 5, "failureThreshold": 2},
+        "livenessProbe": {**listens, "periodSeconds": 10, "failureThreshold": 3},
+    }
+
+
+def _mounts(service: Service) -> list[Manifest]:
+    found: list[Manifest] = [{"name": "tmp", "mountPath": "/tmp"}]  # noqa: S108
+    if service.principal:
+        found.append(login_mount())
+    if service.shares:
+        folder = {"name": DATA, "mountPath": f"/data/{service.shares}", "subPath": service.shares}
+        found.append(folder if service.writes else {**folder, "readOnly": True})
+    if service.view:
+        found.append({"name": "view", "mountPath": "/data"})
+    return found
+
+
+def _volumes(service: Service) -> list[Manifest]:
+    """A view is on the node's own disk, one for each pod, and made again from its topic where it is not there."""
+    found: list[Manifest] = [{"name": "tmp", "emptyDir": {"sizeLimit": "256Mi"}}]
+    found += login_volumes(service.principal) if service.principal else []
+    found += [shared_data()] if service.shares else []
+    found += [{"name": "view", "emptyDir": {"sizeLimit": service.view}}] if service.view else []
+    return found
+
+
+def _service(service: Service) -> Manifest:
+    ports = [{"name": "http", "port": HTTP_PORT, "targetPort": "http"}]
+    return {**_head("v1", "Service", service), "spec": {"selector": labels(service.name, "service"), "ports": ports}}
+
+
+def _autoscaler(service: Service) -> Manifest:
+    busy = {"name": "cpu", "target": {"type": "Utilization", "averageUtilization": 60}}
+    # A feed that is stopped drops its readers, and they come back all at once: a few at a time.
+    slowly = {"stabilizationWindowSeconds": 600, "policies": [{"type": "Pods", "value": 1, "periodSeconds": 120}]}
+    return {
+        **_head("autoscaling/v2", "HorizontalPodAutoscaler", service),
+        "spec": {
+            "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": kubernetes_name(service.name)},
+            "minReplicas": service.at_least,
+            "maxReplicas": service.at_most,
+            "metrics": [{"type": "Resource", "resource": busy}],
+            "behavior": {"scaleDown": slowly},
+        },
+    }
+
+
+def _budget(service: Service) -> Manifest:
+    selector = {"matchLabels": labels(service.name, "service")}
+    return {**_head("policy/v1", "PodDisruptionBudget", service), "spec": {"maxUnavailable": 1, "selector": selector}}
+
+
+def _head(api: str, kind: str, service: Service) -> Manifest:
+    metadata = {"name": kubernetes_name(service.name), "labels": labels(service.name, "service")}
+    return {"apiVersion": api, "kind": kind, "metadata": metadata}
+
+
+def auditor() -> list[Manifest]:
+    """One, never two at a time; it recounts in a Spark of its own and asks the feed as any reader does."""
+    marks = labels("auditor", "auditor")
+    container = {
+        "name": "auditor",
+        "image": IMAGE,
+        "command": [PYTHON, "-m", "audit.auditor"],
+        "ports": [{"name": "metrics", "containerPort": METRICS_PORT}],
+        "envFrom": [{"configMapRef": {"name": SETTINGS}}],
+        "env": [
+            *kafka_user("auditor"),
+            {"name": "MSM_SPARK_MASTER", "value": "local[4]"},
+            {"name": "MSM_HTTP_HOST", "value": "refresh-feed"},
+            {"name": "MSM_AUDIT_EVERY_SECONDS", "value": "3600"},
+        ],
+        "resources": {"requests": {"cpu": "1", "memory": "3Gi"}, "limits": {"memory": "3Gi"}},
+        "securityContext": CONTAINER_SECURITY,
+        "volumeMounts": [
+            login_mount(),
+            {"name": DATA, "mountPath": "/data"},
+            {"name": "tmp", "mountPath": "/tmp"},  # noqa: S108
+        ],
+    }
+    pod = {
+        "automountServiceAccountToken": False,
+        "securityContext": POD_SECURITY,
+        "initContainers": [login_container("auditor")],
+        "containers": [container],
+        "volumes": [*login_volumes("auditor"), shared_data(), {"name": "tmp", "emptyDir": {"sizeLimit": "100Gi"}}],
+    }
+    return [
+        {
+            "apiVersion": "apps/v1",
+            "kind": "Deployment",
+            "metadata": {"name": "auditor", "labels": marks},
+            "spec": {
+                "replicas": 1,
+                "selector": {"matchLabels": marks},
+                "strategy": {"type": "Recreate"},
+                "template": {"metadata": {"labels": marks}, "spec": pod},
+            },
+        }
+    ]

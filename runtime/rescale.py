@@ -1,0 +1,85 @@
+"""Gives the states of the jobs another number of partitions, with Spark's own tool, while no job runs."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from py4j.protocol import Py4JJavaError
+from pyspark.errors import PySparkException
+from pyspark.sql import DataFrame, SparkSession
+
+from conf.settings import Settings
+from jobs.checkpoints import STATES, shape_of
+from jobs.harness import reason
+from runtime import beside, stack
+from runtime.children import runs
+from runtime.parts import JOBS
+from runtime.spark import batch_session
+
+Contents = dict[str, tuple[int, int]]
+HALF_WAY = "LAST_BATCH_FAILED"
+
+
+def rescale(settings: Settings, partitions: int, say: Callable[[str], None]) -> None:
+    """All states in that many partitions, each the same as before; SystemExit with one sentence where that cannot be.
+
+    Interrupted, it is run again with the same number.
+    """
+    refuse_running_jobs(settings)
+    with batch_session(settings) as spark:
+        for query in (query for states in STATES.values() for query, state in states.items() if state != "none"):
+            say(f"{query}: {rescale_query(spark, settings.checkpoint_dir / query, partitions)}")
+
+
+def refuse_running_jobs(settings: Settings) -> None:
+    """SystemExit with the fix: a running query would go on from the old state."""
+    busy = [job for job in JOBS if runs(settings, job)]
+    if stack.running(settings) or busy:
+        raise SystemExit(f"{', '.join(busy) or 'the stack'} still runs on {settings.data_dir}: make down, then again")
+    if beside.role(settings) or beside.planned(settings):
+        raise SystemExit(f"{settings.beside_dir} has states too: make backfill ARGS=drop, then again")
+
+
+def rescale_query(spark: SparkSession, checkpoint: Path, partitions: int) -> str:
+    """What became of one checkpoint."""
+    shape = shape_of(checkpoint)
+    if shape is None or shape.partitions == partitions:
+        return f"has {partitions} partitions already" if shape else "has no state yet"
+    before = contents(spark, checkpoint)
+    _repartition(spark, checkpoint, partitions)
+    if contents(spark, checkpoint) != before:
+        raise SystemExit(f"{checkpoint} is not what it was: put back a copy, or start over (docs/operations.md)")
+    rows = sum(number for number, _ in before.values())
+    return f"{shape.partitions} partitions are {partitions} now; {rows:,} rows of state, the same as before"
+
+
+def _repartition(spark: SparkSession, checkpoint: Path, partitions: int) -> None:
+    try:
+        spark._streamingCheckpointManager.repartition(str(checkpoint), partitions)
+    except (PySparkException, Py4JJavaError) as error:
+        if HALF_WAY not in str(error):
+            raise SystemExit(f"{checkpoint} cannot be rescaled: {reason(error)}") from None
+        raise SystemExit(
+            f"{checkpoint} was left within a batch: let its job finish it with make up, make down; then again"
+        ) from None
+
+
+def contents(spark: SparkSession, checkpoint: Path) -> Contents:
+    """Of each store its rows and the sum of their hashes, which is the same in any order and any partitions."""
+    # Readers of state want the coordinator of the stores, and only a session that looked at its streams has one.
+    _ = spark.streams.active
+    operators = spark.read.format("state-metadata").load(str(checkpoint)).select("operatorId", "operatorName")
+    return {
+        f"{operator.operatorId}-{side}": _summed(_store(spark, checkpoint, operator.operatorId, side))
+        for operator in operators.distinct().collect()
+        for side in (("left", "right") if operator.operatorName == "symmetricHashJoin" else ("none",))
+    }
+
+
+def _store(spark: SparkSession, checkpoint: Path, operator: int, side: str) -> DataFrame:
+    options = {"operatorId": str(operator), "joinSide": side}
+    return spark.read.format("statestore").options(**options).load(str(checkpoint))
+
+
+def _summed(store: DataFrame) -> tuple[int, int]:
+    row = store.selectExpr("count(*)", "coalesce(sum(cast(xxhash64(key, value) as decimal(38))), 0)").collect()[0]
+    return int(row[0]), int(row[1])

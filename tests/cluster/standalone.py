@@ -1,0 +1,46 @@
+"""Spark's own cluster manager with two workers, all of them processes of this machine."""
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from runtime.broker import REPOSITORY, is_taken
+from runtime.parts import PYTHON
+from runtime.processes import Process, wait_until
+from tests.feeds.serving import free_ports
+
+WORKERS = 2
+HOST = "127.0.0.1"
+CORES, MEMORY = "1", "1g"
+
+
+@dataclass(frozen=True)
+class Standalone:
+    """A running master and its workers; killed, a worker takes its executors with it."""
+
+    master: str
+    workers: list[Process]
+
+
+@contextmanager
+def standalone(folder: Path) -> Iterator[Standalone]:
+    port = free_ports(1)
+    master = f"spark://{HOST}:{port}"
+    with ExitStack() as stack:
+
+        def run(name: str, *arguments: str) -> Process:
+            spark_class = str(Path(PYTHON).with_name("spark-class"))
+            own = {"SPARK_LOCAL_IP": HOST, "SPARK_WORKER_DIR": str(folder / name), "PYSPARK_PYTHON": PYTHON}
+            line = [spark_class, f"org.apache.spark.deploy.{arguments[0]}", "--host", HOST, *arguments[1:]]
+            process = Process.start(name, line, folder, own, REPOSITORY)
+            stack.callback(process.kill)
+            return process
+
+        leader = run("master", "master.Master", "--port", str(port), "--webui-port", "0")
+        wait_until(lambda: is_taken(port), 60, leader.last_words)
+        room = ("--cores", CORES, "--memory", MEMORY, "--webui-port", "0")
+        workers = [run(f"worker-{number}", "worker.Worker", *room, master) for number in range(1, WORKERS + 1)]
+        for worker in workers:
+            wait_until(lambda log=worker.log: "registered with master" in log.read_text(), 60, worker.last_words)  # type: ignore[misc]
+        yield Standalone(master, workers)

@@ -1,0 +1,161 @@
+"""The counts job on a Spark cluster and three brokers, as docs/cluster.md says, while one of each is killed."""
+
+import json
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass, field
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+from kafka import KafkaAdminClient, KafkaConsumer, TopicPartition
+
+from conf.settings import Settings
+from contract.facts import FACT_BY_TYPE, FACT_TOPICS
+from contract.topics import POSTS_WITH_COUNTS
+from producers.bulk import BulkWriter
+from producers.publisher import Publisher, Record
+from runtime.broker import REPOSITORY
+from runtime.parts import job_env, job_metrics, spark_submit
+from runtime.processes import Process, wait_until
+from tests import reference
+from tests.cluster.standalone import Standalone, standalone
+from tests.cluster.three_brokers import ThreeBrokers, three_brokers
+from tests.stack.test_exact import hostile_facts
+
+pytestmark = [pytest.mark.stack, pytest.mark.timeout(600)]
+PATIENCE = 180
+FACTS, A_SECOND = 3_000, 200
+ELECTION_SECONDS = 30
+"""The session of a killed broker (6 s), a new leader, and clients that find it, on a machine with other work."""
+Fact = dict[str, Any]
+
+
+@dataclass
+class Load:
+    """Facts at a steady rate on a thread of its own, each acknowledged by two brokers."""
+
+    bootstrap: str
+    facts: list[Fact]
+    acknowledged: list[float] = field(default_factory=list)
+
+    def run(self) -> None:
+        with closing(Publisher(self.bootstrap)) as publisher, BulkWriter(publisher, in_flight=A_SECOND) as writer:
+            publisher.wait_until_ready(60)
+            for number, fact in enumerate(self.facts):
+                if number % 20 == 0:
+                    time.sleep(20 / A_SECOND)
+                writer.write(record(fact))
+                self._note(writer.acknowledged)
+            writer.flush()
+            self._note(writer.acknowledged)
+
+    def _note(self, acknowledged: int) -> None:
+        self.acknowledged += [time.monotonic()] * (acknowledged - len(self.acknowledged))
+
+    @property
+    def longest_stall(self) -> float:
+        return max(later - earlier for earlier, later in pairwise(self.acknowledged))
+
+
+def record(fact: Fact) -> Record:
+    topic = FACT_BY_TYPE[fact["event_type"]].topic
+    key = fact["user_id"] if topic == "posts" else fact["post_id"]
+    return Record(topic, key.encode(), json.dumps(fact).encode())
+
+
+@dataclass
+class Cluster:
+    """All that runs."""
+
+    brokers: ThreeBrokers
+    spark: Standalone
+    settings: Settings
+    job: Process
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    folder = tmp_path_factory.mktemp("cluster")
+    with three_brokers(folder / "kafka") as brokers, standalone(folder / "spark") as spark:
+        settings = Settings(
+            data_dir=folder / "data", kafka_bootstrap=brokers.bootstrap, spark_master=spark.master, shuffle_partitions=4
+        )
+        job = submitted(settings, folder)
+        try:
+            wait_until(
+                lambda: job_metrics(settings, POSTS_WITH_COUNTS).get("msm_job_ready") == 1, PATIENCE, job.last_words
+            )
+            yield Cluster(brokers, spark, settings, job)
+        finally:
+            job.stop()
+
+
+def submitted(settings: Settings, folder: Path) -> Process:
+    """The documented line, with room for two executors on this machine."""
+    submit, *rest = spark_submit(settings, POSTS_WITH_COUNTS)
+    room = ("--executor-memory", "700m", "--executor-cores", "1", "--driver-memory", "700m")
+    env = {
+        **job_env(settings),
+        "SPARK_LOCAL_IP": "127.0.0.1",
+        "MSM_KAFKA_BOOTSTRAP": settings.kafka_bootstrap,
+        "MSM_SHUFFLE_PARTITIONS": str(settings.shuffle_partitions),
+    }
+    return Process.start(POSTS_WITH_COUNTS, [submit, *room, *rest], folder, env, REPOSITORY)
+
+
+def everything(bootstrap: str, topic: str) -> list[Any]:
+    consumer = KafkaConsumer(bootstrap_servers=bootstrap.split(","), isolation_level="read_committed")
+    with closing(consumer):
+        places = [TopicPartition(topic, number) for number in consumer.partitions_for_topic(topic)]
+        consumer.assign(places)
+        consumer.seek_to_beginning()
+        left = sum(consumer.end_offsets(places).values())
+        return [next(consumer) for _ in range(left)]
+
+
+def published(bootstrap: str) -> dict[str, tuple[int, int]]:
+    """Likes and comments of each living post, of its highest version."""
+    newest: dict[str, dict[str, Any] | None] = {}
+    for one in everything(bootstrap, POSTS_WITH_COUNTS):
+        newest[one.key.decode()] = json.loads(one.value) if one.value else None
+    return {post: (row["likes"], row["comments"]) for post, row in newest.items() if row}
+
+
+def expected(facts: list[Fact]) -> dict[str, tuple[int, int]]:
+    return {post: (one.likes, one.comments) for post, one in reference.posts_with_counts(facts).items()}
+
+
+def leader(bootstrap: str, topic: str) -> int:
+    """The node that leads the first partition of the topic."""
+    with closing(KafkaAdminClient(bootstrap_servers=bootstrap.split(","))) as admin:
+        (described,) = admin.describe_topics([topic])
+        return int(described["partitions"][0]["leader_id"])
+
+
+def test_a_broker_and_a_worker_are_killed_under_load_and_nothing_is_lost(cluster: Cluster) -> None:
+    load = Load(cluster.brokers.bootstrap, hostile_facts(7, FACTS * 5 // 6))
+    writing = threading.Thread(target=load.run)
+    writing.start()
+    wait_until(lambda: len(load.acknowledged) > len(load.facts) // 4, PATIENCE, lambda: "no facts are acknowledged")
+    cluster.brokers.nodes[leader(cluster.brokers.bootstrap, "likes")].kill()
+    wait_until(lambda: len(load.acknowledged) > len(load.facts) // 2, PATIENCE, lambda: "no facts after the kill")
+    cluster.spark.workers[0].kill()
+    writing.join(PATIENCE)
+    assert len(load.acknowledged) == len(load.facts)
+    print(f"longest time without an acknowledgement: {load.longest_stall:.1f} s")
+    assert load.longest_stall < ELECTION_SECONDS
+
+    sent = {json.dumps(fact) for fact in load.facts}
+    kept = {one.value.decode() for topic in FACT_TOPICS for one in everything(cluster.brokers.bootstrap, topic)}
+    assert sent - kept == set()
+    wait_until(
+        lambda: published(cluster.brokers.bootstrap) == expected(load.facts),
+        PATIENCE,
+        lambda: f"the counts are not the reference's: {cluster.job.last_words()}",
+    )
+    assert cluster.job.exit_code is None
+    assert cluster.spark.workers[1].exit_code is None

@@ -1,0 +1,178 @@
+"""Jobs and services run what is in the repository, with settings that it has, and with as few rights as will do."""
+
+import importlib.util
+import re
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from fastapi.testclient import TestClient
+
+from conf.kafka import java_security, password, python_security
+from conf.settings import Settings
+from runtime.parts import JOBS
+from runtime.web import SERVICES, create_app
+from tests.deploy.manifests import Manifest, everything, leaves, of_kind, pods, selected, settings
+
+ROOT = Path(__file__).parents[2]
+CONF = dict(
+    line.split(None, 1) for line in (ROOT / "conf/spark.conf").read_text().splitlines() if line.startswith("spark.")
+)
+DOCKERFILE = (ROOT / "deploy/Dockerfile").read_text()
+PYPROJECT = (ROOT / "pyproject.toml").read_text()
+
+
+def mounts(pod: Manifest) -> list[dict[str, Any]]:
+    return [mount for container in pod["containers"] for mount in container["volumeMounts"]]
+
+
+def test_each_job_is_an_application_that_starts_its_documented_file() -> None:
+    files = {one["spec"]["mainApplicationFile"] for one in of_kind("SparkApplication").values()}
+    assert files == {f"local:///app/jobs/{job}.py" for job in JOBS}
+    assert all((ROOT / file.removeprefix("local:///app/")).is_file() for file in files)
+
+
+@pytest.mark.parametrize("application", of_kind("SparkApplication").values(), ids=lambda one: one["metadata"]["name"])
+def test_a_job_has_the_settings_of_spark_conf(application: Manifest) -> None:
+    """Jars and Python are in the image, and memory is a field of its own."""
+    elsewhere = {"spark.jars", "spark.driver.extraClassPath", "spark.pyspark.python", "spark.driver.memory"}
+    expected = {name: value.strip() for name, value in CONF.items() if name not in elsewhere}
+    assert application["spec"]["sparkConf"] == expected
+    assert len(expected) > 10
+
+
+def test_the_image_is_of_the_locked_spark_and_has_its_jars_and_all_packages() -> None:
+    (version,) = re.findall(r'"pyspark==([\d.]+)"', PYPROJECT)
+    assert f"FROM apache/spark:{version}-scala2.13" in DOCKERFILE
+    assert {one["spec"]["sparkVersion"] for one in of_kind("SparkApplication").values()} == {version}
+    assert CONF["spark.jars"].strip() == ".jars/spark/*.jar"
+    assert "cp .jars/spark/*.jar /opt/spark/jars/" in DOCKERFILE
+    packages = set(re.findall(r'"(\w+)"', re.findall(r"^packages = \[(.+)\]", PYPROJECT, re.MULTILINE)[0]))
+    assert packages - set(re.findall(r"^COPY (\w+) \1$", DOCKERFILE, re.MULTILINE)) == {"deploy"} & packages
+    ignored = (ROOT / "deploy/Dockerfile.dockerignore").read_text().splitlines()
+    copied = {word for line in re.findall(r"^COPY (.+) \S+$", DOCKERFILE, re.MULTILINE) for word in line.split()}
+    assert {f"!{name}" for name in copied} <= set(ignored)
+
+
+def test_a_driver_and_its_executors_see_one_folder_under_one_path() -> None:
+    for name in of_kind("SparkApplication"):
+        seen = [
+            [mount for mount in mounts(pods()[f"{name}-{role}"]) if mount["name"] == "data"]
+            for role in ("driver", "executor")
+        ]
+        assert seen[0] == seen[1] == [{"name": "data", "mountPath": settings()["MSM_DATA_DIR"]}]
+    assert of_kind("PersistentVolumeClaim")["data"]["spec"]["accessModes"] == ["ReadWriteMany"]
+
+
+def variables() -> list[tuple[str, str, str | None]]:
+    own = [
+        (name, one["name"], one.get("value"))
+        for name, pod in pods().items()
+        for container in pod["containers"]
+        for one in container.get("env", ())
+    ]
+    return own + [("settings", name, value) for name, value in settings().items()]
+
+
+def test_each_variable_is_a_setting_and_its_value_will_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    known = {f"MSM_{name.upper()}" for name in Settings.model_fields}
+    assert [(pod, name) for pod, name, _ in variables() if name not in known] == []
+    for pod in {"settings", *(pod for pod, _, _ in variables())}:
+        with monkeypatch.context() as here:
+            for of, name, value in variables():
+                if of in ("settings", pod) and value is not None:
+                    here.setenv(name, value)
+            Settings()
+
+
+def test_secrets_are_there_by_reference_only() -> None:
+    assert of_kind("Secret") == {}
+    named = [(pod, name, value) for pod, name, value in variables() if re.search("SECRET$|PASSWORD|TOKEN", name)]
+    assert {value for _, _, value in named} == {None}
+    assert {pod for pod, _, _ in named} == {one for one in of_kind("Deployment") if one != "auditor"}
+    assert [leaf for leaf in leaves(everything()) if re.search(r"password=(?!%s)", str(leaf))] == []
+
+
+def test_no_pod_is_anybody_special() -> None:
+    for name, pod in pods().items():
+        assert pod["security"]["runAsNonRoot"] is True, name
+        assert pod["security"]["runAsUser"] > 0, name
+        assert pod["security"]["seccompProfile"] == {"type": "RuntimeDefault"}, name
+        for container in pod["containers"]:
+            rights = container["securityContext"]
+            assert (rights["allowPrivilegeEscalation"], rights["readOnlyRootFilesystem"]) == (False, True), name
+            assert rights["capabilities"] == {"drop": ["ALL"]}, name
+
+
+def test_what_a_pod_mounts_is_there() -> None:
+    for name, pod in pods().items():
+        assert {mount["name"] for mount in mounts(pod)} <= {volume["name"] for volume in pod["volumes"]}, name
+
+
+def test_each_service_runs_alone_as_its_own_principal() -> None:
+    modules = {}
+    for name, deployment in of_kind("Deployment").items():
+        command = deployment["spec"]["template"]["spec"]["containers"][0]["command"]
+        assert command[:2] == ["/app/.venv/bin/python", "-m"]
+        modules[name] = command[2]
+        assert importlib.util.find_spec(command[2])
+    for service in SERVICES:
+        module = importlib.import_module(modules[service.name.replace("_", "-")])
+        assert module.SERVICE is service
+    assert (modules["website"], modules["auditor"]) == ("runtime.page", "audit.auditor")
+
+
+@pytest.mark.parametrize("name", [name for name in of_kind("Deployment") if name != "auditor"])
+def test_a_service_is_probed_grows_and_survives_a_drained_node(name: str) -> None:
+    (container,) = of_kind("Deployment")[name]["spec"]["template"]["spec"]["containers"]
+    ports = {port["name"]: port["containerPort"] for port in container["ports"]}
+    assert str(ports["http"]) == settings()["MSM_HTTP_PORT"]
+    assert container["readinessProbe"]["httpGet"] == {"path": "/healthz", "port": "http"}
+    # Kafka away is not mended by a restart, so what is asked for life does not ask for health.
+    assert container["livenessProbe"]["tcpSocket"] == container["startupProbe"]["tcpSocket"] == {"port": "http"}
+    assert of_kind("HorizontalPodAutoscaler")[name]["spec"]["scaleTargetRef"]["name"] == name
+    assert of_kind("HorizontalPodAutoscaler")[name]["spec"]["minReplicas"] >= 2
+    assert "replicas" not in of_kind("Deployment")[name]["spec"]
+    assert selected(of_kind("PodDisruptionBudget")[name]["spec"]["selector"]) == [name]
+    assert selected({"matchLabels": of_kind("Service")[name]["spec"]["selector"]}) == [name]
+
+
+def test_the_website_alone_shows_the_page_and_is_well(tmp_path: Path) -> None:
+    settings = Settings(data_dir=tmp_path, kafka_security="scram", auth_secret="s" * 40)
+    with TestClient(create_app(settings, services=()), base_url="http://localhost") as client:
+        assert "<html" in client.get("/").text
+        assert client.get("/healthz").json() == {"status": "ok", "services": {}}
+        assert client.get("/feed").status_code == 404
+
+
+def test_the_login_container_writes_what_our_clients_read(tmp_path: Path) -> None:
+    """Its own script, with folders of this machine in the place of the pod's."""
+    user, kafka = tmp_path / "user", tmp_path / "kafka"
+    user.mkdir()
+    kafka.mkdir()
+    (user / "password").write_text("Zq3fG7hJk9LmNpRs")
+    (user / "ca.pem").write_text("the authority")
+    login = pods()["refresh-feed"]["containers"][0]["command"]
+    script = login[-1].replace("/user/", f"{user}/").replace("/kafka/", f"{kafka}/")
+    subprocess.run([*login[:-1], script], check=True)
+    ours = Settings(data_dir=tmp_path, kafka_security="scram", kafka_secrets_dir=str(kafka), kafka_user="refresh-feed")
+    options = python_security(ours.acting_as("refresh_feed"))
+    assert password(ours, "refresh_feed") == options["sasl_plain_password"] == "Zq3fG7hJk9LmNpRs"
+    assert options["sasl_plain_username"] == "refresh-feed"
+    in_java = java_security(ours.acting_as("refresh_feed"))["sasl.jaas.config"]
+    assert 'username="refresh-feed"' in in_java
+    assert f"{kafka}/refresh_feed.properties:password" in in_java
+    assert Path(options["ssl_cafile"]).read_text() == "the authority"
+    assert (kafka / "refresh_feed.properties").stat().st_mode & 0o077 == 0
+
+
+def test_kustomize_knows_each_place_of_the_image() -> None:
+    known = yaml.safe_load((ROOT / "deploy/manifests/image-fields.yaml").read_text())["images"]
+    assert {one["path"] for one in known} == {
+        "spec/image",
+        "spec/driver/initContainers[]/image",
+        "spec/executor/initContainers[]/image",
+    }
+    assert {container["image"] for pod in pods().values() for container in pod["containers"]} == {"mysocialmedia"}
