@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import datetime, timezone
 from functools import partial
+from importlib.metadata import version
 from pathlib import Path
 
 import structlog
@@ -44,6 +45,11 @@ def now() -> datetime:
 def spark_session(name: str, settings: Settings) -> SparkSession:
     """The session of a job; `conf/spark.conf` holds what spark-submit needs before it."""
     spark = realtime.prepared(SparkSession.builder.appName(name), settings).getOrCreate()
+    if spark.version != version("pyspark"):
+        raise SystemExit(
+            f"spark-submit is of Spark {spark.version}, Python's is {version('pyspark')}: take both of one environment "
+            "(PYSPARK_PYTHON, spark.pyspark.python, and the folder of spark-submit)"
+        )
     spark.conf.set("spark.sql.shuffle.partitions", settings.shuffle_partitions)
     # A live batch is over before generated code would have paid for itself: docs/decisions/no-generated-code.md.
     spark.conf.set("spark.sql.codegen.wholeStage", "false")

@@ -25,8 +25,10 @@ def spark_submit(settings: Settings, name: str, *options: str, folder: str = "jo
     """The line of the job's docstring, with more options."""
     python = python_of(settings, name)
     usual = ("--master", settings.spark_master, "--properties-file", "conf/spark.conf")
-    own = () if python == Path(sys.executable) else ("--conf", f"spark.pyspark.python={python}")
-    return (str(python.with_name("spark-submit")), *usual, *own, *options, f"{folder}/{name}.py")
+    line: tuple[str, ...] = (str(python.with_name("spark-submit")), *usual)
+    if python != Path(sys.executable):  # spark-submit looks for Spark where PYSPARK_PYTHON has it
+        line = ("env", f"PYSPARK_PYTHON={python}", *line, "--conf", f"spark.pyspark.python={python}")
+    return (*line, *options, f"{folder}/{name}.py")
 
 
 def job_env(settings: Settings) -> dict[str, str]:

@@ -33,10 +33,9 @@ def job(cluster: Settings) -> Iterator[Process]:
         "spark.eventLog.enabled": "true",
         "spark.eventLog.dir": (cluster.data_dir / "events").as_uri(),
     }
-    submit, *rest = spark_submit(cluster, JOB)
     options = [word for name, value in told.items() for word in ("--conf", f"{name}={value}")]
     env = {**job_env(cluster), "MSM_KAFKA_SECURITY": "scram", "MSM_KAFKA_PORT": str(cluster.kafka_port)}
-    process = Process.start(JOB, [submit, *options, *rest], cluster.log_dir, env, REPOSITORY)
+    process = Process.start(JOB, spark_submit(cluster, JOB, *options), cluster.log_dir, env, REPOSITORY)
     try:
         wait_until(lambda: job_metrics(cluster, JOB).get("msm_job_ready") == 1, 120, process.last_words)
         yield process

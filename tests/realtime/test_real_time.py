@@ -45,7 +45,7 @@ def job(settings: Settings, trigger: str) -> Iterator[Process]:
         wait_until(lambda: is_ready(settings), PATIENCE, process.last_words)
         yield process
     finally:
-        process.stop(30, lambda: None)
+        process.stop(30, lambda: (settings.run_dir / f"{POSTS_WITH_COUNTS}.stop").touch())
 
 
 def is_ready(settings: Settings) -> bool:
