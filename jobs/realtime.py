@@ -25,13 +25,21 @@ SLOTS = 64
 
 def python_of(settings: Settings, job: str) -> Path:
     """The interpreter that a job of this stack runs on; SystemExit where real time is demanded and not there."""
-    if job != POSTS_WITH_COUNTS or settings.counts_trigger == "micro-batch" or settings.beside:
+    if job != POSTS_WITH_COUNTS or not _is_chosen(settings):
         return Path(sys.executable)
     if PYTHON.exists():
         return PYTHON
     if settings.counts_trigger == "real-time":
         raise SystemExit(f"MSM_COUNTS_TRIGGER is real-time, and .venv-realtime is not there: {SET_UP}")
     return Path(sys.executable)
+
+
+def _is_chosen(settings: Settings) -> bool:
+    """Of itself only where Spark is one process, and so of the version that we set up."""
+    if settings.beside:
+        return False
+    is_ours = settings.counts_trigger == "auto" and settings.spark_master.startswith("local")
+    return is_ours or settings.counts_trigger == "real-time"
 
 
 def is_able() -> bool:
@@ -42,7 +50,7 @@ def is_able() -> bool:
 
 def wanted(settings: Settings) -> bool:
     """Whether this process is to go live in real time; SystemExit where it cannot."""
-    if settings.counts_trigger == "micro-batch" or settings.beside:
+    if not _is_chosen(settings):
         return False
     if settings.counts_trigger == "real-time" and not is_able():
         raise SystemExit(
