@@ -2,9 +2,8 @@
 
 import os
 import shutil
-import socket
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, closing, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 
 from conf.settings import Settings
@@ -12,13 +11,12 @@ from contract.facts import FACT_TOPICS
 from contract.topics import TOPICS
 from runtime.access import ensure_access
 from runtime.admin import admin_client
-from runtime.broker import REPOSITORY, embedded_broker
+from runtime.broker import REPOSITORY, embedded_broker, free_ports
 from runtime.offsets import ends, total
 from runtime.parts import job_env, stack_parts
 from runtime.processes import Process
 from runtime.topics import ensure_topics
 
-PORTS = range(24_000, 28_000, 10)
 STOP_SECONDS = 60
 
 
@@ -86,22 +84,11 @@ def a_place(folder: Path) -> Iterator[Place]:
 
 def own_settings(folder: Path) -> Settings:
     """Also for every process that is started from here; free ports where none are set."""
-    free = _free_ports()
+    free = free_ports()
     os.environ.setdefault("MSM_KAFKA_PORT", str(free))
     os.environ.setdefault("MSM_HTTP_PORT", str(free + 2))
     os.environ.update(MSM_DATA_DIR=str(folder.absolute()), MSM_AUDIT_EVERY_SECONDS="0")
     return Settings()
-
-
-def _free_ports() -> int:
-    """The first of three in a row: broker, controller, website."""
-    for first in PORTS:
-        with suppress(OSError):
-            for port in range(first, first + 3):
-                with socket.socket() as one:
-                    one.bind(("127.0.0.1", port))
-            return first
-    raise SystemExit("no three ports in a row are free: set MSM_KAFKA_PORT and MSM_HTTP_PORT")
 
 
 def _refuse_facts_of_others(settings: Settings) -> None:

@@ -3,10 +3,8 @@
 import os
 import random
 import signal
-import socket
 import time
 from collections.abc import Iterable, Sequence
-from contextlib import suppress
 from datetime import datetime, timezone
 from pathlib import Path
 
@@ -23,6 +21,7 @@ from chaos.report import Outcome
 from chaos.schedule import chance
 from conf.settings import Settings
 from jobs.submit import COMPILES_LITTLE
+from runtime.broker import free_ports
 from runtime.spark import batch_session
 
 RATE = 15.0
@@ -35,28 +34,16 @@ LIGHT = {
     "JAVA_TOOL_OPTIONS": COMPILES_LITTLE,
 }
 """Less work for the machine, unless the environment says otherwise: three jobs start again and again."""
-PORTS = range(21_000, 29_000, 10)
 
 
 def own_settings(data_dir: Path) -> Settings:
     """Of a stack of our own, also for every process that is started from here; free ports where none are set."""
-    free = _free_ports()
+    free = free_ports()
     light = {} if data_dir.exists() else LIGHT  # what is there has its number of partitions
     for name, value in {**light, "MSM_KAFKA_PORT": str(free), "MSM_HTTP_PORT": str(free + 2)}.items():
         os.environ.setdefault(name, value)
     os.environ.update(MSM_DATA_DIR=str(data_dir.absolute()), MSM_KAFKA_BOOTSTRAP="", MSM_AUDIT_EVERY_SECONDS="0")
     return Settings()
-
-
-def _free_ports() -> int:
-    """The first of three in a row: broker, controller, website."""
-    for first in PORTS:
-        with suppress(OSError):
-            for port in range(first, first + 3):
-                with socket.socket() as one:
-                    one.bind(("127.0.0.1", port))
-            return first
-    raise SystemExit("no three ports in a row are free: set MSM_KAFKA_PORT and MSM_HTTP_PORT")
 
 
 def run(folder: Path, data_dir: Path, seed: int, names: Sequence[str], console: Console) -> int:

@@ -148,6 +148,17 @@ def refuse_taken_ports(settings: Settings) -> None:
             )
 
 
+FREE_PORTS = range(21_000, 29_000, 10)
+
+
+def free_ports() -> int:
+    """The first of three in a row, for broker, controller and website of a stack that nobody has to find."""
+    for first in FREE_PORTS:
+        if not any(is_taken(port) for port in range(first, first + 3)):
+            return first
+    raise SystemExit("no three ports in a row are free: set MSM_KAFKA_PORT and MSM_HTTP_PORT")
+
+
 def is_taken(port: int, host: str = LOOPBACK) -> bool:
     """Whether somebody listens on the port."""
     with socket.socket() as probe:
