@@ -9,7 +9,7 @@ import json
 import re
 import shutil
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -58,9 +58,11 @@ def refuse_other_shapes(folder: Path, job: str, partitions: int, fix: str = FIX)
             raise SystemExit(f"the checkpoint {folder / query} is damaged: {FIX_DAMAGE}") from None
         here = Shape(state, partitions if state != "none" else 0, RULES)
         if there is not None and there != here:
+            only_partitions = replace(there, partitions=here.partitions) == here
+            rescale = f"msm rescale {here.partitions} while no job runs, or " if only_partitions else ""
             raise SystemExit(
                 f"the checkpoint {folder / query} is of another shape ({there}) than this code and these settings "
-                f"({here}): {fix}"
+                f"({here}): {rescale}{fix}"
             )
 
 

@@ -44,7 +44,7 @@ def test_no_checkpoint_at_all_is_taken(tmp_path: Path) -> None:
 
 
 def test_a_checkpoint_with_other_partitions_is_refused(folder: Path) -> None:
-    said = rf"{folder / COUNTS} .*, 2 partitions, .*, 3 partitions, .* make backfill"
+    said = rf"{folder / COUNTS} .*, 2 partitions, .*, 3 partitions, .* msm rescale 3 .* make backfill"
     with pytest.raises(SystemExit, match=said):
         refuse_other_shapes(folder, COUNTS, 3)
 
