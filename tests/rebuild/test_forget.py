@@ -140,7 +140,7 @@ def test_nothing_of_a_forgotten_user_is_left_and_the_rest_counts_as_before(
     expected = reference.posts_with_counts(one for one in lived_in if one["user_id"] != WHO)
     assert Reader(spark, settings).posts() == expected
     audited = audit(spark.newSession(), settings, False)
-    assert (audited.archive, audited.as_json()["drift"]) == ([], 0)
+    assert (audited.archive, audited.as_json()["drift"]) == ([], 0), audited.as_json()
     table = DeltaTable(settings.lake_dir / "posts_with_counts").to_pyarrow_table().to_pylist()
     assert {(row["post_id"], row["likes"], row["comments"]) for row in table} == {
         (post_id, post.likes, post.comments) for post_id, post in expected.items()

@@ -20,7 +20,7 @@ REPOSITORY = Path(__file__).parents[2]
 MODULES = ("__init__", "setup", "machine", "jars")
 NEEDED = (*(f"runtime/{name}.py" for name in MODULES), "conf/ivy.xml", "conf/ivysettings.xml")
 GROUPS = ("Start here", "Run", "Work on it")
-TARGETS = {"setup", "doctor", "demo", "up", "down", "status", "simulate", "jobs", "audit", "chaos", "backfill"}
+TARGETS = {"setup", "doctor", "demo", "up", "down", "status", "simulate", "jobs", "audit", "chaos", "backfill", "bench"}
 TARGETS |= {"notebooks", "test", "lint", "advisories", "clean"}
 JARS = {"spark/connector-1.jar": b"connector", "kafka/broker-1.jar": b"broker"}
 
