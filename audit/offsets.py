@@ -11,7 +11,7 @@ from kafka import KafkaConsumer, TopicPartition
 
 from conf.kafka import python_security
 from conf.settings import Settings
-from jobs.checkpoints import offsets_in
+from jobs.checkpoints import committed_offsets, offsets_in
 
 Offsets = dict[str, dict[int, int]]
 """{topic: {partition: next offset}}: everything below these."""
@@ -21,24 +21,20 @@ class CannotAuditError(RuntimeError):
     """Nothing can be said about drift; the message names what is missing, and the fix."""
 
 
-def _numbers(folder: Path) -> list[int]:
-    return sorted(int(path.name) for path in folder.glob("*") if path.name.isdecimal())
-
-
 def of_batch(checkpoint: Path, batch_id: int) -> Offsets:
     """Where this batch of the query ends in Kafka, from the query's own log."""
-    found = offsets_in((checkpoint / "offsets" / str(batch_id)).read_text())
+    return _by_number(offsets_in((checkpoint / "offsets" / str(batch_id)).read_text()))
+
+
+def _by_number(found: dict[str, dict[str, int]]) -> Offsets:
     return {topic: {int(part): offset for part, offset in parts.items()} for topic, parts in found.items()}
 
 
 def committed(checkpoint: Path) -> Offsets:
     """What the query is done with: each of these records is in what it writes."""
     for _ in range(3):  # the log is trimmed while one looks
-        batches = _numbers(checkpoint / "commits")
-        if not batches:
-            return {}
         try:
-            return of_batch(checkpoint, batches[-1])
+            return _by_number(committed_offsets(checkpoint))
         except FileNotFoundError:
             time.sleep(0.1)
     raise CannotAuditError(f"the offsets of {checkpoint} cannot be read: make doctor looks at it")

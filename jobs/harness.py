@@ -1,6 +1,5 @@
 """What every job needs around its frames: a session, topics to read, a way to stop, numbers to watch."""
 
-import json
 import os
 import signal
 import socket
@@ -25,9 +24,10 @@ from conf.settings import Settings, load_settings
 from contract.facts import FACT_TOPICS
 from contract.spark import SEED_RECORD
 from jobs import realtime
-from jobs.checkpoints import FIX, FIX_BESIDE, FIX_DAMAGE, pinned_start, refuse_other_shapes, seed_name
+from jobs.checkpoints import FIX, FIX_BESIDE, FIX_DAMAGE, pinned_start, refuse_other_shapes, seed_name, write_whole
 from jobs.locks import only_one, refuse_unfinished_switch
 from jobs.progress import READY, ProgressListener
+from jobs.submit import INTERPRETED
 
 log = structlog.get_logger()
 DAMAGE = ("FAILED_READ_FILE", "DELTA_", "_delta_log", ".parquet")
@@ -52,8 +52,8 @@ def spark_session(name: str, settings: Settings) -> SparkSession:
         )
     spark.conf.set("spark.sql.shuffle.partitions", settings.shuffle_partitions)
     # A live batch is over before generated code would have paid for itself: docs/decisions/no-generated-code.md.
-    spark.conf.set("spark.sql.codegen.wholeStage", "false")
-    spark.conf.set("spark.sql.codegen.factoryMode", "NO_CODEGEN")
+    for option, value in INTERPRETED.items():
+        spark.conf.set(option, value)
     return spark
 
 
@@ -189,9 +189,8 @@ def _announce(name: str, settings: Settings) -> Path:
     run_dir.mkdir(parents=True, exist_ok=True)
     (run_dir / f"{name}.stop").unlink(missing_ok=True)
     state_file = run_dir / f"{name}.json"
-    fresh = state_file.with_suffix(".new")
-    fresh.write_text(json.dumps({"pid": os.getpid(), "metrics_port": server.server_port}))
-    return fresh.rename(state_file)
+    write_whole(state_file, {"pid": os.getpid(), "metrics_port": server.server_port})
+    return state_file
 
 
 def _told_to_stop(queries: Sequence[StreamingQuery], stop: threading.Event, stop_file: Path) -> bool:

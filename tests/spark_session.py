@@ -6,7 +6,7 @@ from pathlib import Path
 
 from pyspark.sql import SparkSession
 
-from jobs.submit import COMPILES_LITTLE
+from jobs.submit import COMPILES_LITTLE, INTERPRETED
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 CONF = REPOSITORY / "conf" / "spark.conf"
@@ -15,8 +15,7 @@ OWN = {
     "spark.driver.memory": "1g",
     # Each plan runs once or twice, over a few rows: what compiles it costs more than it saves.
     "spark.driver.extraJavaOptions": f"-XX:+UseSerialGC {COMPILES_LITTLE}",
-    "spark.sql.codegen.wholeStage": "false",
-    "spark.sql.codegen.factoryMode": "NO_CODEGEN",
+    **INTERPRETED,
     "spark.ui.showConsoleProgress": "false",
 }
 

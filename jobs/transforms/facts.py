@@ -140,7 +140,7 @@ def _first_field(is_at_fault: Callable[[str], Column]) -> Column:
 
 def _belongs(field: str) -> Column:
     """Whether this type of fact has the field; a record without a type has at least the common ones."""
-    types = [name for name, model in FACT_BY_TYPE.items() if field in model.model_fields]
+    types = _types_with(field)
     if len(types) == len(FACT_BY_TYPE):
         return F.lit(True)
     return F.coalesce(F.col("event_type").isin(*types), F.lit(False))
