@@ -117,7 +117,8 @@ def _rising(settings: Settings, ranking: Published, seen: Offsets) -> list[Candi
             found.append(Candidate(f"rising/{batch}", ranking, seen, of_batch(checkpoint, batch)))
         except FileNotFoundError:
             continue  # of long ago: nothing can be said of it
-    return found
+    # A table that is this young may have been read empty.
+    return found + ([Candidate("rising/none", ranking, seen, {})] if len(before) < 2 else [])
 
 
 def _batches(log: Path) -> list[tuple[int, int]]:

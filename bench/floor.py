@@ -7,7 +7,7 @@ from bench.catch_up import Job, as_measures, until_caught_up
 from bench.measures import Measure
 from bench.place import Place
 from contract.facts import FACT_TOPICS
-from runtime.parts import spark_submit
+from jobs.submit import spark_submit
 
 FLOOR = Job("floor", {"floor": FACT_TOPICS})
 

@@ -10,9 +10,11 @@ import psutil
 
 from conf.settings import Settings
 from jobs.locks import taken
+from jobs.submit import job_env, spark_submit
+from runtime import beside, stack
 from runtime.access import ensure_access
 from runtime.broker import REPOSITORY, embedded_broker, is_ready
-from runtime.parts import job_env, job_metrics, spark_submit
+from runtime.parts import JOBS, job_metrics
 from runtime.processes import Process, wait_until
 from runtime.topics import ensure_topics
 
@@ -97,3 +99,12 @@ def runs(settings: Settings, job: str) -> bool:
         return bool(psutil.pid_exists(json.loads((settings.run_dir / f"{job}.json").read_text())["pid"]))
     except (OSError, ValueError, KeyError):
         return False
+
+
+def refuse_while_used(settings: Settings, what: str) -> None:
+    """SystemExit with the fix where a job runs on the data dir, or `what` would be left in a rebuild beside."""
+    busy = [job for job in JOBS if runs(settings, job)]
+    if stack.running(settings) or busy:
+        raise SystemExit(f"{', '.join(busy) or 'the stack'} still runs on {settings.data_dir}: make down, then again")
+    if beside.role(settings) or beside.planned(settings):
+        raise SystemExit(f"{settings.beside_dir} has {what} too: make backfill ARGS=drop, then again")

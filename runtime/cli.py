@@ -22,6 +22,7 @@ from chaos.schedule import schedule
 from conf.settings import Settings, load_settings
 from contract.facts import Identifier
 from contract.principals import ADMIN
+from jobs.submit import job_env, spark_submit
 from runtime import stack
 from runtime.access import ensure_access
 from runtime.admin import may_administer
@@ -31,7 +32,7 @@ from runtime.doctor import main as examine
 from runtime.explain import explanation_of, show_explanation
 from runtime.forget import forget as erase
 from runtime.forget import refuse_while_jobs_run
-from runtime.parts import JOBS, job_env, job_metrics, spark_submit
+from runtime.parts import JOBS, job_metrics
 from runtime.rescale import rescale as rescale_states
 from runtime.scan import found_in
 from runtime.topics import differences, ensure_topics

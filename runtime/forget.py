@@ -24,9 +24,8 @@ from jobs.transforms.generations import newest_term
 from producers.bulk import BulkWriter
 from producers.pictures import MEDIA_PATH, NAME
 from producers.publisher import Publisher, Record
-from runtime import beside, stack
 from runtime.admin import admin_client
-from runtime.children import a_broker, caught_up, running_jobs, runs
+from runtime.children import a_broker, caught_up, refuse_while_used, running_jobs
 from runtime.offsets import Offsets, beginnings, ends, reached
 from runtime.parts import JOBS
 from runtime.processes import wait_until
@@ -83,11 +82,7 @@ def erase(
 
 def refuse_while_jobs_run(settings: Settings) -> None:
     """SystemExit with the fix: tables and checkpoints are rewritten under them, and a copy would be kept beside."""
-    busy = [job for job in JOBS if runs(settings, job)]
-    if stack.running(settings) or busy:
-        raise SystemExit(f"{', '.join(busy) or 'the stack'} still runs on {settings.data_dir}: make down, then again")
-    if beside.role(settings) or beside.planned(settings):
-        raise SystemExit(f"{settings.beside_dir} has the user too: make backfill ARGS=drop, then again")
+    refuse_while_used(settings, "the user")
 
 
 def _publish(known: DataFrame, settings: Settings, user: str) -> int:

@@ -10,8 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from conf.settings import Settings
-from jobs.submit import job_env as job_env
-from jobs.submit import spark_submit as spark_submit
+from jobs.submit import spark_submit
 from runtime.access import ensure_access
 from runtime.broker import is_ready
 from runtime.topics import ensure_topics

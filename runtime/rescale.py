@@ -10,9 +10,7 @@ from pyspark.sql import DataFrame, SparkSession
 from conf.settings import Settings
 from jobs.checkpoints import STATES, shape_of
 from jobs.harness import reason
-from runtime import beside, stack
-from runtime.children import runs
-from runtime.parts import JOBS
+from runtime.children import refuse_while_used
 from runtime.spark import batch_session
 
 Contents = dict[str, tuple[int, int]]
@@ -32,11 +30,7 @@ def rescale(settings: Settings, partitions: int, say: Callable[[str], None]) -> 
 
 def refuse_running_jobs(settings: Settings) -> None:
     """SystemExit with the fix: a running query would go on from the old state."""
-    busy = [job for job in JOBS if runs(settings, job)]
-    if stack.running(settings) or busy:
-        raise SystemExit(f"{', '.join(busy) or 'the stack'} still runs on {settings.data_dir}: make down, then again")
-    if beside.role(settings) or beside.planned(settings):
-        raise SystemExit(f"{settings.beside_dir} has states too: make backfill ARGS=drop, then again")
+    refuse_while_used(settings, "states")
 
 
 def rescale_query(spark: SparkSession, checkpoint: Path, partitions: int) -> str:

@@ -17,8 +17,9 @@ import psutil
 import structlog
 
 from conf.settings import Settings, load_settings
+from jobs.submit import job_env
 from runtime.broker import REPOSITORY
-from runtime.parts import Part, job_env, stack_parts
+from runtime.parts import Part, stack_parts
 from runtime.processes import Process
 
 log = structlog.get_logger()

@@ -1,6 +1,7 @@
 """A ranking is what both recounts make of the facts that had been read; one like more or less is drift."""
 
-from datetime import datetime, timedelta
+import json
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from pyspark.sql import SparkSession
 from audit import rankings, recount
 from audit.rankings import Candidate, Published
 from conf.settings import Settings
+from contract import tables
 from contract.facts import format_time
 from contract.results import RankedPost, Ranking
 from contract.topics import RISING_POSTS, TRENDING_POSTS
@@ -72,6 +74,34 @@ def smuggled(one: Published) -> Published:
     first = one.ranking.posts[0]
     posts = [first.model_copy(update={"likes": first.likes + 1}), *one.ranking.posts[1:]]
     return Published(one.topic, one.ranking.model_copy(update={"posts": posts}), one.seen, one.arrived_ms)
+
+
+@pytest.fixture
+def young(tmp_path: Path) -> Settings:
+    """Rising's query has made batch 0, at 1,000 ms, and batch 1, at 3,000 ms."""
+    young = Settings(data_dir=tmp_path)
+    checkpoint, log = (folder / tables.FIRST_HOUR_ENGAGEMENT for folder in (young.checkpoint_dir, young.lake_dir))
+    (checkpoint / "offsets").mkdir(parents=True)
+    (log / "_delta_log").mkdir(parents=True)
+    for batch in (0, 1):
+        (checkpoint / "offsets" / str(batch)).write_text(f'v1\n{{}}\n{{"likes":{{"0":{batch + 1}}}}}\n')
+        commit = {"commitInfo": {"timestamp": 1_000 + 2_000 * batch}}, {"txn": {"appId": "rising", "version": batch}}
+        lines = "\n".join(json.dumps(action) for action in commit)
+        (log / "_delta_log" / f"{batch:020}.json").write_text(lines)
+    return young
+
+
+@pytest.mark.parametrize(
+    ("made_ms", "arrived_ms", "may_have_been_read"),
+    [(500, 2_000, [1, None]), (2_000, 2_500, [1, None]), (2_000, 3_500, [1, 2, None]), (4_000, 5_000, [1, 2])],
+)
+def test_rising_may_have_been_made_of_a_table_that_was_empty(
+    young: Settings, made_ms: int, arrived_ms: int, may_have_been_read: list[int | None]
+) -> None:
+    made = format_time(datetime.fromtimestamp(made_ms / 1000, timezone.utc))
+    ranking = Ranking(posts=[], window_start=made, window_end=made, generated_at=made)
+    found = rankings.candidates(young, [Published(RISING_POSTS, ranking, {"posts": {0: 9}}, arrived_ms)])
+    assert [one.engagement.get("likes", {}).get(0) for one in found] == may_have_been_read
 
 
 def test_a_feed_that_answers_another_ranking_than_the_topics_is_drift() -> None:

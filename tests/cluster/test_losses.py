@@ -16,10 +16,11 @@ from kafka import KafkaAdminClient, KafkaConsumer, TopicPartition
 from conf.settings import Settings
 from contract.facts import FACT_BY_TYPE, FACT_TOPICS
 from contract.topics import POSTS_WITH_COUNTS
+from jobs.submit import job_env, spark_submit
 from producers.bulk import BulkWriter
 from producers.publisher import Publisher, Record
 from runtime.broker import REPOSITORY
-from runtime.parts import job_env, job_metrics, spark_submit
+from runtime.parts import job_metrics
 from runtime.processes import Process, wait_until
 from tests import reference
 from tests.cluster.standalone import Standalone, standalone

@@ -14,9 +14,10 @@ from conf.settings import Settings
 from contract.facts import PostCreated, PostLiked, format_time
 from contract.principals import ADMIN, PRINCIPALS
 from jobs.harness import now
+from jobs.submit import job_env, spark_submit
 from producers.publisher import Publisher, Record
 from runtime.broker import REPOSITORY
-from runtime.parts import job_env, job_metrics, spark_submit
+from runtime.parts import job_metrics
 from runtime.processes import Process, wait_until
 
 pytestmark = pytest.mark.kafka
