@@ -5,6 +5,7 @@
 """
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
@@ -16,7 +17,7 @@ from contract import tables
 from contract.facts import FACT_TOPICS
 from contract.spark import POST_WITH_COUNTS_ROW
 from contract.topics import POSTS_WITH_COUNTS
-from jobs.harness import main, query_id, read_topics
+from jobs.harness import CATCH_UP, main, query_id, read_topics
 from jobs.sinks.dead_letters import DeadLetterSink
 from jobs.sinks.lake import COMPACT_EVERY, append_once, compact, ensure_table, table_path
 from jobs.sinks.projection import latest_of_each_post, merge_posts
@@ -38,22 +39,23 @@ EVENTS = (
 Batch = Callable[[DataFrame, int], None]
 
 
-def start(spark: SparkSession, settings: Settings) -> Sequence[StreamingQuery]:
+def start(spark: SparkSession, settings: Settings, catching_up: bool = False) -> Sequence[StreamingQuery]:
     """Two queries: the archive with its dead letters, and the projection of the counts."""
     events = read_topics(spark, settings, *FACT_TOPICS)
     counts = read_topics(spark, settings, POSTS_WITH_COUNTS)
+    trigger = CATCH_UP if catching_up else {"processingTime": EVERY}
     return [
-        _run(events, "events", keep_events(spark, settings), settings),
-        _run(counts, "posts_with_counts_lake", project_posts(spark, settings), settings),
+        _run(events, "events", keep_events(spark, settings), settings, trigger),
+        _run(counts, "posts_with_counts_lake", project_posts(spark, settings), settings, trigger),
     ]
 
 
-def _run(records: DataFrame, name: str, batch: Batch, settings: Settings) -> StreamingQuery:
+def _run(records: DataFrame, name: str, batch: Batch, settings: Settings, trigger: Any) -> StreamingQuery:
     return (
         records.writeStream.foreachBatch(batch)
         .queryName(name)
         .option("checkpointLocation", str(settings.checkpoint_dir / name))
-        .trigger(processingTime=EVERY)
+        .trigger(**trigger)
         .start()
     )
 

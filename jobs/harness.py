@@ -5,36 +5,51 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import closing, suppress
 from datetime import datetime, timezone
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import structlog
+from kafka import KafkaConsumer, TopicPartition
+from kafka.errors import KafkaError
 from prometheus_client import start_http_server
 from py4j.protocol import Py4JJavaError
 from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.streaming.query import StreamingQuery
 
-from conf.kafka import spark_options
+from conf.kafka import python_security, spark_options
 from conf.settings import Settings, load_settings
 from contract.facts import FACT_TOPICS
 from contract.spark import SEED_RECORD
 from jobs import realtime
-from jobs.checkpoints import FIX, FIX_BESIDE, FIX_DAMAGE, pinned_start, refuse_other_shapes, seed_name, write_whole
+from jobs.checkpoints import (
+    FIX,
+    FIX_BESIDE,
+    FIX_DAMAGE,
+    STATES,
+    committed_offsets,
+    pinned_start,
+    refuse_other_shapes,
+    seed_name,
+    write_whole,
+)
 from jobs.locks import only_one, refuse_unfinished_switch
 from jobs.progress import READY, ProgressListener
-from jobs.submit import INTERPRETED
+from jobs.submit import INTERPRETED, MANY
 
 log = structlog.get_logger()
 DAMAGE = ("FAILED_READ_FILE", "DELTA_", "_delta_log", ".parquet")
 """Signs that what Spark could not read is a table of the lake."""
 TORN = ("CANNOT_LOAD_STATE_STORE", "Checksum error", "Incomplete log file")
 """Signs that what Spark could not read is a file of the checkpoint."""
-Queries = Callable[[SparkSession, Settings], Sequence[StreamingQuery]]
+Start = Callable[[SparkSession, Settings, bool], Sequence[StreamingQuery]]
+"""Starts the queries of a job; with True they end once they have done all that was there when they began."""
+CATCH_UP: Any = {"availableNow": True}
 
 
 def now() -> datetime:
@@ -52,8 +67,7 @@ def spark_session(name: str, settings: Settings) -> SparkSession:
         )
     spark.conf.set("spark.sql.shuffle.partitions", settings.shuffle_partitions)
     # A live batch is over before generated code would have paid for itself: docs/decisions/no-generated-code.md.
-    for option, value in INTERPRETED.items():
-        spark.conf.set(option, value)
+    _interpret(spark)
     return spark
 
 
@@ -104,11 +118,11 @@ def query_id(batch: DataFrame) -> str:
     return str(batch.sparkSession.sparkContext.getLocalProperty("sql.streaming.queryId"))
 
 
-def main(name: str, queries: Queries, live: Queries | None = None) -> None:
+def main(name: str, start: Start, in_real_time: Callable[[Settings], bool] = lambda _: False) -> None:
     """Run a job until it is told to stop: SIGTERM, Ctrl-C, or the file `<data>/run/NAME.stop`.
 
-    The `live` queries, in real time, take over from queries that end once they have caught up. Batches are not
-    interrupted, real time is. Exits with 1 where a query fails, after one line that says why.
+    It catches up first where many facts wait, and always where it goes on in real time. Batches are not interrupted,
+    real time is. Exits with 1 where a query fails, after one line that says why.
     """
     settings = load_settings().acting_as(name)
     refuse_missing_broker(settings.bootstrap)
@@ -116,30 +130,68 @@ def main(name: str, queries: Queries, live: Queries | None = None) -> None:
         refuse_unfinished_switch(settings.beside_dir)
         fix = FIX_BESIDE if settings.beside else FIX
         refuse_other_shapes(settings.checkpoint_dir, name, settings.shuffle_partitions, fix)
-        _run(name, queries, live, settings)
+        _run(name, start, in_real_time(settings), settings)
 
 
-def _run(name: str, queries: Queries, live: Queries | None, settings: Settings) -> None:
+def _run(name: str, start: Start, real_time: bool, settings: Settings) -> None:
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     spark = spark_session(name, settings)
     spark.streams.addListener(ProgressListener())
     state_file = _announce(name, settings)
+    told_to_stop = partial(_told_to_stop, stop=stop, stop_file=settings.run_dir / f"{name}.stop")
     try:
-        running = queries(spark, settings)
-        READY.watch([query.name for query in running])
-        told_to_stop = partial(_told_to_stop, stop=stop, stop_file=settings.run_dir / f"{name}.stop")
-        if told_to_stop(running):
-            _stop_between_batches(running)
-        elif not live or not told_to_stop(live(spark, settings)):
+        caught_up: set[str] = set()
+        query = next(iter(STATES[name]))
+        while (waits := facts_waiting(settings, query)) >= MANY or (real_time and not caught_up):
+            log.info("catching up", job=name, facts=waits)
+            running = _compiled(start, spark, settings) if waits >= MANY else start(spark, settings, True)
+            if told_to_stop(running, all):
+                return _stop_between_batches(running)
+            caught_up = {query.name for query in running}
+        running = start(spark, settings, False)
+        READY.watch([query.name for query in running], caught_up)
+        if not told_to_stop(running, any):
             raise SystemExit(f"a query of {name} ended by itself")
+        if not real_time:
+            _stop_between_batches(running)
     except (PySparkException, Py4JJavaError) as error:
         log.error("job failed", job=name, reason=reason(error), fix=fix(with_causes(error)))
         sys.exit(1)
     finally:
         state_file.unlink(missing_ok=True)
         spark.stop()
+
+
+def _compiled(start: Start, spark: SparkSession, settings: Settings) -> Sequence[StreamingQuery]:
+    """Over many facts generated code is the cheaper one; a query keeps the options that it was started with."""
+    for option in INTERPRETED:
+        spark.conf.unset(option)
+    try:
+        return start(spark, settings, True)
+    finally:
+        _interpret(spark)
+
+
+def _interpret(spark: SparkSession) -> None:
+    for option, value in INTERPRETED.items():
+        spark.conf.set(option, value)
+
+
+def facts_waiting(settings: Settings, query: str) -> int:
+    """How many records of the fact topics the query has not done; 0 where Kafka refuses, since Spark will say why."""
+    done = committed_offsets(settings.checkpoint_dir / query)
+    brokers = settings.bootstrap.split(",")
+    try:
+        with closing(KafkaConsumer(bootstrap_servers=brokers, **python_security(settings))) as consumer:
+            numbers = {topic: consumer.partitions_for_topic(topic) or () for topic in FACT_TOPICS}
+            places = [TopicPartition(topic, number) for topic, parts in numbers.items() for number in parts]
+            first, end = consumer.beginning_offsets(places), consumer.end_offsets(places)
+    except KafkaError:
+        return 0
+    read = {place: done.get(place.topic, {}).get(str(place.partition), 0) for place in places}
+    return sum(max(0, end[place] - max(first[place], read[place])) for place in places)
 
 
 def refuse_missing_broker(bootstrap: str) -> None:
@@ -193,13 +245,19 @@ def _announce(name: str, settings: Settings) -> Path:
     return state_file
 
 
-def _told_to_stop(queries: Sequence[StreamingQuery], stop: threading.Event, stop_file: Path) -> bool:
-    """Wait for it; false where a query ended first. The error of one that failed is raised."""
+def _told_to_stop(
+    queries: Sequence[StreamingQuery],
+    how_many: Callable[[Iterable[bool]], bool],
+    stop: threading.Event,
+    stop_file: Path,
+) -> bool:
+    """Wait for it; false where first `all` or `any` of the queries ended. The error of one that failed is raised."""
     while not stop.wait(0.2) and not stop_file.exists():
-        for query in queries:
-            if not query.isActive:
-                query.awaitTermination()
-                return False
+        ended = [query for query in queries if not query.isActive]
+        for query in ended:
+            query.awaitTermination()
+        if how_many(query in ended for query in queries):
+            return False
     return True
 
 

@@ -15,8 +15,7 @@ from conf.settings import Settings
 from contract.topics import POSTS_WITH_COUNTS, result_topic
 from jobs import realtime
 from jobs.checkpoints import made, seed_name, sign
-from jobs.harness import main, read_facts, read_records
-from jobs.progress import READY
+from jobs.harness import CATCH_UP, main, read_facts, read_records
 from jobs.sinks.kafka import kafka_stream, post_records
 from jobs.transforms.counts import count
 from jobs.transforms.facts import facts, valid
@@ -25,16 +24,16 @@ from jobs.transforms.generations import newest_term, under_term
 NAME = "posts_with_counts"
 
 
-def start(spark: SparkSession, settings: Settings) -> Sequence[StreamingQuery]:
-    """The one query: facts in, absolute counts out, in micro-batches. It ends, caught up, where real time follows."""
-    writer = counts(spark, settings, in_batches=True)
-    return [(writer.trigger(availableNow=True) if goes_live(settings) else writer).start()]
+def start(spark: SparkSession, settings: Settings, catching_up: bool = False) -> Sequence[StreamingQuery]:
+    """The one query: facts in, absolute counts out, in micro-batches or in real time, on the same checkpoint.
 
-
-def live(spark: SparkSession, settings: Settings) -> Sequence[StreamingQuery]:
-    """The same query on the same checkpoint, in real time: a row leaves some milliseconds after its fact came."""
-    READY.caught_up(NAME)
-    return [counts(spark, settings, in_batches=False).trigger(**realtime.TRIGGER).start()]
+    In real time a row leaves some milliseconds after its fact came.
+    """
+    if catching_up:
+        return [counts(spark, settings, in_batches=True).trigger(**CATCH_UP).start()]
+    if goes_live(settings):
+        return [counts(spark, settings, in_batches=False).trigger(**realtime.TRIGGER).start()]
+    return [counts(spark, settings, in_batches=True).start()]
 
 
 def counts(spark: SparkSession, settings: Settings, in_batches: bool) -> DataStreamWriter:
@@ -72,4 +71,4 @@ def term_of(spark: SparkSession, settings: Settings, checkpoint: Path, topic: st
 
 
 if __name__ == "__main__":
-    main(NAME, start, live)
+    main(NAME, start, in_real_time=goes_live)

@@ -1,6 +1,6 @@
 """What a running query says of itself, for Prometheus."""
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from typing import Any
 
 from prometheus_client import Counter, Gauge
@@ -36,8 +36,9 @@ class Ready:
         self._caught_up: set[str] = set()
         self._gauge = Gauge("msm_job_ready", "1 when every query of the job has caught up once")
 
-    def watch(self, names: Sequence[str]) -> None:
+    def watch(self, names: Sequence[str], caught_up: Set[str] = frozenset()) -> None:
         self._waiting = set(names)
+        self._caught_up |= caught_up
         self._update()
 
     def caught_up(self, name: str) -> None:

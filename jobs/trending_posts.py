@@ -6,6 +6,7 @@
 
 from collections.abc import Callable, Sequence
 from datetime import timedelta
+from typing import Any
 
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
@@ -14,7 +15,7 @@ from pyspark.sql.types import StructType
 
 from conf.settings import Settings
 from contract import tables
-from jobs.harness import main, now, query_id, read_topics
+from jobs.harness import CATCH_UP, main, now, query_id, read_topics
 from jobs.sinks.lake import COMPACT_EVERY, append_once, compact, drop, ensure_table, fold, table_path
 from jobs.sinks.rankings import Rankings, offsets_of_batch
 from jobs.transforms.facts import facts, valid
@@ -40,7 +41,7 @@ for _name in [*FACT, *BODY]:
 Batch = Callable[[DataFrame, int], None]
 
 
-def start(spark: SparkSession, settings: Settings) -> Sequence[StreamingQuery]:
+def start(spark: SparkSession, settings: Settings, catching_up: bool = False) -> Sequence[StreamingQuery]:
     """Two queries: the panes, whose batches are the ticks of the rankings, and the first hours."""
     # See docs/decisions/disabled-check.md.
     spark.conf.set("spark.sql.streaming.unsupportedOperationCheck", "false")
@@ -49,19 +50,20 @@ def start(spark: SparkSession, settings: Settings) -> Sequence[StreamingQuery]:
     ensure_table(spark, table_path(settings, tables.ENGAGEMENT_BY_MINUTE), PANES, ["judged_from"])
     ensure_table(spark, table_path(settings, tables.FIRST_HOUR_ENGAGEMENT), FIRST_HOUR)
     ensure_table(spark, table_path(settings, tables.POST_FACTS), POST_FACTS)
+    trigger = CATCH_UP if catching_up else {"processingTime": f"{settings.rank_every_seconds} seconds"}
     return [
-        _run(panes_and_posts(spark, settings), NAME, tick(spark, settings), settings),
-        _run(first_hours(spark, settings), RISING, keep_first_hours(settings), settings),
+        _run(panes_and_posts(spark, settings), NAME, tick(spark, settings), settings, trigger),
+        _run(first_hours(spark, settings), RISING, keep_first_hours(settings), settings, trigger),
     ]
 
 
-def _run(changes: DataFrame, name: str, batch: Batch, settings: Settings) -> StreamingQuery:
+def _run(changes: DataFrame, name: str, batch: Batch, settings: Settings, trigger: Any) -> StreamingQuery:
     return (
         changes.writeStream.outputMode("update")
         .foreachBatch(batch)
         .queryName(name)
         .option("checkpointLocation", _checkpoint(settings, name))
-        .trigger(processingTime=f"{settings.rank_every_seconds} seconds")
+        .trigger(**trigger)
         .start()
     )
 
