@@ -122,6 +122,7 @@ def _keep(batch: DataFrame, panes: str, post_facts: str, writer: str, batch_id: 
 
 
 def _append_some(rows: DataFrame, path: str, writer: str, batch_id: int) -> None:
+    """Append persisted rows, once; looks at them also where that was done before, or state would miss the batch."""
     if not rows.isEmpty():
         append_once(rows.coalesce(1), path, writer, batch_id)
 
@@ -141,8 +142,11 @@ def keep_first_hours(settings: Settings) -> Batch:
     path = table_path(settings, tables.FIRST_HOUR_ENGAGEMENT)
 
     def run(batch: DataFrame, batch_id: int) -> None:
-        changes = batch.transform(summed, "born", "post_id")
-        append_once(changes.coalesce(1), path, f"rising-{query_id(batch)}", batch_id)
+        changes = batch.transform(summed, "born", "post_id").persist()
+        try:
+            _append_some(changes, path, f"rising-{query_id(batch)}", batch_id)
+        finally:
+            changes.unpersist()
         if batch_id % COMPACT_EVERY == COMPACT_EVERY - 1:
             old = f"born < timestamp '{now() - timedelta(hours=3):%Y-%m-%d %H:00:00}'"
             drop(batch.sparkSession, path, old)

@@ -1,0 +1,61 @@
+"""A batch that was written, and whose commit was not, is done again: nothing twice, and the job goes on."""
+
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+
+import pytest
+from deltalake import DeltaTable
+from pyspark.sql import SparkSession
+
+from audit.job import audit
+from conf.settings import Settings
+from contract.facts import format_time, parse_time
+from jobs import archive, posts_with_counts, trending_posts
+from jobs.checkpoints import STATES
+from jobs.harness import now
+from tests import reference
+from tests.rebuild.earlier_checkpoint import facts_after, facts_before, write
+from tests.rebuild.queries import run_once
+from tests.rebuild.test_backfill import Reader
+
+JOBS = (posts_with_counts, trending_posts, archive)
+
+
+def forget_the_last_commit(checkpoint: Path) -> None:
+    """As a kill leaves it that comes after the write and before the commit: no later batch is planned."""
+    last = max(int(path.name) for path in (checkpoint / "commits").glob("[0-9]*"))
+    for folder, first in (("commits", last), ("offsets", last + 1)):
+        for file in [*(checkpoint / folder).glob("[0-9]*"), *(checkpoint / folder).glob(".[0-9]*.crc")]:
+            if int(file.name.removeprefix(".").removesuffix(".crc")) >= first:
+                file.unlink()
+
+
+def within_the_hour(facts: list[dict[str, str]]) -> list[dict[str, str]]:
+    """Dated within the past hour instead of that of the fixture, so that the rankings have some."""
+    later = now() - timedelta(hours=1) - datetime(2026, 11, 20, 12, tzinfo=timezone.utc)
+    return [{**fact, "occurred_at": format_time(parse_time(fact["occurred_at"]) + later)} for fact in facts]
+
+
+@pytest.mark.spark
+@pytest.mark.kafka
+@pytest.mark.timeout(600)
+def test_every_query_goes_on_after_a_kill_between_its_write_and_its_commit(
+    spark: SparkSession, broker: Settings
+) -> None:
+    facts = within_the_hour(facts_before() + facts_after())
+    first, then = facts[: len(facts_before())], facts[len(facts_before()) :]
+    write(broker, first)
+    run_once(spark, broker, *JOBS)
+    for queries in STATES.values():
+        for query in queries:
+            forget_the_last_commit(broker.checkpoint_dir / query)
+    write(broker, then)
+    run_once(spark, broker, *JOBS)
+    assert Reader(spark, broker).posts() == reference.posts_with_counts(facts)
+    places = (
+        DeltaTable(broker.lake_dir / "events").to_pyarrow_table(columns=["topic", "partition", "offset"]).to_pylist()
+    )
+    assert len(places) == len({tuple(place.values()) for place in places}) == len(facts)
+    audited = audit(spark.newSession(), broker, False)
+    assert {"trending", "rising"} <= set(audited.compared)
+    assert (audited.archive, audited.as_json()["drift"]) == ([], 0), audited.as_json()
