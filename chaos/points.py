@@ -42,6 +42,9 @@ POINTS: dict[str, Point] = {
         "posts_with_counts", "posts_with_counts", grew="kafka/log/posts_with_counts-*/*.log"
     ),
     "after the Delta write, before the commit": Point("archive", "events", grew="lake/events/_delta_log/*.json"),
+    "after rising was written, before the commit": Point(
+        "trending_posts", "first_hour_engagement", grew="lake/first_hour_engagement/_delta_log/*.json"
+    ),
     "inside MERGE": Point(
         "archive",
         "posts_with_counts_lake",

@@ -29,12 +29,12 @@ _TYPED_FIELDS = ", ".join(f"{name} variant" for name in FACT_FIELDS)
 # What producers write as a rule: a flat object of strings without escapes; names in _id and _at tell which form is due.
 _GAP = r"[ \t\r\n]*+"
 _IS = rf"{_GAP}:{_GAP}"
+_TEXT = r'"[^"\\]*+"'
 _MEMBERS = (
-    rf'"[a-z]++_id"{_IS}"{IDENTIFIER}+"',
-    rf'"[a-z]++_at"{_IS}"{TIMESTAMP}"',
-    rf'"[a-z_]++(?<!_id|_at)"{_IS}"[^"\\]*+"',
+    rf'[a-z]++_(?>id"{_IS}"{IDENTIFIER}+"|at"{_IS}"{TIMESTAMP}"|(?!id"|at")[a-z_]++"{_IS}{_TEXT})',
+    rf'[a-z]++"{_IS}{_TEXT}',
 )
-_MEMBER = rf"{_GAP}(?>{'|'.join(_MEMBERS)}){_GAP}"
+_MEMBER = rf'{_GAP}"(?>{"|".join(_MEMBERS)}){_GAP}'
 _PLAIN_FACT = rf"^\{{{_MEMBER}(?:,{_MEMBER}){{4,15}}+\}}\z"
 _KINDS = [f"{model.topic} {name}" for name, model in FACT_BY_TYPE.items()]
 # A flat object and nothing behind it; anything else is looked at twice.

@@ -12,7 +12,7 @@ from conf.settings import Settings
 from contract.facts import FACT_TOPICS
 from jobs import archive, harness, posts_with_counts, trending_posts
 from jobs.checkpoints import STATES, committed_offsets
-from jobs.harness import facts_waiting
+from jobs.harness import UNCOUNTED, facts_waiting
 from jobs.submit import INTERPRETED
 from runtime.offsets import ends, reached
 from tests import reference
@@ -47,21 +47,20 @@ def test_a_job_does_what_waits_and_ends_and_then_goes_on_from_the_same_checkpoin
 
 @pytest.mark.spark
 def test_what_waits_is_compiled_and_what_is_live_is_not(spark: SparkSession, tmp_path: Path) -> None:
-    seen: list[dict[str, str | None]] = []
+    seen: list[dict[str, str]] = []
 
     def start(session: SparkSession, _: Settings, catching_up: bool) -> list[Any]:
         assert catching_up
         seen.append(options(session))
         return []
 
-    def options(session: SparkSession) -> dict[str, str | None]:
-        return {option: session.conf.get(option) for option in INTERPRETED}
+    def options(session: SparkSession) -> dict[str, str]:
+        return {row.key: row.value for row in session.sql("SET").collect() if row.key in {*INTERPRETED, *UNCOUNTED}}
 
     session = spark.newSession()
-    harness._interpret(session)
+    harness._change(session, INTERPRETED)
     harness._compiled(start, session, Settings(data_dir=tmp_path))
-    usual = {"spark.sql.codegen.wholeStage": "true", "spark.sql.codegen.factoryMode": "FALLBACK"}
-    assert (seen, options(session)) == ([usual], INTERPRETED)
+    assert (seen, options(session)) == ([UNCOUNTED], INTERPRETED)
 
 
 class Query:
