@@ -70,7 +70,7 @@ def shape_of(checkpoint: Path) -> Shape | None:
     """The shape of what a checkpoint holds; None where no batch was done from it."""
     if not any((checkpoint / "commits").glob("[0-9]*")):
         return None
-    state = state_digest(checkpoint)
+    state = "with Spark's rate source" if _has_rate_source(checkpoint) else state_digest(checkpoint)
     partitions = 0 if state == "none" else int(_conf(checkpoint)["spark.sql.shuffle.partitions"])
     return Shape(state, partitions, made(checkpoint).get("rules", 1))
 
@@ -96,9 +96,18 @@ def _schemas(operator: Path) -> list[Path]:
 
 
 def _conf(checkpoint: Path) -> dict[str, Any]:
-    newest = max((checkpoint / "offsets").glob("[0-9]*"), key=lambda path: int(path.name))
-    conf: dict[str, Any] = json.loads(newest.read_text().splitlines()[1])["conf"]
+    conf: dict[str, Any] = json.loads(_newest_offsets(checkpoint)[1])["conf"]
     return conf
+
+
+def _has_rate_source(checkpoint: Path) -> bool:
+    """Its offsets are mere numbers, which the clock of today's trending job cannot read."""
+    return any(line.isdigit() for line in _newest_offsets(checkpoint)[2:])
+
+
+def _newest_offsets(checkpoint: Path) -> list[str]:
+    newest = max((checkpoint / "offsets").glob("[0-9]*"), key=lambda path: int(path.name))
+    return newest.read_text().splitlines()
 
 
 def made(checkpoint: Path) -> dict[str, int]:

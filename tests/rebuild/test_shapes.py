@@ -62,9 +62,20 @@ def test_a_checkpoint_that_counted_by_other_rules_is_refused(folder: Path, monke
         refuse_other_shapes(folder, COUNTS, PARTITIONS)
 
 
+def test_a_checkpoint_with_the_offset_of_a_clock_that_counts_seconds_is_refused(folder: Path) -> None:
+    with newest_offsets(folder).open("a") as offsets:
+        offsets.write("\n406")
+    with pytest.raises(SystemExit, match=r"another shape \(state with Spark's rate source, .* make backfill"):
+        refuse_other_shapes(folder, COUNTS, PARTITIONS)
+
+
+def newest_offsets(folder: Path) -> Path:
+    return max((folder / COUNTS / "offsets").glob("[0-9]*"), key=lambda path: int(path.name))
+
+
 @pytest.mark.parametrize("kept", [0, 40])
 def test_a_checkpoint_whose_newest_offsets_were_cut_is_named_with_the_fix(folder: Path, kept: int) -> None:
-    newest = max((folder / COUNTS / "offsets").glob("[0-9]*"), key=lambda path: int(path.name))
+    newest = newest_offsets(folder)
     newest.write_bytes(newest.read_bytes()[:kept])
     with pytest.raises(SystemExit, match=rf"{folder / COUNTS} is damaged: .*docs/operations.md"):
         refuse_other_shapes(folder, COUNTS, PARTITIONS)
