@@ -8,7 +8,6 @@ from functools import reduce
 
 from pyspark.sql import DataFrame, Row, SparkSession
 from pyspark.sql import functions as F
-from pyspark.sql.types import StructType
 
 from conf.settings import Settings
 from contract import tables
@@ -22,7 +21,6 @@ from jobs.sinks.lake import append_once, ensure_table, table_path
 from jobs.transforms.ranking import MINUTE, PastHour, Score, ranked, rising, scored, trending
 
 _BOARDS = (("trending", TRENDING_POSTS, TRENDING_KEY), ("rising", RISING_POSTS, RISING_KEY))
-_RECORDS = StructType().add("topic", "string").add("key", "string").add("value", "string").add("seen", "string")
 
 
 class Rankings:
@@ -39,18 +37,17 @@ class Rankings:
         """Both rankings as of `moment`, to Kafka."""
         hour = PastHour.at(moment)
         best = self._best(self._trending(spark, hour), self._rising(spark, hour))
-        rows = [
-            Row(
-                result_topic(topic, self._settings.beside),
-                key,
-                _ranking(best[board], hour, moment).model_dump_json(),
-                seen,
+        records = [
+            F.struct(
+                F.lit(result_topic(topic, self._settings.beside)).alias("topic"),
+                F.lit(key).alias("key"),
+                F.lit(_ranking(best[board], hour, moment).model_dump_json()).alias("value"),
+                seen_header(F.lit(seen)).alias("headers"),
             )
             for board, topic, key in _BOARDS
         ]
-        header = seen_header(F.col("seen"))
-        records = spark.createDataFrame(rows, _RECORDS).coalesce(1).withColumn("headers", header).drop("seen")
-        write_rankings(records, self._settings)
+        # Literals, since rows of Python would come through a process of Python.
+        write_rankings(spark.range(0, 1, 1, 1).select(F.inline(F.array(*records))), self._settings)
 
     def remember(self, spark: SparkSession, moment: datetime, writer: str) -> None:
         """The ranking at the end of each minute since the last one kept, an hour back at most."""
