@@ -2,16 +2,14 @@
 
 import json
 import time
-from contextlib import closing
 from pathlib import Path
 
 from deltalake import DeltaTable
 from deltalake.exceptions import TableNotFoundError
-from kafka import KafkaConsumer, TopicPartition
 
-from conf.kafka import python_security
 from conf.settings import Settings
 from jobs.checkpoints import committed_offsets, offsets_in
+from jobs.offsets import beginnings, ends
 
 Offsets = dict[str, dict[int, int]]
 """{topic: {partition: next offset}}: everything below these."""
@@ -58,31 +56,13 @@ def held(found: DeltaTable, checkpoint: Path, writer: str) -> Offsets:
     return {} if batch_id is None else of_batch(checkpoint, batch_id)
 
 
-def kafka_consumer(settings: Settings) -> KafkaConsumer:
-    """A consumer without a group."""
-    brokers = settings.bootstrap.split(",")
-    return KafkaConsumer(bootstrap_servers=brokers, client_id="msm-audit", **python_security(settings))
-
-
 def in_kafka(settings: Settings, *topics: str) -> tuple[Offsets, Offsets]:
     """First and next offset of every partition of these topics, now."""
-    with closing(kafka_consumer(settings)) as consumer:
-        places = [TopicPartition(topic, part) for topic in topics for part in _partitions(consumer, topic)]
-        return _by_topic(consumer.beginning_offsets(places)), _by_topic(consumer.end_offsets(places))
-
-
-def _partitions(consumer: KafkaConsumer, topic: str) -> set[int]:
-    found: set[int] | None = consumer.partitions_for_topic(topic)
-    if not found:
-        raise CannotAuditError(f"Kafka has no topic {topic}: msm topics makes it")
-    return found
-
-
-def _by_topic(offsets: dict[TopicPartition, int]) -> Offsets:
-    found: Offsets = {}
-    for place, offset in offsets.items():
-        found.setdefault(place.topic, {})[place.partition] = offset
-    return found
+    first, following = (_by_number(found) for found in (beginnings(settings, topics), ends(settings, topics)))
+    for topic in topics:
+        if topic not in following:
+            raise CannotAuditError(f"Kafka has no topic {topic}: msm topics makes it")
+    return first, following
 
 
 def furthest(*many: Offsets) -> Offsets:

@@ -12,12 +12,13 @@ from pyspark.sql import DataFrame, Row, SparkSession
 from pyspark.sql import functions as F
 
 from audit import recount
-from audit.offsets import Offsets, kafka_consumer, of_batch
+from audit.offsets import Offsets, of_batch
 from conf.settings import Settings
 from contract import tables
 from contract.facts import format_time, parse_time
 from contract.results import SEEN_HEADER, RankedPost, Ranking
 from contract.topics import RISING_POSTS, TRENDING_POSTS
+from jobs.offsets import consumer_of
 from jobs.transforms.panes import dated_acts, first_hour_engagement, minute_panes
 from jobs.transforms.ranking import MINUTE, PastHour, Score, ranked, rising, scored, trending
 
@@ -52,7 +53,7 @@ class Published:
 
 def newest(settings: Settings) -> list[Published]:
     """The last few rankings of each topic, oldest first."""
-    with closing(kafka_consumer(settings)) as consumer:
+    with closing(consumer_of(settings)) as consumer:
         return [one for topic in _BOARD for one in _last(consumer, TopicPartition(topic, 0))]
 
 

@@ -16,7 +16,7 @@ from contract.facts import FACT_TOPICS
 from contract.principals import ADMIN
 from contract.topics import POSTS_WITH_COUNTS, TRENDING_POSTS
 from jobs.checkpoints import committed_offsets
-from runtime.offsets import Offsets, ends, total
+from jobs.offsets import Offsets, ends, total
 from runtime.processes import Process
 
 LOOK_SECONDS = 0.05

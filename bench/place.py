@@ -9,11 +9,11 @@ from pathlib import Path
 from conf.settings import Settings
 from contract.facts import FACT_TOPICS
 from contract.topics import TOPICS
+from jobs.offsets import ends, total
 from jobs.submit import job_env
 from runtime.access import ensure_access
 from runtime.admin import admin_client
 from runtime.broker import REPOSITORY, embedded_broker, free_ports
-from runtime.offsets import ends, total
 from runtime.parts import stack_parts
 from runtime.processes import Process
 from runtime.topics import ensure_topics

@@ -18,7 +18,7 @@ from bench.probes import percentiles
 from bench.rows import change, probe, publishing, write_posts
 from bench.usage import usage_of
 from contract.facts import PostLiked
-from runtime.offsets import ends, total
+from jobs.offsets import ends, total
 from runtime.processes import Process, wait_until
 
 CORES = 2

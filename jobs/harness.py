@@ -6,7 +6,7 @@ import socket
 import sys
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import closing, suppress
+from contextlib import suppress
 from datetime import datetime, timezone
 from functools import partial
 from importlib.metadata import version
@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import structlog
-from kafka import KafkaConsumer, TopicPartition
 from kafka.errors import KafkaError
 from prometheus_client import start_http_server
 from py4j.protocol import Py4JJavaError
@@ -22,7 +21,7 @@ from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.streaming.query import StreamingQuery
 
-from conf.kafka import python_security, spark_options
+from conf.kafka import spark_options
 from conf.settings import Settings, load_settings
 from contract.facts import FACT_TOPICS
 from contract.spark import SEED_RECORD
@@ -39,6 +38,7 @@ from jobs.checkpoints import (
     write_whole,
 )
 from jobs.locks import only_one, refuse_unfinished_switch
+from jobs.offsets import beginnings, ends
 from jobs.progress import READY, ProgressListener
 from jobs.submit import INTERPRETED, MANY
 
@@ -186,16 +186,15 @@ def _change(spark: SparkSession, options: Mapping[str, str], back: Iterable[str]
 def facts_waiting(settings: Settings, query: str) -> int:
     """How many records of the fact topics the query has not done; 0 where Kafka refuses, since Spark will say why."""
     done = committed_offsets(settings.checkpoint_dir / query)
-    brokers = settings.bootstrap.split(",")
     try:
-        with closing(KafkaConsumer(bootstrap_servers=brokers, **python_security(settings))) as consumer:
-            numbers = {topic: consumer.partitions_for_topic(topic) or () for topic in FACT_TOPICS}
-            places = [TopicPartition(topic, number) for topic, parts in numbers.items() for number in parts]
-            first, end = consumer.beginning_offsets(places), consumer.end_offsets(places)
+        first, following = beginnings(settings, FACT_TOPICS), ends(settings, FACT_TOPICS)
     except KafkaError:
         return 0
-    read = {place: done.get(place.topic, {}).get(str(place.partition), 0) for place in places}
-    return sum(max(0, end[place] - max(first[place], read[place])) for place in places)
+    return sum(
+        max(0, end - max(first[topic][part], done.get(topic, {}).get(part, 0)))
+        for topic, parts in following.items()
+        for part, end in parts.items()
+    )
 
 
 def refuse_missing_broker(bootstrap: str) -> None:

@@ -29,6 +29,7 @@ from jobs.generations import (
     staged,
 )
 from jobs.harness import read_records
+from jobs.offsets import beginnings, ends, reached, since, total
 from jobs.transforms.generations import (
     MISSING,
     MOVING,
@@ -41,7 +42,6 @@ from jobs.transforms.generations import (
 )
 from runtime import beside as there
 from runtime.children import a_broker, caught_up, held, running_jobs
-from runtime.offsets import beginnings, ends, reached, since, total
 from runtime.processes import Process, wait_until
 from runtime.spark import batch_session
 

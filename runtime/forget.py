@@ -20,13 +20,13 @@ from jobs.checkpoints import STATES, committed_offsets, made, remove_unused_seed
 from jobs.generations import seed
 from jobs.harness import read_records
 from jobs.locks import taken
+from jobs.offsets import Offsets, beginnings, ends, reached
 from jobs.transforms.generations import newest_term
 from producers.bulk import BulkWriter
 from producers.pictures import MEDIA_PATH, NAME
 from producers.publisher import Publisher, Record
 from runtime.admin import admin_client
 from runtime.children import a_broker, caught_up, refuse_while_used, running_jobs
-from runtime.offsets import Offsets, beginnings, ends, reached
 from runtime.parts import JOBS
 from runtime.processes import wait_until
 from runtime.renewal import delete_before, new_files, wait_until_swept

@@ -9,8 +9,8 @@ from kafka.admin import AlterConfigOp, ConfigResource, ConfigResourceType
 
 from conf.settings import Settings
 from contract.topics import FOREVER, TOPIC_BY_NAME
+from jobs.offsets import Offsets
 from runtime.admin import admin_client
-from runtime.offsets import Offsets
 from runtime.processes import wait_until
 
 ROLL_MS = 10_000

@@ -15,9 +15,9 @@ from bench.live import Pace, reading, send
 from bench.place import Place, a_place
 from bench.rows import publishing
 from contract.topics import POSTS_WITH_COUNTS
+from jobs.offsets import ends, total
 from producers.bulk import BulkWriter
 from producers.publisher import Record
-from runtime.offsets import ends, total
 from tests.feeds.serving import free_ports
 
 pytestmark = pytest.mark.kafka

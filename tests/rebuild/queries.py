@@ -10,7 +10,7 @@ from contract.facts import FACT_TOPICS
 from contract.topics import POSTS_WITH_COUNTS
 from jobs import posts_with_counts
 from jobs.checkpoints import committed_offsets
-from runtime.offsets import ends, reached
+from jobs.offsets import ends, reached
 from runtime.processes import wait_until
 
 PATIENCE = 120

@@ -18,8 +18,8 @@ from jobs import archive, posts_with_counts
 from jobs.checkpoints import made, seed_name
 from jobs.generations import STAGED, both_tellings, judge, stage
 from jobs.harness import read_records
+from jobs.offsets import beginnings
 from runtime import backfill, beside
-from runtime.offsets import beginnings
 from runtime.renewal import delete_before
 from tests import reference
 from tests.rebuild.earlier_checkpoint import facts_after, facts_before, write

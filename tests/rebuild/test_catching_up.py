@@ -13,8 +13,8 @@ from contract.facts import FACT_TOPICS
 from jobs import archive, harness, posts_with_counts, trending_posts
 from jobs.checkpoints import STATES, committed_offsets
 from jobs.harness import UNCOUNTED, facts_waiting
+from jobs.offsets import ends, reached
 from jobs.submit import INTERPRETED
-from runtime.offsets import ends, reached
 from tests import reference
 from tests.rebuild.earlier_checkpoint import facts_after, facts_before, write
 from tests.rebuild.queries import run_once

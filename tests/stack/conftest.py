@@ -1,4 +1,4 @@
-"""A whole stack for the session, as `make up` starts it; when it is down nothing of it may be left."""
+"""A whole stack as `make up` starts it, on a broker that asks who one is; when it is down nothing of it may be left."""
 
 import os
 import subprocess
@@ -49,10 +49,15 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     kafka = free_ports(3)  # broker, controller, website
     http = kafka + 2
     settings = Settings(
-        data_dir=tmp_path_factory.mktemp("stack"), kafka_bootstrap="", kafka_port=kafka, http_port=http, demo=True
+        data_dir=tmp_path_factory.mktemp("stack"),
+        kafka_bootstrap="",
+        kafka_port=kafka,
+        kafka_security="scram",
+        http_port=http,
+        demo=True,
     )
     own = {"MSM_DATA_DIR": str(settings.data_dir), "MSM_KAFKA_PORT": str(kafka), "MSM_HTTP_PORT": str(http)}
-    running = Stack(settings, {**os.environ, **own, "MSM_DEMO": "true"})
+    running = Stack(settings, {**os.environ, **own, "MSM_DEMO": "true", "MSM_KAFKA_SECURITY": "scram"})
     started = running.msm("up")
     assert started.returncode == 0, started.stdout + started.stderr
     try:

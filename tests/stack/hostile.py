@@ -8,8 +8,10 @@ from typing import Any
 
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 
+from conf.kafka import python_security
 from conf.settings import Settings
 from contract.facts import FACT_BY_TYPE, format_time, new_event_id
+from contract.principals import ADMIN
 from tests import reference
 
 Fact = dict[str, Any]
@@ -42,9 +44,14 @@ def _fact(rnd: random.Random, now: datetime) -> Fact:
     return fact
 
 
+def as_admin(settings: Settings) -> dict[str, Any]:
+    """What a client takes besides the brokers, where they ask who one is."""
+    return python_security(settings.acting_as(ADMIN))
+
+
 def write(settings: Settings, facts: list[Fact]) -> None:
     """Straight to the topics, by a producer that is not ours, keyed as the contract says."""
-    producer = KafkaProducer(bootstrap_servers=settings.bootstrap, acks="all", linger_ms=5)
+    producer = KafkaProducer(bootstrap_servers=settings.bootstrap, acks="all", linger_ms=5, **as_admin(settings))
     sent = []
     for fact in facts:
         topic = FACT_BY_TYPE[fact["event_type"]].topic
@@ -57,7 +64,7 @@ def write(settings: Settings, facts: list[Fact]) -> None:
 
 def read(settings: Settings, topic: str) -> Iterator[Any]:
     """Every record of a topic up to its present end."""
-    consumer = KafkaConsumer(bootstrap_servers=settings.bootstrap, auto_offset_reset="earliest")
+    consumer = KafkaConsumer(bootstrap_servers=settings.bootstrap, auto_offset_reset="earliest", **as_admin(settings))
     try:
         partitions = [TopicPartition(topic, number) for number in consumer.partitions_for_topic(topic)]
         consumer.assign(partitions)

@@ -19,7 +19,7 @@ from runtime.processes import wait_until
 from runtime.stack import running
 from tests import reference
 from tests.stack.conftest import Stack
-from tests.stack.hostile import Fact, as_post, hostile_facts, in_topic, read, write
+from tests.stack.hostile import Fact, as_admin, as_post, hostile_facts, in_topic, read, write
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(900)]
 PATIENCE = 300  # seconds; a machine of two cores restarts three JVMs meanwhile
@@ -37,7 +37,7 @@ BROKEN = {
 
 def write_broken(settings: Settings) -> Counter[tuple[str, str, int, int]]:
     """Each kind of broken record; what dead letters there must be."""
-    producer = KafkaProducer(bootstrap_servers=settings.bootstrap, acks="all")
+    producer = KafkaProducer(bootstrap_servers=settings.bootstrap, acks="all", **as_admin(settings))
     expected: Counter[tuple[str, str, int, int]] = Counter()
     for reason, value in BROKEN.items():
         at = producer.send("likes", key=b"p", value=value).get(timeout=60)

@@ -15,19 +15,19 @@ Offsets = dict[str, dict[str, int]]
 
 def beginnings(settings: Settings, topics: Sequence[str]) -> Offsets:
     """The first offset that is still there."""
-    with closing(_consumer(settings)) as consumer:
+    with closing(consumer_of(settings)) as consumer:
         return _by_topic(consumer.beginning_offsets(_partitions(consumer, topics)))
 
 
 def ends(settings: Settings, topics: Sequence[str]) -> Offsets:
     """The offset that the next record gets."""
-    with closing(_consumer(settings)) as consumer:
+    with closing(consumer_of(settings)) as consumer:
         return _by_topic(consumer.end_offsets(_partitions(consumer, topics)))
 
 
 def since(settings: Settings, topics: Sequence[str], moment_ms: int) -> Offsets:
     """The first offset that arrived at the moment or later; the end where none did."""
-    with closing(_consumer(settings)) as consumer:
+    with closing(consumer_of(settings)) as consumer:
         partitions = _partitions(consumer, topics)
         found = consumer.offsets_for_times(dict.fromkeys(partitions, moment_ms))
         last = consumer.end_offsets(partitions)
@@ -47,14 +47,18 @@ def reached(there: Offsets, goal: Offsets) -> bool:
     )
 
 
-def _consumer(settings: Settings) -> KafkaConsumer:
-    security = python_security(settings.acting_as(ADMIN))
+def consumer_of(settings: Settings) -> KafkaConsumer:
+    """A consumer without a group, as the principal that the settings act as; else as the administrator."""
+    security = python_security(settings if settings.principal else settings.acting_as(ADMIN))
     return KafkaConsumer(bootstrap_servers=settings.bootstrap.split(","), enable_auto_commit=False, **security)
 
 
 def _partitions(consumer: KafkaConsumer, topics: Sequence[str]) -> list[TopicPartition]:
+    """Of the topics that are there."""
     return [
-        TopicPartition(topic, number) for topic in topics for number in sorted(consumer.partitions_for_topic(topic))
+        TopicPartition(topic, number)
+        for topic in topics
+        for number in sorted(consumer.partitions_for_topic(topic) or ())
     ]
 
 
