@@ -78,12 +78,12 @@ def judge(verdicts: DataFrame) -> Comparison:
     return Comparison(counted, differing.orderBy("post_id").limit(SHOWN).collect())
 
 
-def differing_minutes(spark: SparkSession, settings: Settings, new: Settings, moment: datetime) -> int:
-    """Of the hour before the moment, how many minutes of posts count otherwise beside."""
+def differing_minutes(spark: SparkSession, settings: Settings, new: Settings, moment: datetime) -> DataFrame:
+    """(post_id, minute, ...) of the hour before the moment that counts otherwise beside."""
     live, there = (
         spark.read.format("delta").load(table_path(one, tables.ENGAGEMENT_BY_MINUTE)) for one in (settings, new)
     )
-    return panes_that_differ(live, there, PastHour.at(moment)).count()
+    return panes_that_differ(live, there, PastHour.at(moment))
 
 
 def stage(verdicts: DataFrame, folder: Path) -> DataFrame:
