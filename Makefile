@@ -33,7 +33,7 @@ jobs: ready  ## spark-submit every job against the configured cluster, until Ctr
 	@$(MSM) jobs
 audit: ready  ## Recount every fact in two ways and compare; fails on drift (30 s; ARGS='--from kafka' reads the topics)
 	@$(MSM) audit $(ARGS)
-chaos: ready  ## Kill, pause, fill and tear a stack of its own, and audit after each fault (30 min; ARGS=--short: 5 min)
+chaos: ready  ## Kill, pause, fill and tear a stack of its own, and audit after each fault (1 h; ARGS=--short: 5 min)
 	@$(MSM) chaos $(ARGS)
 bench: ready  ## Measure speed, latency and cost beside a floor of the same run (30 min; ARGS=--quick: 5 min)
 	@$(MSM) bench $(ARGS)

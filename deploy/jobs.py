@@ -1,7 +1,6 @@
 """The Spark operator's applications: one a job, with the settings of conf/spark.conf."""
 
 from dataclasses import dataclass
-from pathlib import Path
 
 from deploy.pods import (
     CONTAINER_SECURITY,
@@ -19,8 +18,8 @@ from deploy.pods import (
     login_volumes,
     shared_data,
 )
+from jobs.submit import ARCHIVE, JAVA_OPTIONS, spark_conf
 
-SPARK_CONF = Path(__file__).parents[1] / "conf" / "spark.conf"
 IN_IMAGE = ("spark.jars", "spark.driver.extraClassPath", "spark.pyspark.python", "spark.driver.memory")
 """The image has the jars in Spark's own folder and names its Python; memory is the application's field."""
 SCRATCH = "spark-local-dir-1"
@@ -44,10 +43,10 @@ JOBS = (
 )
 
 
-def spark_conf() -> dict[str, str]:
+def settings_of_spark() -> dict[str, str]:
     """What conf/spark.conf says, but for what the image and the application say themselves."""
-    lines = (line.split(None, 1) for line in SPARK_CONF.read_text().splitlines() if line.startswith("spark."))
-    return {name: value.strip() for name, value in lines if name not in IN_IMAGE}
+    said = {name: value for name, value in spark_conf().items() if name not in IN_IMAGE}
+    return said | {JAVA_OPTIONS: said[JAVA_OPTIONS].replace(f" {ARCHIVE}", "")}
 
 
 def applications() -> list[Manifest]:
@@ -68,7 +67,7 @@ def _application(job: Job) -> Manifest:
             "image": IMAGE,
             "mainApplicationFile": f"local:///app/jobs/{job.name}.py",
             "restartPolicy": {"type": "Always", "onFailureRetryInterval": 10, "onSubmissionFailureRetryInterval": 20},
-            "sparkConf": spark_conf(),
+            "sparkConf": settings_of_spark(),
             "volumes": [
                 *login_volumes(job.name),
                 shared_data(),

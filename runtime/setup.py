@@ -19,7 +19,7 @@ import sys
 import time
 import venv
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from threading import Thread
@@ -51,6 +51,11 @@ class Environment(NamedTuple):
     @property
     def python(self) -> Path:
         return self.folder / "bin" / "python"
+
+    @property
+    def classes(self) -> Path:
+        """What Spark's JVMs load at their start, archived for them to map."""
+        return self.folder / "classes.jsa"
 
     @property
     def stamp(self) -> Path:
@@ -86,8 +91,12 @@ def read_stamp(made: Environment) -> dict[str, dict[str, object]]:
 
 def is_done(made: Environment = USUAL) -> bool:
     """Whether the stamp is of today's pins and every jar is there; by size, so that it takes no time."""
-    stamp = read_stamp(made)
-    return stamp.get("made_from") == wanted(made) and made.python.exists() and stamp.get("jars") == jar_sizes()
+    return has_packages(made) and read_stamp(made).get("jars") == jar_sizes() and made.classes.exists()
+
+
+def has_packages(made: Environment) -> bool:
+    """Whether they are those of today's pins."""
+    return read_stamp(made).get("made_from") == wanted(made) and made.python.exists()
 
 
 # Python packages
@@ -165,14 +174,39 @@ def ivy_command(target: Path) -> list[str]:
     return [java_commands()[0], "-jar", str(ivy), *files, "-retrieve", f"{target}/{PATTERN}"]
 
 
+# Spark's start
+
+
+def archive_classes(made: Environment) -> None:
+    """What its JVMs load at their start: they map it, by an option of conf/spark.conf (runtime/classes.py)."""
+    incoming = made.folder / "incoming.jsa"
+    incoming.unlink(missing_ok=True)
+    quiet = "-Xlog:cds=off -Xlog:cds+dynamic=off -Dlog4j2.configurationFile=conf/log4j2.properties"
+    conf = ["--properties-file", "conf/spark.conf", "--conf", f"spark.pyspark.python={made.python}"]
+    spark_submit = [str(made.folder / "bin" / "spark-submit"), "--master", "local[2]", *conf]
+    env = {"PYSPARK_PYTHON": str(made.python), "SPARK_LOCAL_IP": "127.0.0.1"}
+    follow(
+        "Spark's classes",
+        [*spark_submit, "--driver-java-options", f"-XX:ArchiveClassesAtExit={incoming} {quiet}", "runtime/classes.py"],
+        env,
+    )
+    incoming.rename(made.classes)
+
+
 # Running things
 
 
-def follow(what: str, command: list[str]) -> None:
+def follow(what: str, command: list[str], env: Mapping[str, str] | None = None) -> None:
     """Run a command; a line every five seconds with the last thing it said, and all it said last if it fails."""
     say(what)
     process = subprocess.Popen(
-        command, cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, close_fds=False
+        command,
+        cwd=ROOT,
+        env={**os.environ, **(env or {})},
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        close_fds=False,
     )
     lines: deque[str] = deque(maxlen=60)
     reader = Thread(target=lines.extend, args=(process.stdout,), daemon=True)
@@ -234,8 +268,10 @@ def set_up(made: Environment) -> None:
     with one_at_a_time():
         if is_done(made):
             return
-        make_venv(made)
+        if not has_packages(made):
+            make_venv(made)
         make_jars()
+        archive_classes(made)
         made.stamp.write_text(json.dumps({"made_from": wanted(made), "jars": jar_sizes()}, indent=1))
 
 

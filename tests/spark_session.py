@@ -6,15 +6,14 @@ from pathlib import Path
 
 from pyspark.sql import SparkSession
 
-from jobs.submit import COMPILES_LITTLE, INTERPRETED
+from jobs.submit import ARCHIVE, COMPILES_LITTLE, INTERPRETED, spark_conf
 
 REPOSITORY = Path(__file__).resolve().parents[1]
-CONF = REPOSITORY / "conf" / "spark.conf"
 NOT_FOR_TESTS = {"spark.driver.memory", "spark.driver.extraJavaOptions", "spark.pyspark.python", "spark.jars"}
 OWN = {
     "spark.driver.memory": "1g",
     # Each plan runs once or twice, over a few rows: what compiles it costs more than it saves.
-    "spark.driver.extraJavaOptions": f"-XX:+UseSerialGC {COMPILES_LITTLE}",
+    "spark.driver.extraJavaOptions": f"-XX:+UseSerialGC {COMPILES_LITTLE} {ARCHIVE}",
     **INTERPRETED,
     "spark.ui.showConsoleProgress": "false",
 }
@@ -22,8 +21,7 @@ OWN = {
 
 def job_conf() -> dict[str, str]:
     """The settings of conf/spark.conf that a session can be built with."""
-    lines = [line.split(None, 1) for line in CONF.read_text().splitlines() if line and not line.startswith("#")]
-    return {name: value.strip() for name, value in lines if name not in NOT_FOR_TESTS}
+    return {name: value for name, value in spark_conf().items() if name not in NOT_FOR_TESTS}
 
 
 def new_session(partitions: int = 2, warehouse: str = "spark-warehouse") -> SparkSession:

@@ -40,6 +40,12 @@ while [ -e "$TOOLS/hold" ]; do sleep 0.05; done
 mkdir -p .venv/bin .venv/lib/python3/site-packages/pyspark/jars
 ln -s {sys.executable} .venv/bin/python
 touch .venv/lib/python3/site-packages/pyspark/jars/ivy-2.jar
+cp "$TOOLS/spark-submit" .venv/bin/
+"""
+SPARK_SUBMIT = """#!/bin/sh
+for word; do
+  case "$word" in *ArchiveClassesAtExit=*) file=${word#*ArchiveClassesAtExit=}; echo classes > "${file%% *}";; esac
+done
 """
 
 
@@ -104,7 +110,7 @@ def bare(tmp_path: Path) -> Folder:
 
 @pytest.fixture
 def folder(bare: Folder) -> Folder:
-    return bare.java().tool("uv", UV)
+    return bare.java().tool("uv", UV).tool("spark-submit", SPARK_SUBMIT)
 
 
 def eventually(condition: Callable[[], bool]) -> None:
@@ -170,6 +176,7 @@ def test_pip_that_cannot_reach_the_registry_says_so(bare: Folder) -> None:
 def test_a_cold_run_makes_all_and_a_second_one_does_nothing(folder: Folder) -> None:
     assert folder.run()[0] == 0
     assert folder.jars() == JARS
+    assert (folder.root / ".venv" / "classes.jsa").read_text() == "classes\n"
     assert "--require-hashes" in folder.log("uv")[1]
     assert "--no-deps --no-build-isolation --editable" in folder.log("uv")[2]
     before = folder.log("uv"), folder.log("java")
@@ -185,6 +192,15 @@ def test_a_new_lock_installs_again_but_fetches_no_jar_twice(folder: Folder) -> N
     assert folder.run()[0] == 0
     assert sum("--require-hashes" in line for line in folder.log("uv")) == 2
     assert len(folder.log("java")) == 1
+
+
+def test_an_archive_of_classes_that_was_removed_is_made_again_and_nothing_else(folder: Folder) -> None:
+    folder.run()
+    (folder.root / ".venv" / "classes.jsa").unlink()
+    before = folder.log("uv"), folder.log("java")
+    assert folder.run()[0] == 0
+    assert (folder.root / ".venv" / "classes.jsa").exists()
+    assert (folder.log("uv"), folder.log("java")) == before
 
 
 def test_a_jar_that_was_removed_is_fetched_again(folder: Folder) -> None:
