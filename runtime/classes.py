@@ -1,7 +1,7 @@
 """Does what a counts job does, over one record, so that its JVM can leave an archive of the classes that Spark loads.
 
-`make setup` runs it. A JVM that maps the archive starts sooner: it reads and checks no classes of hundreds of jars. Where
-there is none, or one of another Java or other jars, it starts as ever. Source: JEP 350, dynamic archives.
+`make setup` runs it. A JVM that maps the archive starts sooner: it reads and checks no classes of hundreds of jars.
+Where there is none, or one of another Java or other jars, it starts as ever. Source: JEP 350, dynamic archives.
 """
 
 from tempfile import TemporaryDirectory
