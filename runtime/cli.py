@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -89,6 +90,8 @@ def demo() -> None:
     """Start the stack with simulated traffic; Ctrl-C stops it."""
     os.environ["MSM_DEMO"] = "true"
     settings = load_settings()
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):  # however it is told to end, the stack ends with it
+        signal.signal(number, signal.default_int_handler)
     try:
         stack.start(settings, console.print, DEMO_TRAFFIC)
         console.print(
