@@ -90,8 +90,7 @@ def demo() -> None:
     """Start the stack with simulated traffic; Ctrl-C stops it."""
     os.environ["MSM_DEMO"] = "true"
     settings = load_settings()
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):  # however it is told to end, the stack ends with it
-        signal.signal(number, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: the stack does not outlive us
     try:
         stack.start(settings, console.print, DEMO_TRAFFIC)
         console.print(
