@@ -6,7 +6,8 @@ from typing import Annotated, ClassVar, Literal
 import uuid_utils
 from pydantic import AfterValidator, BaseModel, ConfigDict, StringConstraints
 
-IDENTIFIER = r"[A-Za-z0-9_-]{1,64}"
+IDENTIFIER_MAX = 64
+IDENTIFIER = rf"[A-Za-z0-9_-]{{1,{IDENTIFIER_MAX}}}"
 TIMESTAMP = r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{3}Z"
 IMAGE_URL_MAX, CAPTION_MAX, TEXT_MAX = 2_048, 2_200, 2_200  # characters (Unicode code points)
 FUTURE_TOLERANCE_SECONDS = 300

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from functools import reduce
 from operator import and_
+from string import ascii_letters, digits
 
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
@@ -12,6 +13,7 @@ from contract.facts import (
     FACT_BY_TYPE,
     FUTURE_TOLERANCE_SECONDS,
     IDENTIFIER,
+    IDENTIFIER_MAX,
     IMAGE_URL_MAX,
     TEXT_MAX,
     TIMESTAMP,
@@ -27,12 +29,15 @@ _JSON = {
 _TEXT_FIELDS = ", ".join(f"{name} string" for name in FACT_FIELDS)
 _TYPED_FIELDS = ", ".join(f"{name} variant" for name in FACT_FIELDS)
 # What producers write as a rule: a flat object of strings without escapes; names in _id and _at tell which form is due.
-_GAP = r"[ \t\r\n]*+"
+# Java takes a class of single characters by one look at a table, and runs over it without possessive marks in one loop;
+# no mark is needed, since what follows each of these loops cannot begin within it.
+_GAP = r"[ \t\r\n]*"
 _IS = rf"{_GAP}:{_GAP}"
-_TEXT = r'"[^"\\]*+"'
+_TEXT = r'"[^"\\]*"'
+_IDENTIFIER = rf"[{ascii_letters}{digits}_\-]+"
 _MEMBERS = (
-    rf'[a-z]++_(?>id"{_IS}"{IDENTIFIER}+"|at"{_IS}"{TIMESTAMP}"|(?!id"|at")[a-z_]++"{_IS}{_TEXT})',
-    rf'[a-z]++"{_IS}{_TEXT}',
+    rf'[a-z]+_(?>id"{_IS}"{_IDENTIFIER}"|at"{_IS}"{TIMESTAMP}"|(?!id"|at")[a-z_]+"{_IS}{_TEXT})',
+    rf'[a-z]+"{_IS}{_TEXT}',
 )
 _MEMBER = rf'{_GAP}"(?>{"|".join(_MEMBERS)}){_GAP}'
 _PLAIN_FACT = rf"^\{{{_MEMBER}(?:,{_MEMBER}){{4,15}}+\}}\z"
@@ -82,20 +87,31 @@ def _is_plain_fact() -> Column:
     """Whether one look tells that it is a fact; false says nothing, and each field is looked at."""
     body = F.col("body")
     is_plain = body.rlike(_PLAIN_FACT) & F.is_valid_utf8(body) & F.col("_malformed").isNull()
-    is_whole = reduce(and_, (F.col(field).isNotNull() for field in Fact.model_fields))
     is_home = F.concat_ws(" ", "topic", "event_type").isin(_KINDS)
     is_real_moment = (F.col("occurred_at") >= "0001") & ~_is_from_the_future()
-    return F.coalesce(is_plain & is_whole & is_home & is_real_moment & _further_fields_have_form(), F.lit(False))
+    return F.coalesce(is_plain & is_home & is_real_moment & _fields_have_length(), F.lit(False))
 
 
-def _further_fields_have_form() -> Column:
-    """Of the fields that only this type of fact has."""
-    of_type = [
-        F.when(F.col("event_type") == name, F.coalesce(reduce(and_, map(_has_form, further)), F.lit(False)))
+def _fields_have_length() -> Column:
+    """Whether all fields of its type are there and none is too long; the pattern tells the rest of their form."""
+    further = {
+        name: [field for field in model.model_fields if field not in Fact.model_fields]
         for name, model in FACT_BY_TYPE.items()
-        if (further := [field for field in model.model_fields if field not in Fact.model_fields])
+    }
+    of_type = [
+        F.when(F.col("event_type") == name, F.coalesce(reduce(and_, map(_has_length, fields)), F.lit(False)))
+        for name, fields in further.items()
+        if fields
     ]
-    return F.coalesce(*of_type, F.lit(True))
+    return reduce(and_, map(_has_length, Fact.model_fields)) & F.coalesce(*of_type, F.lit(True))
+
+
+def _has_length(field: str) -> Column:
+    """Null where it is not there."""
+    column = F.col(field)
+    if field in _LENGTHS:
+        return F.length(column).between(*_LENGTHS[field])
+    return F.octet_length(column) <= IDENTIFIER_MAX
 
 
 def _detail() -> Column:
@@ -160,7 +176,7 @@ def _has_form(field: str) -> Column:
         is_moment = column.try_cast("timestamp").isNotNull() & (column >= "0001")
         return column.rlike(rf"^{TIMESTAMP}\z") & is_moment
     if field in _LENGTHS:
-        return F.length(column).between(*_LENGTHS[field])
+        return _has_length(field)
     return column.rlike(rf"^{IDENTIFIER}\z")
 
 
