@@ -10,6 +10,7 @@ import re
 import shutil
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -150,8 +151,19 @@ def remove_unused_seeds(seeds: Path, checkpoints: Iterable[Path]) -> None:
 
 def committed_offsets(checkpoint: Path) -> dict[str, dict[str, int]]:
     """{topic: {partition: next offset}} after the last batch that was done; empty before the first."""
+    return offsets_in(_committed(checkpoint))
+
+
+def committed_watermark(checkpoint: Path) -> datetime:
+    """The event-time watermark of the last batch that was done; 1970 before the first."""
+    _, said, *_ = _committed(checkpoint).splitlines() or ("", "{}")
+    return datetime.fromtimestamp(json.loads(said).get("batchWatermarkMs", 0) / 1_000, timezone.utc)
+
+
+def _committed(checkpoint: Path) -> str:
+    """What Spark's log says of the last batch that was done; empty before the first."""
     done = max((int(path.name) for path in (checkpoint / "commits").glob("[0-9]*")), default=None)
-    return {} if done is None else offsets_in((checkpoint / "offsets" / str(done)).read_text())
+    return "" if done is None else (checkpoint / "offsets" / str(done)).read_text()
 
 
 def offsets_in(log: str) -> dict[str, dict[str, int]]:

@@ -5,9 +5,10 @@ import signal
 import socket
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -120,10 +121,16 @@ def query_id(batch: DataFrame) -> str:
     return str(batch.sparkSession.sparkContext.getLocalProperty("sql.streaming.queryId"))
 
 
-def main(name: str, start: Start, in_real_time: Callable[[Settings], bool] = lambda _: False) -> None:
+def main(
+    name: str,
+    start: Start,
+    in_real_time: Callable[[Settings], bool] = lambda _: False,
+    evict_every: timedelta = timedelta.max,
+) -> None:
     """Run a job until it is told to stop: SIGTERM, Ctrl-C, or the file `<data>/run/NAME.stop`.
 
-    It catches up first where many facts wait, and always where it goes on in real time. Batches are not interrupted,
+    It catches up first where many facts wait, and always where it goes on in real time. A job that evicts state only
+    while it catches up does that first too, and again whenever `evict_every` has gone by. Batches are not interrupted,
     real time is. Exits with 1 where a query fails, after one line that says why.
     """
     settings = load_settings().acting_as(name)
@@ -132,10 +139,10 @@ def main(name: str, start: Start, in_real_time: Callable[[Settings], bool] = lam
         refuse_unfinished_switch(settings.beside_dir)
         fix = FIX_BESIDE if settings.beside else FIX
         refuse_other_shapes(settings.checkpoint_dir, name, settings.shuffle_partitions, fix)
-        _run(name, start, in_real_time(settings), settings)
+        _run(name, start, in_real_time(settings), evict_every, settings)
 
 
-def _run(name: str, start: Start, real_time: bool, settings: Settings) -> None:
+def _run(name: str, start: Start, real_time: bool, evict_every: timedelta, settings: Settings) -> None:
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
@@ -146,18 +153,23 @@ def _run(name: str, start: Start, real_time: bool, settings: Settings) -> None:
     try:
         caught_up: set[str] = set()
         query = next(iter(STATES[name]))
-        while (waits := facts_waiting(settings, query)) >= MANY or (real_time and not caught_up):
-            log.info("catching up", job=name, facts=waits)
-            running = _compiled(start, spark, settings) if waits >= MANY else start(spark, settings, True)
-            if told_to_stop(running, all):
-                return _stop_between_batches(running)
-            caught_up = {query.name for query in running}
-        running = start(spark, settings, False)
-        READY.watch([query.name for query in running], caught_up)
-        if not told_to_stop(running, any):
-            raise SystemExit(f"a query of {name} ended by itself")
-        if not real_time:
-            _stop_between_batches(running)
+        while True:
+            is_due = real_time or (evict_every < timedelta.max and committed_offsets(settings.checkpoint_dir / query))
+            while (waits := facts_waiting(settings, query)) >= MANY or is_due:
+                log.info("catching up", job=name, facts=waits)
+                running = _compiled(start, spark, settings) if waits >= MANY else start(spark, settings, True)
+                if told_to_stop(running, all):
+                    return _stop_between_batches(running)
+                caught_up, is_due = {query.name for query in running}, False
+            running = start(spark, settings, False)
+            READY.watch([query.name for query in running], caught_up)
+            is_told = told_to_stop(running, any, within=evict_every)
+            if not is_told and not all(query.isActive for query in running):
+                raise SystemExit(f"a query of {name} ended by itself")
+            if not real_time:
+                _stop_between_batches(running)
+            if is_told:
+                return
     except (PySparkException, Py4JJavaError) as error:
         log.error("job failed", job=name, reason=reason(error), fix=fix(with_causes(error)))
         sys.exit(1)
@@ -253,13 +265,18 @@ def _told_to_stop(
     how_many: Callable[[Iterable[bool]], bool],
     stop: threading.Event,
     stop_file: Path,
+    within: timedelta = timedelta.max,
 ) -> bool:
-    """Wait for it; false where first `all` or `any` of the queries ended. The error of one that failed is raised."""
+    """Wait for it; false where first `all` or `any` of the queries ended, or the time is over.
+
+    The error of one that failed is raised.
+    """
+    deadline = time.monotonic() + within.total_seconds()
     while not stop.wait(0.2) and not stop_file.exists():
         ended = [query for query in queries if not query.isActive]
         for query in ended:
             query.awaitTermination()
-        if how_many(query in ended for query in queries):
+        if how_many(query in ended for query in queries) or time.monotonic() > deadline:
             return False
     return True
 

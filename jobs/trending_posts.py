@@ -5,7 +5,7 @@
 """
 
 from collections.abc import Callable, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from pyspark.sql import DataFrame, SparkSession
@@ -15,6 +15,7 @@ from pyspark.sql.types import StructType
 
 from conf.settings import Settings
 from contract import tables
+from jobs.checkpoints import committed_watermark
 from jobs.harness import CATCH_UP, main, now, query_id, read_topics
 from jobs.sinks.lake import COMPACT_EVERY, append_once, compact, drop, ensure_table, fold, table_path
 from jobs.sinks.rankings import Rankings, offsets_of_batch
@@ -24,6 +25,8 @@ from jobs.transforms.panes import dated_acts, first_hour_engagement, minute_pane
 NAME = "trending_posts"
 RISING = "first_hour_engagement"
 KEEP = timedelta(days=1)
+EVICT_EVERY = timedelta(hours=1)
+"""How long live batches go on without looking at all of state for what is too old: docs/decisions/eviction.md."""
 PANES = (
     StructType()
     .add("judged_from", "timestamp")
@@ -51,9 +54,10 @@ def start(spark: SparkSession, settings: Settings, catching_up: bool = False) ->
     ensure_table(spark, table_path(settings, tables.FIRST_HOUR_ENGAGEMENT), FIRST_HOUR)
     ensure_table(spark, table_path(settings, tables.POST_FACTS), POST_FACTS)
     trigger = CATCH_UP if catching_up else {"processingTime": f"{settings.rank_every_seconds} seconds"}
+    panes, hours = (None if catching_up else _evicted(settings, query) for query in (NAME, RISING))
     return [
-        _run(panes_and_posts(spark, settings), NAME, tick(spark, settings), settings, trigger),
-        _run(first_hours(spark, settings), RISING, keep_first_hours(settings), settings, trigger),
+        _run(panes_and_posts(spark, settings, panes), NAME, tick(spark, settings), settings, trigger),
+        _run(first_hours(spark, settings, hours), RISING, keep_first_hours(settings), settings, trigger),
     ]
 
 
@@ -72,11 +76,15 @@ def _checkpoint(settings: Settings, name: str) -> str:
     return str(settings.checkpoint_dir.absolute() / name)
 
 
-def panes_and_posts(spark: SparkSession, settings: Settings) -> DataFrame:
+def _evicted(settings: Settings, query: str) -> datetime:
+    return committed_watermark(settings.checkpoint_dir / query)
+
+
+def panes_and_posts(spark: SparkSession, settings: Settings, evicted: datetime | None) -> DataFrame:
     """Changes of panes, and as they came the facts of posts (`fact`, else null); each topic is read once."""
     engagement = read_topics(spark, settings, "likes", "comments").transform(facts).transform(valid)
     dated = engagement.transform(dated_acts)
-    panes = dated.unionByName(clock(spark, dated)).transform(minute_panes)
+    panes = dated.unionByName(clock(spark, dated)).transform(minute_panes, evicted)
     posts = read_topics(spark, settings, "posts").transform(facts).transform(valid)
     fact = F.struct(*FACT, *BODY).alias("fact")
     no_pane = [F.lit(None).cast(field.dataType).alias(field.name) for field in PANES]
@@ -131,14 +139,14 @@ def _append_some(rows: DataFrame, path: str, writer: str, batch_id: int) -> None
         append_once(rows.coalesce(1), path, writer, batch_id)
 
 
-def first_hours(spark: SparkSession, settings: Settings) -> DataFrame:
+def first_hours(spark: SparkSession, settings: Settings, evicted: datetime | None) -> DataFrame:
     """Changes of engagement within the first hour of each post."""
     posts = read_topics(spark, settings, "posts").transform(facts).transform(valid)
     created = posts.where("event_type = 'post_created'").select(
         "post_id", F.col("occurred_at").cast("timestamp").alias("born")
     )
     engagement = read_topics(spark, settings, "likes", "comments").transform(facts).transform(valid)
-    return first_hour_engagement(created, engagement.transform(dated_acts))
+    return first_hour_engagement(created, engagement.transform(dated_acts), evicted)
 
 
 def keep_first_hours(settings: Settings) -> Batch:
@@ -160,4 +168,4 @@ def keep_first_hours(settings: Settings) -> Batch:
 
 
 if __name__ == "__main__":
-    main(NAME, start)
+    main(NAME, start, evict_every=EVICT_EVERY)

@@ -3,6 +3,8 @@
 `window("1 hour", "1 minute")` would copy every fact sixty times; a pane holds it once a judging window.
 """
 
+from datetime import datetime
+
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
@@ -19,15 +21,32 @@ def dated_acts(facts: DataFrame) -> DataFrame:
     return facts.transform(acts).withColumn("occurred", F.col("occurred_at").cast("timestamp"))
 
 
-def minute_panes(dated: DataFrame) -> DataFrame:
+def watermarked(rows: DataFrame, time: str, evicted: datetime | None = None) -> DataFrame:
+    """Rows with a watermark, by which Spark evicts state and leaves out what comes later; None is what batches want.
+
+    To evict, Spark looks at every row of state in every batch. With `evicted`, the watermark up to which that was done,
+    it does not: state has no watermark then. docs/decisions/eviction.md
+    """
+    marked = rows.withWatermark(time, LATENESS)
+    return marked if evicted is None else marked.withMetadata(time, {})
+
+
+def _after(rows: DataFrame, time: str, evicted: datetime | None) -> DataFrame:
+    """Without what belongs to evicted state: it would begin anew there, and count again."""
+    return rows if evicted is None else rows.where(F.col(time) > F.lit(evicted))
+
+
+def minute_panes(dated: DataFrame, evicted: datetime | None = None) -> DataFrame:
     """Dated likes and comments to changes: (judged_from, post_id, minute, likes, comments).
 
     A change takes a pair out of the minute where it counted before and puts it where it counts now. Each fact is in
     the judging windows of two hours (three, in the first five minutes of an hour): sum one `judged_from` only.
+    `evicted`: see `watermarked`.
     """
-    judged = dated.withWatermark("occurred", LATENESS).withColumn("window", F.window("occurred", *JUDGED))
+    judged = dated.transform(watermarked, "occurred", evicted).withColumn("window", F.window("occurred", *JUDGED))
     return (
-        judged.transform(standing, "window")
+        judged.transform(_after, "window.end", evicted)
+        .transform(standing, "window")
         .transform(moves, "window")
         .select(F.col("window.start").alias("judged_from"), "post_id", F.inline(_out_and_in()))
         .where(F.col("minute").isNotNull())
@@ -53,15 +72,18 @@ def counted_at(state: str) -> Column:
     return F.when(is_like, F.col(f"{state}.latest.occurred_at")).otherwise(F.col(f"{state}.creation.occurred_at"))
 
 
-def first_hour_engagement(created: DataFrame, dated: DataFrame) -> DataFrame:
+def first_hour_engagement(created: DataFrame, dated: DataFrame, evicted: datetime | None = None) -> DataFrame:
     """Creations (post_id, born) and dated acts to changes within a post's first hour: (born, post_id, likes, comments).
 
     A watermarked stream-stream interval join; both sides' state leaves with the watermark. Acts up to five minutes
     after the hour take part, since a like may be taken back then, ahead of the clock; they do not count themselves.
+    `evicted`: see `watermarked`.
     """
-    posts = created.withWatermark("born", LATENESS).withColumnRenamed("post_id", "born_id")
+    born = created.transform(watermarked, "born", evicted).transform(_after, "born", evicted)
+    posts = born.withColumnRenamed("post_id", "born_id")
     in_first_hour = F.expr("post_id = born_id AND occurred >= born AND occurred < born + INTERVAL 65 MINUTES")
-    judged = dated.withWatermark("occurred", LATENESS).join(posts, in_first_hour).drop("occurred", "born_id")
+    engagement = dated.transform(watermarked, "occurred", evicted)
+    judged = engagement.join(posts, in_first_hour).drop("occurred", "born_id")
     is_like = F.col("kind") == "l"
     change = (_in_first_hour("now") - _in_first_hour("before")).alias("change")
     return (
