@@ -13,6 +13,7 @@ from pyspark.sql.streaming.listener import (
 )
 
 from contract.facts import parse_time
+from jobs.transforms.panes import BEHIND_WATERMARK
 
 _QUERY = ["query"]
 ROWS = Counter("msm_job_rows", "Records read", _QUERY)
@@ -22,6 +23,9 @@ PROCESSED_RATE = Gauge("msm_job_processed_rows_per_second", "Records that are do
 PHASE = Gauge("msm_job_batch_phase_seconds", "Time of one phase of the last batch", [*_QUERY, "phase"])
 STATE_ROWS = Gauge("msm_job_state_rows", "Rows in state", [*_QUERY, "operator"])
 STATE_BYTES = Gauge("msm_job_state_memory_bytes", "Memory of the state", [*_QUERY, "operator"])
+STATE_EVICTION = Gauge(
+    "msm_job_state_eviction_seconds", "Time that the last batch looked for old state, all tasks", [*_QUERY, "operator"]
+)
 DROPPED = Counter("msm_job_rows_behind_watermark", "Rows that a watermark left out", _QUERY)
 LAG = Gauge("msm_job_lag_records", "Records that wait in the partition that is furthest behind", _QUERY)
 WATERMARK = Gauge("msm_job_watermark_timestamp_seconds", "Event-time watermark", _QUERY)
@@ -89,7 +93,10 @@ class ProgressListener(StreamingQueryListener):
             label = f"{number}-{operator.operatorName}"
             STATE_ROWS.labels(name, label).set(operator.numRowsTotal)
             STATE_BYTES.labels(name, label).set(operator.memoryUsedBytes)
+            STATE_EVICTION.labels(name, label).set(operator.allRemovalsTimeMs / 1_000)
             DROPPED.labels(name).inc(operator.numRowsDroppedByWatermark)
+        if late := progress.observedMetrics.get(BEHIND_WATERMARK):
+            DROPPED.labels(name).inc(late["rows"])
         watermark = progress.eventTime.get("watermark")
         if watermark:
             WATERMARK.labels(name).set(_seconds(watermark))

@@ -12,6 +12,8 @@ from jobs.transforms.counts import acts, moves, standing, stands
 
 LATENESS = "70 minutes"
 """Watermark delay: the hour that a ranking looks at, and twice the five minutes that a fact may be ahead."""
+BEHIND_WATERMARK = "behind_watermark"
+"""Name of the observation of rows that were left out."""
 JUDGED = ("125 minutes", "1 hour")
 """Facts that judge the rankings of hour H are dated from H - 1 h to H + 1 h and, ahead of the clock, 5 minutes."""
 
@@ -32,8 +34,11 @@ def watermarked(rows: DataFrame, time: str, evicted: datetime | None = None) -> 
 
 
 def _after(rows: DataFrame, time: str, evicted: datetime | None) -> DataFrame:
-    """Without what belongs to evicted state: it would begin anew there, and count again."""
-    return rows if evicted is None else rows.where(F.col(time) > F.lit(evicted))
+    """Without what belongs to evicted state, where it would count anew; how many those are is observed."""
+    if evicted is None:
+        return rows
+    is_late = F.col(time) <= F.lit(evicted)
+    return rows.observe(BEHIND_WATERMARK, F.count_if(is_late).alias("rows")).where(~is_late)
 
 
 def minute_panes(dated: DataFrame, evicted: datetime | None = None) -> DataFrame:

@@ -25,12 +25,12 @@ def run_once(spark: SparkSession, settings: Settings, *jobs: ModuleType) -> None
             if query.name == posts_with_counts.NAME:
                 query.processAllAvailable()  # it may read more than topics
             else:
-                _wait(query, settings)
+                wait_until_read(query, settings)
         for query in queries:
             query.stop()
 
 
-def _wait(query: StreamingQuery, settings: Settings) -> None:
+def wait_until_read(query: StreamingQuery, settings: Settings) -> None:
     """`processAllAvailable` would wait for one more of their ticks, or, where they have a clock, for ever."""
     goal = ends(settings, [POSTS_WITH_COUNTS] if query.name == PROJECTION else FACT_TOPICS)
 
