@@ -129,7 +129,7 @@ def _costs(name: str, phases: dict[str, Phases]) -> Iterable[Measure]:
     ticks = phases[TRENDING_POSTS]
     done = ticks.batches[TRENDING_POSTS]
     if not done:
-        raise SystemExit(f"no tick of the rankings ended in {ticks.seconds:.0f} s: the machine has too much to do")
+        return  # `trending` says how long one takes
     how = f"of the job, over {done:.0f} ticks, the first hours' batches among it"
     yield Measure(f"{name}.tick.cpu", "CPU s/tick", ticks.cpu_seconds / done, how, "lower", "floor.cpu")
     yield from ticks.of_batch(f"{name}.tick", TRENDING_POSTS)
