@@ -84,11 +84,11 @@ def first_hour_engagement(created: DataFrame, dated: DataFrame, evicted: datetim
     after the hour take part, since a like may be taken back then, ahead of the clock; they do not count themselves.
     `evicted`: see `watermarked`.
     """
-    born = created.transform(watermarked, "born", evicted).transform(_after, "born", evicted)
-    posts = born.withColumnRenamed("post_id", "born_id")
+    posts = created.transform(watermarked, "born", evicted).withColumnRenamed("post_id", "born_id")
     in_first_hour = F.expr("post_id = born_id AND occurred >= born AND occurred < born + INTERVAL 65 MINUTES")
     engagement = dated.transform(watermarked, "occurred", evicted)
-    judged = engagement.join(posts, in_first_hour).drop("occurred", "born_id")
+    # After the join, which may hold such a post for longer.
+    judged = engagement.join(posts, in_first_hour).transform(_after, "born", evicted).drop("occurred", "born_id")
     is_like = F.col("kind") == "l"
     change = (_in_first_hour("now") - _in_first_hour("before")).alias("change")
     return (

@@ -3,7 +3,7 @@
 import json
 from collections import Counter
 from datetime import datetime, timedelta
-from pathlib import Path
+from functools import partial
 
 import pytest
 from deltalake import DeltaTable
@@ -17,8 +17,9 @@ from jobs import trending_posts
 from jobs.checkpoints import committed_watermark
 from jobs.harness import now
 from jobs.transforms.panes import BEHIND_WATERMARK
+from runtime.processes import wait_until
 from tests.rebuild.earlier_checkpoint import write
-from tests.rebuild.queries import wait_until_read
+from tests.rebuild.queries import PATIENCE, wait_until_read
 
 QUERIES = (trending_posts.NAME, trending_posts.RISING)
 Facts = list[dict[str, str]]
@@ -39,41 +40,49 @@ def catch_up(spark: SparkSession, settings: Settings) -> None:
     assert all(query.awaitTermination(120) for query in queries)
 
 
-def go_live(spark: SparkSession, settings: Settings) -> dict[str, list[dict[str, object]]]:
-    """Live until all is read; the progress of each batch, by query."""
+def go_live(spark: SparkSession, settings: Settings) -> Counter[str]:
+    """Live until all is read; by query, how many rows it left out for being too late."""
     queries = trending_posts.start(spark.newSession(), settings)
+    late: Counter[str] = Counter()
     for query in queries:
         wait_until_read(query, settings)
-    seen = {query.name: _progress(query) for query in queries}
+        commits = (settings.checkpoint_dir / query.name / "commits").glob("[0-9]*")
+        last = max(int(path.name) for path in commits)
+        wait_until(partial(_has_told, query, last), PATIENCE, lambda: f"no progress of batch {last}")  # noqa: B023
+        told = [json.loads(one.json)["observedMetrics"] for one in query.recentProgress]
+        late[query.name] = sum(observed.get(BEHIND_WATERMARK, {}).get("rows", 0) for observed in told)
     for query in queries:
         query.stop()
-    return seen
+    return late
 
 
-def _progress(query: StreamingQuery) -> list[dict[str, object]]:
-    return [json.loads(one.json) for one in query.recentProgress]
+def _has_told(query: StreamingQuery, batch: int) -> bool:
+    return query.lastProgress is not None and query.lastProgress.batchId >= batch
 
 
-def state_rows(spark: SparkSession, settings: Settings, query: str) -> list[int]:
-    """Rows in each store of a query after its last batch, as Spark's state reader finds them."""
+def posts_in_state(spark: SparkSession, settings: Settings, query: str) -> set[str]:
+    """Posts with something in an aggregate of the query after its last batch, as Spark's state reader finds them."""
     checkpoint = str((settings.checkpoint_dir / query).absolute())
-    operators = spark.read.format("state-metadata").load(checkpoint).select("operatorId", "operatorName").distinct()
-    stores = [
-        {"operatorId": row.operatorId, **side}
-        for row in operators.orderBy("operatorId").collect()
-        for side in ([{"joinSide": "left"}, {"joinSide": "right"}] if "Join" in row.operatorName else [{}])
-    ]
-    return [spark.read.format("statestore").options(**store).load(checkpoint).count() for store in stores]
+    operators = spark.read.format("state-metadata").load(checkpoint).where("operatorName = 'stateStoreSave'")
+    stores = [row.operatorId for row in operators.select("operatorId").distinct().collect()]
+    assert len(stores) == 2
+    read = (spark.read.format("statestore").option("operatorId", store).load(checkpoint) for store in stores)
+    return {row.post_id for state in read for row in state.select("key.post_id").collect()}
 
 
-def likes_by_window(lake: Path, minute: datetime) -> dict[datetime, int]:
-    """Likes dated in that minute, in each judging window."""
-    panes = DeltaTable(lake / tables.ENGAGEMENT_BY_MINUTE).to_pyarrow_table().to_pylist()
+def panes(settings: Settings, post: str) -> dict[datetime, int]:
+    """Its likes in each judging window."""
     likes: Counter[datetime] = Counter()
-    for pane in panes:
-        if pane["minute"] == minute.replace(second=0, microsecond=0):
+    for pane in DeltaTable(settings.lake_dir / tables.ENGAGEMENT_BY_MINUTE).to_pyarrow_table().to_pylist():
+        if pane["post_id"] == post:
             likes[pane["judged_from"]] += pane["likes"]
     return dict(likes)
+
+
+def first_hour(settings: Settings, post: str) -> int:
+    """Likes of its first hour."""
+    changes = DeltaTable(settings.lake_dir / tables.FIRST_HOUR_ENGAGEMENT).to_pyarrow_table().to_pylist()
+    return sum(change["likes"] for change in changes if change["post_id"] == post)
 
 
 @pytest.mark.spark
@@ -82,25 +91,22 @@ def likes_by_window(lake: Path, minute: datetime) -> dict[datetime, int]:
 def test_state_leaves_while_the_job_catches_up_and_what_comes_later_counts_once(
     spark: SparkSession, broker: Settings
 ) -> None:
-    old, fresh = now() - timedelta(hours=8), now() - timedelta(minutes=3)
-    first, then = of_a_post("p1", old, "bob", "cy"), of_a_post("p2", fresh, "bob")
-    write(broker, first)
+    began = now()
+    old = of_a_post("p1", began - timedelta(hours=8), "bob", "cy")
+    fresh = of_a_post("p2", began - timedelta(minutes=3), "bob")
+    write(broker, old)
     go_live(spark, broker)
-    write(broker, then)
+    write(broker, fresh)
     go_live(spark, broker)
-    windows = likes_by_window(broker.lake_dir, old)
-    assert len(windows) >= 2
-    assert set(windows.values()) == {2}
-    panes, hours = (state_rows(spark, broker, query) for query in QUERIES)
-    assert hours == [3, 3, 3, 2]  # likes, likes, and the join: likes, posts
-    write(broker, then)  # again: a round without facts evicts nothing
+    assert [posts_in_state(spark, broker, query) for query in QUERIES] == [{"p1", "p2"}] * 2
+    write(broker, fresh)  # again: a round without facts evicts nothing
     catch_up(spark, broker)
-    assert all(committed_watermark(broker.checkpoint_dir / query) > old + timedelta(hours=6) for query in QUERIES)
-    after = [state_rows(spark, broker, query) for query in QUERIES]
-    assert after == [[rows - 2 * len(windows) for rows in panes], [1, 1, 2, 2]]  # the join holds what came again
-    write(broker, first)
-    seen = go_live(spark, broker)
-    assert likes_by_window(broker.lake_dir, old) == windows
-    assert state_rows(spark, broker, trending_posts.NAME) == after[0]
-    late = [one["observedMetrics"][BEHIND_WATERMARK]["rows"] for one in seen[trending_posts.NAME]]  # type: ignore[index]
-    assert sum(late) == sum(windows.values())
+    assert all(committed_watermark(broker.checkpoint_dir / query) > began - timedelta(minutes=80) for query in QUERIES)
+    assert [posts_in_state(spark, broker, query) for query in QUERIES] == [{"p2"}] * 2
+    said = {post: (panes(broker, post), first_hour(broker, post)) for post in ("p1", "p2")}
+    assert [(set(likes.values()), hour) for likes, hour in said.values()] == [({2}, 2), ({1}, 1)]
+    write(broker, [*old, *fresh])
+    late = go_live(spark, broker)
+    assert {post: (panes(broker, post), first_hour(broker, post)) for post in said} == said
+    assert [posts_in_state(spark, broker, query) for query in QUERIES] == [{"p2"}] * 2
+    assert late[trending_posts.NAME] == sum(said["p1"][0].values())
