@@ -33,7 +33,7 @@ class Size:
     serving: Serving
 
 
-QUICK = Size("quick", 200_000, 100_000, (Pace(1_000, 8, 15),), Serving(100_000, 2_000, 8))
+QUICK = Size("quick", 100_000, 50_000, (Pace(1_000, 10, 10),), Serving(50_000, 2_000, 5))
 FULL = Size("full", 1_000_000, 1_000_000, (Pace(1_000, 20, 45), Pace(5_000, 20, 45)), Serving(1_000_000, 2_000, 20))
 Step = Callable[[Place, Size], Iterable[Measure]]
 

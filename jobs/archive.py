@@ -15,7 +15,7 @@ from pyspark.sql.types import StructType
 from conf.settings import Settings
 from contract import tables
 from contract.facts import FACT_TOPICS
-from contract.spark import POST_WITH_COUNTS_ROW
+from contract.spark import FACT_FIELDS, POST_WITH_COUNTS_ROW
 from contract.topics import POSTS_WITH_COUNTS
 from jobs.harness import CATCH_UP, main, query_id, read_topics
 from jobs.sinks.dead_letters import DeadLetterSink
@@ -66,7 +66,7 @@ def keep_events(spark: SparkSession, settings: Settings) -> Batch:
     sink = DeadLetterSink(settings)
 
     def keep(records: DataFrame, batch_id: int) -> None:
-        judged = records.transform(facts).persist()
+        judged = records.transform(facts).drop(*FACT_FIELDS).persist()
         try:
             sink.send(judged.transform(dead_letters))
             events = judged.withColumn("arrived_date", F.to_date("arrived_at")).select(EVENTS.fieldNames())
