@@ -153,14 +153,15 @@ def _run(name: str, start: Start, real_time: bool, evict_every: timedelta, setti
     try:
         caught_up: set[str] = set()
         query = next(iter(STATES[name]))
+        is_due = real_time or (evict_every < timedelta.max and committed_offsets(settings.checkpoint_dir / query))
         while True:
-            is_due = real_time or (evict_every < timedelta.max and committed_offsets(settings.checkpoint_dir / query))
-            while (waits := facts_waiting(settings, query)) >= MANY or is_due:
+            if (waits := facts_waiting(settings, query)) >= MANY or is_due:
                 log.info("catching up", job=name, facts=waits)
                 running = _compiled(start, spark, settings) if waits >= MANY else start(spark, settings, True)
                 if told_to_stop(running, all):
                     return _stop_between_batches(running)
                 caught_up, is_due = {query.name for query in running}, False
+                continue
             running = start(spark, settings, False)
             READY.watch([query.name for query in running], caught_up)
             is_told = told_to_stop(running, any, within=evict_every)
@@ -170,6 +171,7 @@ def _run(name: str, start: Start, real_time: bool, evict_every: timedelta, setti
                 _stop_between_batches(running)
             if is_told:
                 return
+            is_due = True
     except (PySparkException, Py4JJavaError) as error:
         log.error("job failed", job=name, reason=reason(error), fix=fix(with_causes(error)))
         sys.exit(1)

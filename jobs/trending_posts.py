@@ -54,10 +54,12 @@ def start(spark: SparkSession, settings: Settings, catching_up: bool = False) ->
     ensure_table(spark, table_path(settings, tables.FIRST_HOUR_ENGAGEMENT), FIRST_HOUR)
     ensure_table(spark, table_path(settings, tables.POST_FACTS), POST_FACTS)
     trigger = CATCH_UP if catching_up else {"processingTime": f"{settings.rank_every_seconds} seconds"}
-    panes, hours = (None if catching_up else _evicted(settings, query) for query in (NAME, RISING))
+    evicted = {
+        query: None if catching_up else committed_watermark(settings.checkpoint_dir / query) for query in (NAME, RISING)
+    }
     return [
-        _run(panes_and_posts(spark, settings, panes), NAME, tick(spark, settings), settings, trigger),
-        _run(first_hours(spark, settings, hours), RISING, keep_first_hours(settings), settings, trigger),
+        _run(panes_and_posts(spark, settings, evicted[NAME]), NAME, tick(spark, settings), settings, trigger),
+        _run(first_hours(spark, settings, evicted[RISING]), RISING, keep_first_hours(settings), settings, trigger),
     ]
 
 
@@ -74,10 +76,6 @@ def _run(changes: DataFrame, name: str, batch: Batch, settings: Settings, trigge
 
 def _checkpoint(settings: Settings, name: str) -> str:
     return str(settings.checkpoint_dir.absolute() / name)
-
-
-def _evicted(settings: Settings, query: str) -> datetime:
-    return committed_watermark(settings.checkpoint_dir / query)
 
 
 def panes_and_posts(spark: SparkSession, settings: Settings, evicted: datetime | None) -> DataFrame:

@@ -63,17 +63,18 @@ def contents(spark: SparkSession, checkpoint: Path) -> Contents:
     _ = spark.streams.active
     operators = spark.read.format("state-metadata").load(str(checkpoint)).select("operatorId", "operatorName")
     return {
-        f"{operator.operatorId}-{side}": _summed(_store(spark, checkpoint, operator.operatorId, side))
+        f"{operator.operatorId}-{side}": _summed(store(spark, checkpoint, operator.operatorId, side))
         for operator in operators.distinct().collect()
         for side in (("left", "right") if operator.operatorName == "symmetricHashJoin" else ("none",))
     }
 
 
-def _store(spark: SparkSession, checkpoint: Path, operator: int, side: str) -> DataFrame:
+def store(spark: SparkSession, checkpoint: Path, operator: int, side: str = "none") -> DataFrame:
+    """What an aggregate, or a `side` of a join, has in state."""
     options = {"operatorId": str(operator), "joinSide": side}
     return spark.read.format("statestore").options(**options).load(str(checkpoint))
 
 
-def _summed(store: DataFrame) -> tuple[int, int]:
-    row = store.selectExpr("count(*)", "coalesce(sum(cast(xxhash64(key, value) as decimal(38))), 0)").collect()[0]
+def _summed(state: DataFrame) -> tuple[int, int]:
+    row = state.selectExpr("count(*)", "coalesce(sum(cast(xxhash64(key, value) as decimal(38))), 0)").collect()[0]
     return int(row[0]), int(row[1])

@@ -30,6 +30,12 @@ def run_once(spark: SparkSession, settings: Settings, *jobs: ModuleType) -> None
             query.stop()
 
 
+def catch_up(spark: SparkSession, settings: Settings, job: ModuleType) -> None:
+    """Run the queries of a job over what is there, until they end by themselves."""
+    queries = job.start(spark.newSession(), settings, True)
+    assert all(query.awaitTermination(PATIENCE) for query in queries), f"{job.NAME} does not end"
+
+
 def wait_until_read(query: StreamingQuery, settings: Settings) -> None:
     """`processAllAvailable` would wait for one more of their ticks, or, where they have a clock, for ever."""
     goal = ends(settings, [POSTS_WITH_COUNTS] if query.name == PROJECTION else FACT_TOPICS)

@@ -17,7 +17,7 @@ from jobs.offsets import ends, reached
 from jobs.submit import INTERPRETED
 from tests import reference
 from tests.rebuild.earlier_checkpoint import facts_after, facts_before, write
-from tests.rebuild.queries import run_once
+from tests.rebuild.queries import catch_up, run_once
 from tests.rebuild.test_backfill import Reader
 
 
@@ -32,8 +32,7 @@ def test_a_job_does_what_waits_and_ends_and_then_goes_on_from_the_same_checkpoin
     for job in (posts_with_counts, trending_posts, archive):
         read = next(iter(STATES[job.NAME]))
         assert facts_waiting(broker, read) == len(first)
-        queries = job.start(spark.newSession(), broker, True)
-        assert all(query.awaitTermination(120) for query in queries), f"{job.NAME} does not end"
+        catch_up(spark, broker, job)
         assert facts_waiting(broker, read) == 0
         for query in STATES[job.NAME].keys() - {"posts_with_counts_lake"}:
             assert reached(committed_offsets(broker.checkpoint_dir / query), ends(broker, FACT_TOPICS))

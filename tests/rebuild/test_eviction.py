@@ -18,8 +18,9 @@ from jobs.checkpoints import committed_watermark
 from jobs.harness import now
 from jobs.transforms.panes import BEHIND_WATERMARK
 from runtime.processes import wait_until
+from runtime.rescale import store
 from tests.rebuild.earlier_checkpoint import write
-from tests.rebuild.queries import PATIENCE, wait_until_read
+from tests.rebuild.queries import PATIENCE, catch_up, run_once, wait_until_read
 
 QUERIES = (trending_posts.NAME, trending_posts.RISING)
 Facts = list[dict[str, str]]
@@ -34,14 +35,8 @@ def of_a_post(post: str, at: datetime, *users: str) -> Facts:
     return [created, *likes]
 
 
-def catch_up(spark: SparkSession, settings: Settings) -> None:
-    """The round in which Spark evicts."""
-    queries = trending_posts.start(spark.newSession(), settings, True)
-    assert all(query.awaitTermination(120) for query in queries)
-
-
-def go_live(spark: SparkSession, settings: Settings) -> Counter[str]:
-    """Live until all is read; by query, how many rows it left out for being too late."""
+def late_rows(spark: SparkSession, settings: Settings) -> Counter[str]:
+    """Live until all is read: by query, how many rows it left out for being too late."""
     queries = trending_posts.start(spark.newSession(), settings)
     late: Counter[str] = Counter()
     for query in queries:
@@ -62,12 +57,12 @@ def _has_told(query: StreamingQuery, batch: int) -> bool:
 
 def posts_in_state(spark: SparkSession, settings: Settings, query: str) -> set[str]:
     """Posts with something in an aggregate of the query after its last batch, as Spark's state reader finds them."""
-    checkpoint = str((settings.checkpoint_dir / query).absolute())
-    operators = spark.read.format("state-metadata").load(checkpoint).where("operatorName = 'stateStoreSave'")
-    stores = [row.operatorId for row in operators.select("operatorId").distinct().collect()]
-    assert len(stores) == 2
-    read = (spark.read.format("statestore").option("operatorId", store).load(checkpoint) for store in stores)
-    return {row.post_id for state in read for row in state.select("key.post_id").collect()}
+    checkpoint = settings.checkpoint_dir.absolute() / query
+    operators = spark.read.format("state-metadata").load(str(checkpoint)).where("operatorName = 'stateStoreSave'")
+    aggregates = [row.operatorId for row in operators.select("operatorId").distinct().collect()]
+    assert len(aggregates) == 2
+    states = (store(spark, checkpoint, operator) for operator in aggregates)
+    return {row.post_id for state in states for row in state.select("key.post_id").collect()}
 
 
 def panes(settings: Settings, post: str) -> dict[datetime, int]:
@@ -95,18 +90,18 @@ def test_state_leaves_while_the_job_catches_up_and_what_comes_later_counts_once(
     old = of_a_post("p1", began - timedelta(hours=8), "bob", "cy")
     fresh = of_a_post("p2", began - timedelta(minutes=3), "bob")
     write(broker, old)
-    go_live(spark, broker)
+    run_once(spark, broker, trending_posts)
     write(broker, fresh)
-    go_live(spark, broker)
+    run_once(spark, broker, trending_posts)
     assert [posts_in_state(spark, broker, query) for query in QUERIES] == [{"p1", "p2"}] * 2
     write(broker, fresh)  # again: a round without facts evicts nothing
-    catch_up(spark, broker)
+    catch_up(spark, broker, trending_posts)  # the round in which Spark evicts
     assert all(committed_watermark(broker.checkpoint_dir / query) > began - timedelta(minutes=80) for query in QUERIES)
     assert [posts_in_state(spark, broker, query) for query in QUERIES] == [{"p2"}] * 2
     said = {post: (panes(broker, post), first_hour(broker, post)) for post in ("p1", "p2")}
     assert [(set(likes.values()), hour) for likes, hour in said.values()] == [({2}, 2), ({1}, 1)]
     write(broker, [*old, *fresh])
-    late = go_live(spark, broker)
+    late = late_rows(spark, broker)
     assert {post: (panes(broker, post), first_hour(broker, post)) for post in said} == said
     assert [posts_in_state(spark, broker, query) for query in QUERIES] == [{"p2"}] * 2
     assert late[trending_posts.NAME] == sum(said["p1"][0].values())

@@ -13,7 +13,7 @@ from jobs.checkpoints import refuse_other_shapes, shape_of
 from jobs.transforms.counts import count
 from jobs.transforms.facts import facts, valid
 from jobs.transforms.panes import summed
-from runtime.rescale import contents, refuse_running_jobs, rescale_query
+from runtime.rescale import contents, refuse_running_jobs, rescale_query, store
 from tests import reference
 from tests.jobs.histories import records
 from tests.jobs.streams import CutStream
@@ -56,8 +56,7 @@ def test_the_state_of_a_real_checkpoint_is_the_same_in_other_partitions(spark: S
     assert contents(spark, checkpoint) == before
     assert sum(rows for rows, _ in before.values()) > 100
     assert len(set(before.values())) == len(before)  # what differs looks different
-    stores = spark.read.format("statestore").option("operatorId", 1).load(str(checkpoint))
-    assert stores.select("partition_id").distinct().count() == MORE
+    assert store(spark, checkpoint, 1).select("partition_id").distinct().count() == MORE
     refuse_other_shapes(checkpoint.parent, COUNTS, MORE)
     with pytest.raises(SystemExit, match="another shape"):
         refuse_other_shapes(checkpoint.parent, COUNTS, PARTITIONS)
