@@ -20,7 +20,7 @@ PENDING_MAX = 1_000
 PAUSE_SECONDS = 0.05
 """At most so often is something sent; what changed several times in between is sent once."""
 RESET_PAUSE_SECONDS = 1.0
-REST = 3.0
+REST = 2.0
 """Pause at least so many times what sending took: many clients get fewer, fuller chunks."""
 SLICE = 25
 """Clients that are sent to at a stretch."""

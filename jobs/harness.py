@@ -39,7 +39,7 @@ from jobs.checkpoints import (
     write_whole,
 )
 from jobs.locks import only_one, refuse_unfinished_switch
-from jobs.offsets import beginnings, ends
+from jobs.offsets import beginnings, ends, total
 from jobs.progress import READY, ProgressListener
 from jobs.submit import INTERPRETED, MANY
 
@@ -99,6 +99,14 @@ def read_records(spark: SparkSession, settings: Settings, topic: str) -> DataFra
         .option("includeHeaders", "true")
         .load()
     )
+
+
+def was_written(settings: Settings, topic: str) -> bool:
+    """Whether a topic ever had a record; true where Kafka refuses to tell, since Spark will say why."""
+    try:
+        return total(ends(settings, [topic])) > 0
+    except KafkaError:
+        return True
 
 
 def read_facts(spark: SparkSession, settings: Settings, checkpoint: Path, in_batches: bool = True) -> DataFrame:

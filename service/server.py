@@ -101,6 +101,8 @@ def server_config(app: FastAPI, **changed: Any) -> uvicorn.Config:
     options: dict[str, Any] = {
         "http": type("Protocol", (BoundedProtocol,), bounds),
         "ws": "none",
+        # uvloop takes one new connection a turn: when all are busy, a turn is long, and who comes then waits for ever.
+        "loop": "asyncio",
         "log_level": "error",  # a warning for each broken request would let anybody fill the disk
         "access_log": False,
         "server_header": False,
@@ -149,7 +151,8 @@ def _connections(settings: Settings) -> int:
 def listen(host: str, port: int) -> socket.socket:
     """A socket for the server; SystemExit with one sentence where the port is taken."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
+    # With its protocol named, asyncio sends at once (TCP_NODELAY); else each answer would wait for an acknowledgement.
+    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     if hasattr(socket, "TCP_USER_TIMEOUT"):
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, STALLED_MS)
