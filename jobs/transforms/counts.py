@@ -38,7 +38,7 @@ def standing(acts: DataFrame, *keys: str) -> DataFrame:
     is_like = F.col("kind") == "l"
     is_final = ~is_like & ~F.col("turns_on")
     creation = F.when(~is_like & F.col("turns_on"), F.struct("occurred_at", "event_id", "body"))
-    return acts.groupBy(*keys, *PAIR).agg(
+    return acts.groupBy(*PAIR, *keys).agg(
         F.count("*").alias("records"),
         F.max(F.struct(is_final.alias("final"), "occurred_at", "event_id", "turns_on")).alias("latest"),
         F.min(creation).alias("creation"),
@@ -56,7 +56,7 @@ def moves(standing: DataFrame, *keys: str, of: Mapping[str, Column]) -> DataFram
     value = F.struct("records", *(column.alias(name) for name, column in of.items()))
     last_two = F.max_by(value, F.col("records"), 2)
     return (
-        standing.groupBy(*keys, *PAIR)
+        standing.groupBy(*PAIR, *keys)
         .agg(last_two.alias("last_two"))
         .select(
             *keys,
