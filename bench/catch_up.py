@@ -5,18 +5,16 @@ from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 
-from kafka import KafkaConsumer, TopicPartition
+from kafka import TopicPartition
 
 from bench.measures import Measure
 from bench.place import Place
 from bench.usage import Usage, usage_of
-from conf.kafka import python_security
 from conf.settings import Settings
 from contract.facts import FACT_TOPICS
-from contract.principals import ADMIN
 from contract.topics import POSTS_WITH_COUNTS, TRENDING_POSTS
 from jobs.checkpoints import committed_offsets
-from jobs.offsets import Offsets, ends, total
+from jobs.offsets import Offsets, consumer_of, ends, reached, total
 from runtime.processes import Process
 
 LOOK_SECONDS = 0.05
@@ -86,7 +84,7 @@ def until_caught_up(settings: Settings, job: Job, process: Process, began: float
                 first_batch = (seconds, first)
             if not first_output and (output.has_some() if job.output else first):
                 first_output = seconds
-            if all(_covers(done[query], goals[query]) for query in goals):
+            if all(reached(done[query], goals[query]) for query in goals):
                 return CaughtUp(facts, seconds, first_output, first_batch, start_up, usage_of(process.popen.pid))
             _refuse_hopeless(job, process, seconds)
             time.sleep(LOOK_SECONDS)
@@ -106,21 +104,11 @@ def _done(settings: Settings, query: str) -> Offsets:
         return {}  # it is being written
 
 
-def _covers(done: Offsets, goal: Offsets) -> bool:
-    """Whether all that was in the topics has been read; `done` may name the partitions of an empty topic or not."""
-    return all(
-        done.get(topic, {}).get(partition, 0) >= offset
-        for topic, parts in goal.items()
-        for partition, offset in parts.items()
-    )
-
-
 class _Output:
     """Whether a topic has records yet."""
 
     def __init__(self, settings: Settings, topic: str) -> None:
-        security = python_security(settings.acting_as(ADMIN))
-        self._consumer = KafkaConsumer(bootstrap_servers=settings.bootstrap.split(","), **security)
+        self._consumer = consumer_of(settings)
         numbers = self._consumer.partitions_for_topic(topic) if topic else ()
         self._places = [TopicPartition(topic, number) for number in numbers]
 

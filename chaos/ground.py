@@ -12,19 +12,18 @@ from pathlib import Path
 from typing import Any
 
 import psutil
-from kafka import KafkaConsumer, TopicPartition
 
 from chaos.disks import Disk
 from conf.settings import Settings
 from contract.facts import FACT_TOPICS
 from jobs.checkpoints import committed_offsets
+from jobs.offsets import Offsets, ends, reached
 from runtime import stack
 from runtime.processes import wait_until
 
 QUERIES = ("posts_with_counts", "trending_posts", "events", "first_hour_engagement")
 HEAL_SECONDS = 240
 DEATH_SECONDS = 30
-Ends = dict[tuple[str, int], int]
 
 
 @dataclass
@@ -89,30 +88,25 @@ class Ground:
     def restarts(self, part: str) -> int:
         return int(self.state()["parts"][part]["restarts"])
 
-    def ends(self) -> Ends:
+    def ends(self) -> Offsets:
         """Of each partition of the fact topics where the next record goes."""
-        consumer = KafkaConsumer(bootstrap_servers=self.settings.bootstrap)
-        try:
-            places = [TopicPartition(topic, n) for topic in FACT_TOPICS for n in consumer.partitions_for_topic(topic)]
-            return {(place.topic, place.partition): end for place, end in consumer.end_offsets(places).items()}
-        finally:
-            consumer.close()
+        return ends(self.settings, FACT_TOPICS)
 
     def wait_until_well(self, seconds: float = HEAL_SECONDS) -> None:
         """Every part is ready, and every query has done all that was in Kafka then; else TimeoutError with why."""
         deadline = time.monotonic() + seconds
         wait_until(lambda: not self.unready(), seconds, lambda: f"not ready in {seconds:.0f} s: {self.unready()}")
-        ends = self.ends()
+        goal = self.ends()
         left = deadline - time.monotonic()
-        wait_until(lambda: not self.behind(ends), left, lambda: f"stands still: {self.behind(ends)}")
+        wait_until(lambda: not self.behind(goal), left, lambda: f"stands still: {self.behind(goal)}")
         wait_until(lambda: not self.unready(), 60, lambda: f"not ready: {self.unready()}")
 
     def unready(self) -> list[str]:
         return [name for name, part in self.state()["parts"].items() if not part["ready"]]
 
-    def behind(self, ends: Ends) -> list[str]:
-        """Queries that have not done everything below the ends."""
-        return [query for query in QUERIES if _lacks(self.settings.checkpoint_dir / query, ends)]
+    def behind(self, goal: Offsets) -> list[str]:
+        """Queries that have not done everything below the goal."""
+        return [query for query in QUERIES if _lacks(self.settings.checkpoint_dir / query, goal)]
 
     def told(self, part: str) -> str:
         """The sentence of a part's present log and the one before that says what is wrong; empty where none does."""
@@ -130,19 +124,11 @@ def _signal(pids: list[int], number: int) -> None:
             os.kill(pid, number)
 
 
-def _lacks(checkpoint: Path, ends: Ends) -> bool:
+def _lacks(checkpoint: Path, goal: Offsets) -> bool:
     try:
-        done = committed_offsets(checkpoint)
+        return not reached(committed_offsets(checkpoint), goal)
     except (OSError, ValueError, IndexError):
         return True  # it is being written, or torn
-    return any(
-        done.get(topic, {}).get(str(n), 0) < end for (topic, n), end in ends.items() if topic in done or not done
-    )
-
-
-def lost(before: Ends, after: Ends) -> int:
-    """Records that were acknowledged and that Kafka no longer has."""
-    return sum(max(0, end - after.get(place, 0)) for place, end in before.items())
 
 
 def sentence_in(log: str) -> str:

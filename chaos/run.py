@@ -16,10 +16,11 @@ from chaos.audits import audited
 from chaos.disks import Disk, mount
 from chaos.fault import NotReachedError, SkippedError
 from chaos.faults import FAULTS
-from chaos.ground import Ground, lost
+from chaos.ground import Ground
 from chaos.report import Outcome
 from chaos.schedule import chance
 from conf.settings import Settings
+from jobs.offsets import lacking
 from jobs.submit import COMPILES_LITTLE
 from runtime.broker import free_ports
 from runtime.spark import batch_session
@@ -101,7 +102,7 @@ def inflict(ground: Ground, name: str, seed: int, spark: SparkSession) -> Outcom
             done.remedy()
         ground.wait_until_well()
         outcome.seconds = round(time.monotonic() - began, 1)
-        outcome.lost = lost(before, ground.ends())
+        outcome.lost = lacking(ground.ends(), before)
     except NotReachedError as error:
         outcome.result, outcome.what = "not reached", str(error)
     except SkippedError as error:

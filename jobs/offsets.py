@@ -38,13 +38,18 @@ def total(offsets: Offsets) -> int:
     return sum(sum(parts.values()) for parts in offsets.values())
 
 
-def reached(there: Offsets, goal: Offsets) -> bool:
-    """Whether one is at least where the other is, in each partition."""
-    return all(
-        there.get(topic, {}).get(partition, 0) >= offset
+def lacking(there: Offsets, goal: Offsets) -> int:
+    """How many records one is behind the other, over all partitions."""
+    return sum(
+        max(0, offset - there.get(topic, {}).get(partition, 0))
         for topic, parts in goal.items()
         for partition, offset in parts.items()
     )
+
+
+def reached(there: Offsets, goal: Offsets) -> bool:
+    """Whether one is at least where the other is, in each partition."""
+    return not lacking(there, goal)
 
 
 def consumer_of(settings: Settings) -> KafkaConsumer:
