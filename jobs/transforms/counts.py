@@ -4,8 +4,6 @@ Every aggregate here is a maximum, a minimum or a sum of differences of such: th
 redeliveries cannot matter, and the state of a (post, user) pair has a fixed size however it flaps.
 """
 
-from collections.abc import Mapping
-
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
@@ -32,31 +30,29 @@ def acts(facts: DataFrame) -> DataFrame:
 def standing(acts: DataFrame, *keys: str) -> DataFrame:
     """What stands of each pair: the latest like fact rules; a deletion is final; the first creation is the one.
 
-    `records` counts the pair's records, redeliveries included: it only grows. Of a like, whose latest fact is the
-    last one, `touched_at` would say nothing new, and is null.
+    `records` counts the pair's records, redeliveries included: it only grows.
     """
     is_like = F.col("kind") == "l"
     is_final = ~is_like & ~F.col("turns_on")
     creation = F.when(~is_like & F.col("turns_on"), F.struct("occurred_at", "event_id", "body"))
-    return acts.groupBy(*PAIR, *keys).agg(
+    return acts.groupBy(*keys, *PAIR).agg(
         F.count("*").alias("records"),
         F.max(F.struct(is_final.alias("final"), "occurred_at", "event_id", "turns_on")).alias("latest"),
         F.min(creation).alias("creation"),
-        F.max(F.when(~is_like, F.col("occurred_at"))).alias("touched_at"),
+        F.max("occurred_at").alias("touched_at"),
         F.max("position").alias("position"),
     )
 
 
-def moves(standing: DataFrame, *keys: str, of: Mapping[str, Column]) -> DataFrame:
-    """Of each pair the values `of` a standing row, as they are `now` and as they were `before`, when last emitted.
+def moves(standing: DataFrame, *keys: str) -> DataFrame:
+    """What stands of each pair `now` and what stood `before`, as it was emitted the last time.
 
-    An aggregate over the updates of an aggregate: `records` orders them, the last two are kept. State has two of
-    these values a pair, so name only what is needed.
+    An aggregate over the updates of an aggregate: `records` orders them, the last two are kept.
     """
-    value = F.struct("records", *(column.alias(name) for name, column in of.items()))
-    last_two = F.max_by(value, F.col("records"), 2)
+    state = F.struct("records", "latest", "creation", "touched_at", "position")
+    last_two = F.max_by(state, F.col("records"), 2)
     return (
-        standing.groupBy(*PAIR, *keys)
+        standing.groupBy(*keys, *PAIR)
         .agg(last_two.alias("last_two"))
         .select(
             *keys,
@@ -67,45 +63,34 @@ def moves(standing: DataFrame, *keys: str, of: Mapping[str, Column]) -> DataFram
     )
 
 
-def stands() -> Column:
-    """Whether the pair of a standing row stands."""
-    return F.coalesce(F.col("latest.turns_on"), F.lit(False))
-
-
-def pair_moves(standing: DataFrame) -> DataFrame:
-    """What the totals of a post need to know of each of its pairs, `now` and `before`."""
-    created = F.col("creation")
-    post = F.struct(
-        created["occurred_at"].alias("created_at"),
-        created["event_id"].alias("event_id"),
-        stands().alias("alive"),  # of two rows of one creation the deleted one is the least
-        F.col("member").alias("user_id"),
-        created["body"]["image_url"].alias("image_url"),
-        created["body"]["caption"].alias("caption"),
-    )
-    is_like, is_post = F.col("kind") == "l", F.col("kind") == "p"
-    touched_at = F.when(is_like, F.col("latest.occurred_at")).when(created.isNotNull(), F.col("touched_at"))
-    values = {
-        "stands": stands(),
-        "post": F.when(is_post & created.isNotNull(), post),
-        "touched_at": F.when(~is_post, touched_at),
-        "position": F.col("position"),
-    }
-    return moves(standing, of=values)
+def stands(state: str) -> Column:
+    """Whether the pair stands in `now` or `before`; false where there is no such state."""
+    return F.coalesce(F.col(f"{state}.latest.turns_on"), F.lit(False))
 
 
 def changes(moves: DataFrame) -> DataFrame:
     """Signed changes of one pair, for its post; a post's own row carries the post, order first."""
-    change = F.col("now.stands").cast("long") - F.coalesce(F.col("before.stands"), F.lit(False)).cast("long")
+    change = stands("now").cast("long") - stands("before").cast("long")
+    created = F.col("now.creation")
+    is_post = F.col("kind") == "p"
+    is_own = (F.col("kind") == "l") | created.isNotNull()
+    post = F.struct(
+        created["occurred_at"].alias("created_at"),
+        created["event_id"].alias("event_id"),
+        stands("now").alias("alive"),  # of two rows of one creation the deleted one is the least
+        F.col("member").alias("user_id"),
+        created["body"]["image_url"].alias("image_url"),
+        created["body"]["caption"].alias("caption"),
+    )
     return moves.select(
         "post_id",
         "kind",
         F.when(F.col("kind") == "l", change).alias("likes"),
         F.when(F.col("kind") == "c", change).alias("comments"),
-        "now.post",
-        "now.touched_at",
+        F.when(is_post & created.isNotNull(), post).alias("post"),
+        F.when(~is_post & is_own, F.col("now.touched_at")).alias("touched_at"),
         (F.col("now.records") - F.coalesce(F.col("before.records"), F.lit(0))).alias("records"),
-        "now.position",
+        F.col("now.position").alias("position"),
     )
 
 
@@ -176,7 +161,7 @@ def count(facts: DataFrame) -> DataFrame:
     return (
         facts.transform(acts)
         .transform(standing)
-        .transform(pair_moves)
+        .transform(moves)
         .transform(changes)
         .transform(totals)
         .transform(posts_with_counts)
