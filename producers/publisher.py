@@ -108,8 +108,11 @@ class Publisher:
         return None if self._producer else self._complaint
 
     def wait_until_ready(self, timeout: float | None = None) -> None:
-        """Return once connected; BrokerUnavailable where that takes longer than `timeout` seconds."""
-        if not self._ready.wait(timeout):
+        """Return once connected; BrokerUnavailable where that takes longer than `timeout` seconds, or after `close`."""
+        ready = self._ready.wait(timeout)
+        if self._closing.is_set():
+            raise BrokerUnavailable("the publisher is closed")
+        if not ready:
             raise BrokerUnavailable(self._complaint)
 
     def send(self, record: Record) -> Delivery:
@@ -147,6 +150,7 @@ class Publisher:
             self._closing.set()
             producer, self._producer = self._producer, None
         self._wanted.set()
+        self._ready.set()  # who waits is told
         if producer is not None:
             _close(producer, self._deadline)
 

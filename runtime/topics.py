@@ -14,11 +14,21 @@ _REPLICAS = 3
 
 
 def ensure_topics(settings: Settings, topics: Sequence[Topic] = TOPICS) -> list[str]:
-    """Create the topics that are missing; the names of the new ones. What exists stays as it is: see `differences`."""
+    """Create the topics that are missing; the names of the new ones. What exists stays as it is: see `differences`.
+
+    SystemExit while there are fewer brokers than replicas are wanted and addresses were given: topics that are made
+    then would have their records on the first brokers alone, for ever.
+    """
     with closing(admin_client(settings)) as admin:
         have = set(admin.list_topics())
-        brokers = len(admin.describe_cluster()["brokers"])
+        brokers = _brokers(admin)
         missing = {topic.name: _request(topic, brokers) for topic in topics if topic.name not in have}
+        named = len(settings.bootstrap.split(","))
+        if missing and brokers < min(_REPLICAS, named):
+            raise SystemExit(
+                f"Kafka has {brokers} of the {named} brokers that {settings.bootstrap} names, too few for the replicas "
+                f"of new topics: start the others, or name fewer"
+            )
         if missing:
             admin.create_topics(missing, wait_for_metadata=True)
         return list(missing)
@@ -30,27 +40,38 @@ def differences(settings: Settings) -> list[str]:
         have = set(admin.list_topics())
         there = [topic for topic in TOPICS if topic.name in have]
         missing = [f"topic {topic.name} is missing: msm topics makes it" for topic in TOPICS if topic.name not in have]
-        return missing + [complaint for topic in there for complaint in _differences(admin, topic)]
+        brokers = _brokers(admin)
+        return missing + [complaint for topic in there for complaint in _differences(admin, topic, brokers)]
+
+
+def _brokers(admin: KafkaAdminClient) -> int:
+    return len(admin.describe_cluster()["brokers"])
 
 
 def _request(topic: Topic, brokers: int) -> dict[str, object]:
     """Production size on a cluster; on a single broker the embedded one."""
-    configs = dict(topic.settings)
-    if brokers >= _REPLICAS:
-        configs["min.insync.replicas"] = "2"
     return {
         "num_partitions": topic.partitions if brokers > 1 else topic.embedded_partitions,
         "replication_factor": min(_REPLICAS, brokers),
-        "configs": configs,
+        "configs": _configs(topic, brokers),
     }
 
 
-def _differences(admin: KafkaAdminClient, topic: Topic) -> list[str]:
+def _configs(topic: Topic, brokers: int) -> dict[str, str]:
+    in_sync = {"min.insync.replicas": "2"} if brokers >= _REPLICAS else {}
+    return {**topic.settings, **in_sync}
+
+
+def _differences(admin: KafkaAdminClient, topic: Topic, brokers: int) -> list[str]:
     resource = ConfigResource(ConfigResourceType.TOPIC, topic.name)
     have = admin.describe_configs([resource])["topic"][topic.name]
-    values = {name: have[name]["value"] for name in topic.settings if name in have}
-    return [
+    wanted = _configs(topic, brokers)
+    values = {name: have[name]["value"] for name in wanted if name in have}
+    (described,) = admin.describe_topics([topic.name])
+    replicas = min(len(partition["replica_nodes"]) for partition in described["partitions"])
+    few = f"topic {topic.name} has replicas={replicas}, not {_REPLICAS}: kafka-reassign-partitions adds them"
+    return [few] * (replicas < min(_REPLICAS, brokers)) + [
         f"topic {topic.name} has {name}={values.get(name)}, not {value}: kafka-configs --alter changes it"
-        for name, value in topic.settings.items()
+        for name, value in wanted.items()
         if values.get(name) != value
     ]

@@ -15,13 +15,15 @@ from kafka import KafkaAdminClient, KafkaConsumer, TopicPartition
 
 from conf.settings import Settings
 from contract.facts import FACT_BY_TYPE, FACT_TOPICS
-from contract.topics import POSTS_WITH_COUNTS
+from contract.topics import POSTS_WITH_COUNTS, TRENDING_POSTS
 from jobs.submit import job_env, spark_submit
 from producers.bulk import BulkWriter
 from producers.publisher import Publisher, Record
+from runtime.admin import admin_client
 from runtime.broker import REPOSITORY
 from runtime.parts import job_metrics
 from runtime.processes import Process, wait_until
+from runtime.topics import differences
 from tests import reference
 from tests.cluster.standalone import Standalone, standalone
 from tests.cluster.three_brokers import ThreeBrokers, three_brokers
@@ -39,13 +41,12 @@ Fact = dict[str, Any]
 class Load:
     """Facts at a steady rate on a thread of its own, each acknowledged by two brokers."""
 
-    bootstrap: str
+    publisher: Publisher
     facts: list[Fact]
     acknowledged: list[float] = field(default_factory=list)
 
     def run(self) -> None:
-        with closing(Publisher(self.bootstrap)) as publisher, BulkWriter(publisher, in_flight=A_SECOND) as writer:
-            publisher.wait_until_ready(60)
+        with BulkWriter(self.publisher, in_flight=A_SECOND) as writer:
             for number, fact in enumerate(self.facts):
                 if number % 20 == 0:
                     time.sleep(20 / A_SECOND)
@@ -137,15 +138,28 @@ def leader(bootstrap: str, topic: str) -> int:
         return int(described["partitions"][0]["leader_id"])
 
 
+def test_a_topic_with_too_few_replicas_is_told(cluster: Cluster) -> None:
+    assert differences(cluster.settings) == []
+    with closing(admin_client(cluster.settings)) as admin:
+        admin.delete_topics([TRENDING_POSTS])
+        alone = {"num_partitions": 1, "replication_factor": 1}
+        wait_until(lambda: TRENDING_POSTS not in admin.list_topics(), 30, lambda: "it is not deleted")
+        admin.create_topics({TRENDING_POSTS: alone}, wait_for_metadata=True)
+    told = "\n".join(differences(cluster.settings))
+    assert f"topic {TRENDING_POSTS} has replicas=1, not 3" in told
+    assert f"topic {TRENDING_POSTS} has min.insync.replicas=None, not 2" in told
+
+
 def test_a_broker_and_a_worker_are_killed_under_load_and_nothing_is_lost(cluster: Cluster) -> None:
-    load = Load(cluster.brokers.bootstrap, hostile_facts(7, FACTS * 5 // 6))
-    writing = threading.Thread(target=load.run)
-    writing.start()
-    wait_until(lambda: len(load.acknowledged) > len(load.facts) // 4, PATIENCE, lambda: "no facts are acknowledged")
-    cluster.brokers.nodes[leader(cluster.brokers.bootstrap, "likes")].kill()
-    wait_until(lambda: len(load.acknowledged) > len(load.facts) // 2, PATIENCE, lambda: "no facts after the kill")
-    cluster.spark.workers[0].kill()
-    writing.join(PATIENCE)
+    with closing(Publisher(cluster.brokers.bootstrap)) as publisher:
+        load = Load(publisher, hostile_facts(7, FACTS * 5 // 6))
+        writing = threading.Thread(target=load.run)
+        writing.start()
+        wait_until(lambda: len(load.acknowledged) > len(load.facts) // 4, PATIENCE, lambda: "no facts are acknowledged")
+        cluster.brokers.nodes[leader(cluster.brokers.bootstrap, "likes")].kill()
+        wait_until(lambda: len(load.acknowledged) > len(load.facts) // 2, PATIENCE, lambda: "no facts after the kill")
+        cluster.spark.workers[0].kill()
+        writing.join(PATIENCE)
     assert len(load.acknowledged) == len(load.facts)
     print(f"longest time without an acknowledgement: {load.longest_stall:.1f} s")
     assert load.longest_stall < ELECTION_SECONDS

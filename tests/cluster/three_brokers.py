@@ -50,9 +50,17 @@ def three_brokers(folder: Path) -> Iterator[ThreeBrokers]:
             nodes[node] = Process.start(f"broker-{node}", _command(folder / str(node), node, port, voters), folder)
             stack.callback(nodes[node].kill)
         settings = Settings(data_dir=folder, kafka_bootstrap=bootstrap)
-        wait_until(lambda: is_ready(settings), 120, nodes[1].last_words)
-        ensure_topics(settings, [replace(topic, partitions=min(topic.partitions, PARTITIONS)) for topic in TOPICS])
+        wait_until(lambda: is_ready(settings) and _made(settings), 120, nodes[1].last_words)
         yield ThreeBrokers(bootstrap, nodes)
+
+
+def _made(settings: Settings) -> bool:
+    """Whether the topics are there; not before all nodes are."""
+    try:
+        ensure_topics(settings, [replace(topic, partitions=min(topic.partitions, PARTITIONS)) for topic in TOPICS])
+    except SystemExit:
+        return False
+    return True
 
 
 def _command(folder: Path, node: int, port: int, voters: str) -> list[str]:

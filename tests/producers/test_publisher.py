@@ -56,6 +56,15 @@ def test_without_a_broker_every_fact_is_refused_at_once() -> None:
     publisher.close()
 
 
+def test_who_waits_for_a_broker_is_told_that_the_publisher_is_closed() -> None:
+    publisher = likes_publisher("127.0.0.1:1")
+    with ThreadPoolExecutor() as pool:
+        waiting = pool.submit(publisher.wait_until_ready)
+        publisher.close()
+        with pytest.raises(BrokerUnavailable, match="the publisher is closed"):
+            waiting.result(timeout=30)
+
+
 def test_what_was_refused_is_not_delivered_when_the_broker_is_back(restartable: OneBroker) -> None:
     publisher = likes_publisher(restartable.bootstrap, deadline=2)
     publisher.wait_until_ready(30)

@@ -54,6 +54,15 @@ def test_topics_are_made_once_and_differences_are_told(settings: Settings) -> No
         assert "topic likes has message.timestamp.type=CreateTime, not LogAppendTime" in told
 
 
+def test_no_topics_are_made_while_brokers_are_missing(settings: Settings) -> None:
+    with embedded_broker(settings):
+        of_two = settings.model_copy(update={"kafka_bootstrap": f"{settings.bootstrap},127.0.0.1:{free_ports(1)}"})
+        with pytest.raises(SystemExit, match=r"Kafka has 1 of the 2 brokers that .* start the others"):
+            ensure_topics(of_two)
+        ensure_topics(settings)
+        assert ensure_topics(of_two) == []
+
+
 def test_a_taken_port_is_named_with_the_fix(settings: Settings) -> None:
     taken = rf"port {settings.kafka_port} .* MSM_KAFKA_PORT"
     with embedded_broker(settings), pytest.raises(SystemExit, match=taken), embedded_broker(settings):
