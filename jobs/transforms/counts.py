@@ -4,6 +4,8 @@ Every aggregate here is a maximum, a minimum or a sum of differences of such: th
 redeliveries cannot matter, and the state of a (post, user) pair has a fixed size however it flaps.
 """
 
+from collections.abc import Mapping
+
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
@@ -30,29 +32,32 @@ def acts(facts: DataFrame) -> DataFrame:
 def standing(acts: DataFrame, *keys: str) -> DataFrame:
     """What stands of each pair: the latest like fact rules; a deletion is final; the first creation is the one.
 
-    `records` counts the pair's records, redeliveries included: it only grows.
+    `records` counts the pair's records, redeliveries included: it only grows. Of a like, whose latest fact is the
+    last one, `touched_at` would say nothing new, and is null.
     """
     is_like = F.col("kind") == "l"
     is_final = ~is_like & ~F.col("turns_on")
     creation = F.when(~is_like & F.col("turns_on"), F.struct("occurred_at", "event_id", "body"))
-    return acts.groupBy(*keys, *PAIR).agg(
+    return acts.groupBy(*PAIR, *keys).agg(
         F.count("*").alias("records"),
         F.max(F.struct(is_final.alias("final"), "occurred_at", "event_id", "turns_on")).alias("latest"),
         F.min(creation).alias("creation"),
-        F.max("occurred_at").alias("touched_at"),
+        F.max(F.when(~is_like, F.col("occurred_at"))).alias("touched_at"),
         F.max("position").alias("position"),
     )
 
 
-def moves(standing: DataFrame, *keys: str) -> DataFrame:
-    """What stands of each pair `now` and what stood `before`, as it was emitted the last time.
+def moves(standing: DataFrame, *keys: str, of: Mapping[str, Column]) -> DataFrame:
+    """Of each pair the values `of` a standing row, as they are `now` and as they were `before`, when last emitted.
 
-    An aggregate over the updates of an aggregate: `records` orders them, the last two are kept.
+    An aggregate over the updates of an aggregate: `records` orders them, the last two are kept. State has two of
+    these values a pair, so name only what is needed; each must be one that may be null, or Spark 4.3 in real time
+    refuses the state that 4.2 wrote.
     """
-    state = F.struct("records", "latest", "creation", "touched_at", "position")
-    last_two = F.max_by(state, F.col("records"), 2)
+    value = F.struct("records", *(column.alias(name) for name, column in of.items()))
+    last_two = F.max_by(value, F.col("records"), 2)
     return (
-        standing.groupBy(*keys, *PAIR)
+        standing.groupBy(*PAIR, *keys)
         .agg(last_two.alias("last_two"))
         .select(
             *keys,
@@ -63,34 +68,45 @@ def moves(standing: DataFrame, *keys: str) -> DataFrame:
     )
 
 
-def stands(state: str) -> Column:
-    """Whether the pair stands in `now` or `before`; false where there is no such state."""
-    return F.coalesce(F.col(f"{state}.latest.turns_on"), F.lit(False))
+def stands() -> Column:
+    """True where the pair of a standing row stands, else null."""
+    return F.when(F.col("latest.turns_on"), F.lit(True))
 
 
-def changes(moves: DataFrame) -> DataFrame:
-    """Signed changes of one pair, for its post; a post's own row carries the post, order first."""
-    change = stands("now").cast("long") - stands("before").cast("long")
-    created = F.col("now.creation")
-    is_post = F.col("kind") == "p"
-    is_own = (F.col("kind") == "l") | created.isNotNull()
+def pair_moves(standing: DataFrame) -> DataFrame:
+    """What the totals of a post need to know of each of its pairs, `now` and `before`."""
+    created = F.col("creation")
     post = F.struct(
         created["occurred_at"].alias("created_at"),
         created["event_id"].alias("event_id"),
-        stands("now").alias("alive"),  # of two rows of one creation the deleted one is the least
+        stands().alias("alive"),  # of two rows of one creation the deleted one, a null, is the least
         F.col("member").alias("user_id"),
         created["body"]["image_url"].alias("image_url"),
         created["body"]["caption"].alias("caption"),
     )
+    is_like, is_post = F.col("kind") == "l", F.col("kind") == "p"
+    touched_at = F.when(is_like, F.col("latest.occurred_at")).when(created.isNotNull(), F.col("touched_at"))
+    values = {
+        "stands": stands(),
+        "post": F.when(is_post & created.isNotNull(), post),
+        "touched_at": F.when(~is_post, touched_at),
+        "position": F.col("position"),
+    }
+    return moves(standing, of=values)
+
+
+def changes(moves: DataFrame) -> DataFrame:
+    """Signed changes of one pair, for its post; a post's own row carries the post, order first."""
+    change = F.col("now.stands").isNotNull().cast("long") - F.col("before.stands").isNotNull().cast("long")
     return moves.select(
         "post_id",
         "kind",
         F.when(F.col("kind") == "l", change).alias("likes"),
         F.when(F.col("kind") == "c", change).alias("comments"),
-        F.when(is_post & created.isNotNull(), post).alias("post"),
-        F.when(~is_post & is_own, F.col("now.touched_at")).alias("touched_at"),
+        "now.post",
+        "now.touched_at",
         (F.col("now.records") - F.coalesce(F.col("before.records"), F.lit(0))).alias("records"),
-        F.col("now.position").alias("position"),
+        "now.position",
     )
 
 
@@ -125,7 +141,7 @@ def posts_with_counts(totals: DataFrame) -> DataFrame:
         "comments",
         F.greatest(post["created_at"], "touched_at").alias("updated_at"),
         "version",
-        post["alive"].alias("alive"),
+        post["alive"].isNotNull().alias("alive"),
         F.struct(
             _pair("posts").alias("posts"),
             _pair("likes_seen").alias("likes"),
@@ -161,7 +177,7 @@ def count(facts: DataFrame) -> DataFrame:
     return (
         facts.transform(acts)
         .transform(standing)
-        .transform(moves)
+        .transform(pair_moves)
         .transform(changes)
         .transform(totals)
         .transform(posts_with_counts)

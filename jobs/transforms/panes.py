@@ -52,7 +52,7 @@ def minute_panes(dated: DataFrame, evicted: datetime | None = None) -> DataFrame
     return (
         judged.transform(_after, "window.end", evicted)
         .transform(standing, "window")
-        .transform(moves, "window")
+        .transform(moves, "window", of={"minute": F.when(stands(), F.date_trunc("minute", _counted_at()))})
         .select(F.col("window.start").alias("judged_from"), "post_id", F.inline(_out_and_in()))
         .where(F.col("minute").isNotNull())
     )
@@ -65,16 +65,16 @@ def _out_and_in() -> Column:
 def _change(state: str, sign: int) -> Column:
     is_like = F.col("kind") == "l"
     return F.struct(
-        F.when(stands(state), F.date_trunc("minute", counted_at(state).cast("timestamp"))).alias("minute"),
+        F.col(f"{state}.minute").alias("minute"),
         F.when(is_like, F.lit(sign)).otherwise(F.lit(0)).cast("long").alias("likes"),
         F.when(is_like, F.lit(0)).otherwise(F.lit(sign)).cast("long").alias("comments"),
     )
 
 
-def counted_at(state: str) -> Column:
+def _counted_at() -> Column:
     """When what stands is dated: a like by its latest fact, a comment by its addition."""
     is_like = F.col("kind") == "l"
-    return F.when(is_like, F.col(f"{state}.latest.occurred_at")).otherwise(F.col(f"{state}.creation.occurred_at"))
+    return F.when(is_like, F.col("latest.occurred_at")).otherwise(F.col("creation.occurred_at")).cast("timestamp")
 
 
 def first_hour_engagement(created: DataFrame, dated: DataFrame, evicted: datetime | None = None) -> DataFrame:
@@ -90,11 +90,12 @@ def first_hour_engagement(created: DataFrame, dated: DataFrame, evicted: datetim
     # After the join, which may hold such a post for longer.
     judged = engagement.join(posts, in_first_hour).transform(_after, "born", evicted).drop("occurred", "born_id")
     is_like = F.col("kind") == "l"
-    change = (_in_first_hour("now") - _in_first_hour("before")).alias("change")
+    is_early = _counted_at() < F.col("born") + F.expr("INTERVAL 1 HOUR")
+    change = F.col("now.counts").isNotNull().cast("long") - F.col("before.counts").isNotNull().cast("long")
     return (
         judged.transform(standing, "born")
-        .transform(moves, "born")
-        .select("born", "post_id", is_like.alias("is_like"), change)
+        .transform(moves, "born", of={"counts": F.when(is_early, stands())})
+        .select("born", "post_id", is_like.alias("is_like"), change.alias("change"))
         .where(F.col("change") != 0)
         .select(
             "born",
@@ -103,11 +104,6 @@ def first_hour_engagement(created: DataFrame, dated: DataFrame, evicted: datetim
             F.when(F.col("is_like"), 0).otherwise(F.col("change")).alias("comments"),
         )
     )
-
-
-def _in_first_hour(state: str) -> Column:
-    is_early = counted_at(state).cast("timestamp") < F.col("born") + F.expr("INTERVAL 1 HOUR")
-    return F.coalesce(stands(state) & is_early, F.lit(False)).cast("long")
 
 
 def summed(changes: DataFrame, *keys: str) -> DataFrame:
