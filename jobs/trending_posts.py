@@ -100,16 +100,34 @@ def clock(spark: SparkSession, like: DataFrame) -> DataFrame:
 
 
 def tick(spark: SparkSession, settings: Settings) -> Batch:
-    """Keep the panes and posts of a batch, exactly once; then rank."""
+    """Rank with the panes and posts of a batch; keep them, exactly once.
+
+    Ranked first, since Kafka goes before Delta; but the first batch after a start may be in the tables already.
+    """
     rankings = Rankings(spark, settings)
     panes = table_path(settings, tables.ENGAGEMENT_BY_MINUTE)
     post_facts = table_path(settings, tables.POST_FACTS)
+    goes_on = False
 
     def run(batch: DataFrame, batch_id: int) -> None:
+        nonlocal goes_on
         session, writer = batch.sparkSession, query_id(batch)
-        _keep(batch, panes, post_facts, writer, batch_id)
-        moment = now()
-        rankings.publish(session, moment, offsets_of_batch(session, _checkpoint(settings, NAME), batch_id))
+        moment, seen = now(), offsets_of_batch(settings.checkpoint_dir / NAME, batch_id)
+        rows = batch.persist()
+        try:
+            changes = rows.where(F.col("fact").isNull()).select(PANES.fieldNames())
+            facts_of_posts = rows.where(F.col("fact").isNotNull()).select("fact.*")
+            if goes_on:
+                fresh = {tables.ENGAGEMENT_BY_MINUTE: changes, tables.POST_FACTS: facts_of_posts}
+                rankings.publish(session, moment, seen, fresh)
+            changes = changes.transform(summed, "judged_from", "post_id", "minute")
+            _append_some(changes, panes, f"panes-{writer}", batch_id)
+            _append_some(facts_of_posts, post_facts, f"posts-{writer}", batch_id)
+            if not goes_on:
+                rankings.publish(session, moment, seen, {})
+        finally:
+            rows.unpersist()
+        goes_on = True
         rankings.remember(session, moment, f"history-{writer}")
         if batch_id % COMPACT_EVERY == COMPACT_EVERY - 1:
             recent = f"judged_from >= timestamp '{moment - timedelta(hours=4):%Y-%m-%d %H:00:00}'"
@@ -118,17 +136,6 @@ def tick(spark: SparkSession, settings: Settings) -> Batch:
             compact(session, post_facts)
 
     return run
-
-
-def _keep(batch: DataFrame, panes: str, post_facts: str, writer: str, batch_id: int) -> None:
-    rows = batch.persist()
-    try:
-        changes = rows.where(F.col("fact").isNull()).transform(summed, "judged_from", "post_id", "minute")
-        _append_some(changes, panes, f"panes-{writer}", batch_id)
-        facts_of_posts = rows.where(F.col("fact").isNotNull()).select("fact.*")
-        _append_some(facts_of_posts, post_facts, f"posts-{writer}", batch_id)
-    finally:
-        rows.unpersist()
 
 
 def _append_some(rows: DataFrame, path: str, writer: str, batch_id: int) -> None:

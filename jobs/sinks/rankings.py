@@ -1,10 +1,12 @@
-"""A tick of the trending job: keep what came, rank, publish, remember the end of each minute."""
+"""A tick of the trending job: rank, publish, remember the end of each minute."""
 
 import json
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from functools import reduce
+from pathlib import Path
+from types import MappingProxyType
 
 from pyspark.sql import DataFrame, Row, SparkSession
 from pyspark.sql import functions as F
@@ -21,6 +23,7 @@ from jobs.sinks.lake import append_once, ensure_table, table_path
 from jobs.transforms.ranking import MINUTE, PastHour, Score, ranked, rising, scored, trending
 
 _BOARDS = (("trending", TRENDING_POSTS, TRENDING_KEY), ("rising", RISING_POSTS, RISING_KEY))
+_NOTHING: Mapping[str, DataFrame] = MappingProxyType({})
 
 
 class Rankings:
@@ -33,10 +36,10 @@ class Rankings:
         newest = spark.read.format("delta").load(self._history).agg(F.max("window_end").cast("double")).first()
         self._remembered = newest[0] if newest else None
 
-    def publish(self, spark: SparkSession, moment: datetime, seen: str) -> None:
-        """Both rankings as of `moment`, to Kafka."""
+    def publish(self, spark: SparkSession, moment: datetime, seen: str, fresh: Mapping[str, DataFrame]) -> None:
+        """Both rankings as of `moment`, to Kafka; `fresh` has rows that the tables are still to get, by table."""
         hour = PastHour.at(moment)
-        best = self._best(self._trending(spark, hour), self._rising(spark, hour))
+        best = self._best(spark, self._trending(spark, hour, fresh), self._rising(spark, hour), fresh=fresh)
         records = [
             F.struct(
                 F.lit(result_topic(topic, self._settings.beside)).alias("topic"),
@@ -53,7 +56,7 @@ class Rankings:
         """The ranking at the end of each minute since the last one kept, an hour back at most."""
         last = PastHour.at(moment - MINUTE).end
         for end in self._missing(last):
-            best = self._best(self._trending(spark, PastHour(end)))["trending"]
+            best = self._best(spark, self._trending(spark, PastHour(end)))["trending"]
             rows = spark.createDataFrame([_as_row(_ranking(best, PastHour(end), moment))], RANKING_ROW)
             append_once(rows.coalesce(1), self._history, writer, int(end.timestamp()) // 60)
             self._remembered = end.timestamp()
@@ -63,23 +66,26 @@ class Rankings:
         count = min(60, int(last.timestamp() - remembered) // 60)
         return [last - MINUTE * back for back in range(count - 1, -1, -1)]
 
-    def _trending(self, spark: SparkSession, hour: PastHour) -> DataFrame:
-        return self._load(spark, tables.ENGAGEMENT_BY_MINUTE).transform(trending, hour)
+    def _trending(self, spark: SparkSession, hour: PastHour, fresh: Mapping[str, DataFrame] = _NOTHING) -> DataFrame:
+        return self._load(spark, tables.ENGAGEMENT_BY_MINUTE, fresh).transform(trending, hour)
 
     def _rising(self, spark: SparkSession, hour: PastHour) -> DataFrame:
         return self._load(spark, tables.FIRST_HOUR_ENGAGEMENT).transform(rising, hour)
 
-    def _best(self, *boards: DataFrame) -> dict[str, list[Row]]:
+    def _best(
+        self, spark: SparkSession, *boards: DataFrame, fresh: Mapping[str, DataFrame] = _NOTHING
+    ) -> dict[str, list[Row]]:
         wanted = reduce(DataFrame.unionByName, boards).transform(scored, self._score)
-        facts = self._load(wanted.sparkSession, tables.POST_FACTS)
+        facts = self._load(spark, tables.POST_FACTS, fresh)
         rows = wanted.transform(ranked, facts, self._score.top).collect()
         best: dict[str, list[Row]] = defaultdict(list)
         for row in sorted(rows, key=lambda row: row.rank):
             best[row.board].append(row)
         return best
 
-    def _load(self, spark: SparkSession, table: str) -> DataFrame:
-        return spark.read.format("delta").load(table_path(self._settings, table))
+    def _load(self, spark: SparkSession, table: str, fresh: Mapping[str, DataFrame] = _NOTHING) -> DataFrame:
+        kept = spark.read.format("delta").load(table_path(self._settings, table))
+        return kept.unionByName(fresh[table]) if table in fresh else kept
 
 
 def write_rankings(records: DataFrame, settings: Settings) -> None:
@@ -102,7 +108,6 @@ def _as_row(ranking: Ranking) -> dict[str, object]:
     return {**ranking.model_dump(), **times}
 
 
-def offsets_of_batch(spark: SparkSession, checkpoint: str, batch_id: int) -> str:
+def offsets_of_batch(checkpoint: Path, batch_id: int) -> str:
     """Where this batch ends in Kafka, {topic: {partition: next offset}}, from the query's own log."""
-    lines = [row.value for row in spark.read.text(f"{checkpoint}/offsets/{batch_id}").collect()]
-    return json.dumps(offsets_in("\n".join(lines)))
+    return json.dumps(offsets_in((checkpoint / "offsets" / str(batch_id)).read_text()))

@@ -153,7 +153,7 @@ def test_a_topic_with_too_few_replicas_is_told(cluster: Cluster) -> None:
 def test_a_broker_and_a_worker_are_killed_under_load_and_nothing_is_lost(cluster: Cluster) -> None:
     with closing(Publisher(cluster.brokers.bootstrap)) as publisher:
         load = Load(publisher, hostile_facts(7, FACTS * 5 // 6))
-        writing = threading.Thread(target=load.run)
+        writing = threading.Thread(target=load.run, daemon=True)
         writing.start()
         wait_until(lambda: len(load.acknowledged) > len(load.facts) // 4, PATIENCE, lambda: "no facts are acknowledged")
         cluster.brokers.nodes[leader(cluster.brokers.bootstrap, "likes")].kill()
