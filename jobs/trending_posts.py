@@ -115,6 +115,7 @@ def tick(spark: SparkSession, settings: Settings) -> Batch:
         moment, seen = now(), offsets_of_batch(settings.checkpoint_dir / NAME, batch_id)
         rows = batch.persist()
         try:
+            rows.count()  # All of it in one job: the ranking has several at a time, and state is written once.
             changes = rows.where(F.col("fact").isNull()).select(PANES.fieldNames())
             facts_of_posts = rows.where(F.col("fact").isNotNull()).select("fact.*")
             if goes_on:
