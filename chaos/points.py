@@ -51,11 +51,14 @@ POINTS: dict[str, Point] = {
         grew="lake/posts_with_counts/*.parquet",
         still="lake/posts_with_counts/_delta_log/*.json",
     ),
-    "inside the ranking": Point(
+    "between the ranking and its panes": Point(
         "trending_posts",
         "trending_posts",
-        grew="lake/engagement_by_minute/_delta_log/*.json",
-        still="kafka/log/trending_posts-0/*.log",
+        grew="kafka/log/trending_posts-0/*.log",
+        still="lake/engagement_by_minute/_delta_log/*.json",
+    ),
+    "after the panes were kept, before the commit": Point(
+        "trending_posts", "trending_posts", grew="lake/engagement_by_minute/_delta_log/*.json"
     ),
 }
 
