@@ -79,10 +79,11 @@ def shape_of(checkpoint: Path) -> Shape | None:
 def state_digest(checkpoint: Path) -> str:
     """Of the names and types in the schemas of keys and values, which are the same for each partition.
 
-    Whether a column may be null is said differently by versions of Spark that go on from each other's state.
+    Whether a column may be null is said differently by versions of Spark that go on from each other's state. Of a join
+    that was killed within a batch Spark writes the same schema again, named for that batch: it counts once.
     """
     operators = sorted((checkpoint / "state").glob("[0-9]*"), key=lambda folder: int(folder.name))
-    said = [b"".join(map(_names_and_types, _schemas(operator))) for operator in operators]
+    said = [b"".join(dict.fromkeys(map(_names_and_types, _schemas(operator)))) for operator in operators]
     return hashlib.sha256(b"|".join(said)).hexdigest()[:8] if said else "none"
 
 

@@ -73,6 +73,17 @@ def newest_offsets(folder: Path) -> Path:
     return max((folder / COUNTS / "offsets").glob("[0-9]*"), key=lambda path: int(path.name))
 
 
+def test_a_schema_that_a_join_wrote_again_after_a_kill_is_the_same_shape(tmp_path: Path) -> None:
+    schemas = tmp_path / "state/0/_stateSchema/default"
+    schemas.mkdir(parents=True)
+    (schemas / "0_once").write_text('{"name":"post_id","type":"string","nullable":true}')
+    once = state_digest(tmp_path)
+    (schemas / "10_again").write_text('{"name":"post_id","type":"string","nullable":true}')
+    assert state_digest(tmp_path) == once
+    (schemas / "12_other").write_text('{"name":"post_id","type":"binary","nullable":true}')
+    assert state_digest(tmp_path) != once
+
+
 @pytest.mark.parametrize("kept", [0, 40])
 def test_a_checkpoint_whose_newest_offsets_were_cut_is_named_with_the_fix(folder: Path, kept: int) -> None:
     newest = newest_offsets(folder)
