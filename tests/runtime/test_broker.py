@@ -15,6 +15,7 @@ from conf.settings import Settings
 from contract.topics import TOPICS
 from runtime import broker
 from runtime.broker import embedded_broker
+from runtime.processes import wait_until
 from runtime.topics import differences, ensure_topics
 from tests.feeds.serving import free_ports
 
@@ -50,8 +51,9 @@ def test_topics_are_made_once_and_differences_are_told(settings: Settings) -> No
         changed = ConfigResource(ConfigResourceType.TOPIC, "likes", configs={"message.timestamp.type": "CreateTime"})
         admin.alter_configs([changed])
         admin.close()
-        told = "\n".join(differences(settings))
-        assert "topic likes has message.timestamp.type=CreateTime, not LogAppendTime" in told
+        said = "topic likes has message.timestamp.type=CreateTime, not LogAppendTime"
+        # The controller answers before the broker has taken the change over.
+        wait_until(lambda: said in "\n".join(differences(settings)), 30, lambda: "no difference is told")
 
 
 def test_no_topics_are_made_while_brokers_are_missing(settings: Settings) -> None:
