@@ -24,7 +24,7 @@ def ensure_topics(settings: Settings, topics: Sequence[Topic] = TOPICS) -> list[
         brokers = _brokers(admin)
         missing = {topic.name: _request(topic, brokers) for topic in topics if topic.name not in have}
         named = len(settings.bootstrap.split(","))
-        if missing and brokers < min(_REPLICAS, named):
+        if missing and brokers < _replicas(named):
             raise SystemExit(
                 f"Kafka has {brokers} of the {named} brokers that {settings.bootstrap} names, too few for the replicas "
                 f"of new topics: start the others, or name fewer"
@@ -48,11 +48,15 @@ def _brokers(admin: KafkaAdminClient) -> int:
     return len(admin.describe_cluster()["brokers"])
 
 
+def _replicas(brokers: int) -> int:
+    return min(_REPLICAS, brokers)
+
+
 def _request(topic: Topic, brokers: int) -> dict[str, object]:
     """Production size on a cluster; on a single broker the embedded one."""
     return {
         "num_partitions": topic.partitions if brokers > 1 else topic.embedded_partitions,
-        "replication_factor": min(_REPLICAS, brokers),
+        "replication_factor": _replicas(brokers),
         "configs": _configs(topic, brokers),
     }
 
@@ -69,8 +73,9 @@ def _differences(admin: KafkaAdminClient, topic: Topic, brokers: int) -> list[st
     values = {name: have[name]["value"] for name in wanted if name in have}
     (described,) = admin.describe_topics([topic.name])
     replicas = min(len(partition["replica_nodes"]) for partition in described["partitions"])
-    few = f"topic {topic.name} has replicas={replicas}, not {_REPLICAS}: kafka-reassign-partitions adds them"
-    return [few] * (replicas < min(_REPLICAS, brokers)) + [
+    few = f"topic {topic.name} has replicas={replicas}, not {_replicas(brokers)}: kafka-reassign-partitions adds them"
+    too_few = [few] if replicas < _replicas(brokers) else []
+    return too_few + [
         f"topic {topic.name} has {name}={values.get(name)}, not {value}: kafka-configs --alter changes it"
         for name, value in wanted.items()
         if values.get(name) != value
