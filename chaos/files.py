@@ -7,7 +7,7 @@ from pathlib import Path
 
 from chaos.fault import Done, Inflict, SkippedError
 from chaos.ground import Ground
-from chaos.points import newest
+from jobs.checkpoints import done_batch, newest_in
 from runtime.processes import wait_until
 
 COUNTS = "posts_with_counts"
@@ -64,9 +64,9 @@ def damage(file: str, how: str) -> Inflict:
 def newest_file(checkpoint: Path, file: str) -> Path:
     """What the next start reads; of state that is what the last batch that was done has left."""
     if file == "state":
-        version = newest(checkpoint / "commits") + 1
+        version = done_batch(checkpoint) + 1
         return max((checkpoint / "state/0").glob(f"*/{version}_*.changelog"), key=lambda one: one.stat().st_mtime)
-    return checkpoint / file / str(newest(checkpoint / file))
+    return checkpoint / file / str(newest_in(checkpoint / file))
 
 
 def _heals(ground: Ground) -> bool:

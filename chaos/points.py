@@ -5,6 +5,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from jobs.checkpoints import begun_batch, done_batch
+
 POLL_SECONDS = 0.001
 Sizes = dict[Path, int]
 
@@ -79,11 +81,6 @@ def grown(before: Sizes, after: Sizes) -> bool:
     return any(size > before.get(path, -1) for path, size in after.items())
 
 
-def newest(folder: Path) -> int:
-    """The greatest number that names a file of a log of Spark's; -1 where there is none."""
-    return max((int(path.name) for path in folder.glob("[0-9]*") if path.name.isdigit()), default=-1)
-
-
 class Watch:
     """Waits for a point, one look after the other."""
 
@@ -91,7 +88,7 @@ class Watch:
         self._data, self._point = data, point
         self._checkpoint = data / "checkpoints" / point.query
         # The batch that runs when one begins to look may be past the point.
-        self._batch = self._first = newest(self._checkpoint / "offsets")
+        self._batch = self._first = begun_batch(self._checkpoint)
         self._grew, self._still = self._sizes()
 
     def _sizes(self) -> tuple[Sizes, Sizes]:
@@ -99,7 +96,7 @@ class Watch:
 
     def reached(self) -> int | None:
         """The batch that is at the point now."""
-        planned = newest(self._checkpoint / "offsets")
+        planned = begun_batch(self._checkpoint)
         if planned != self._batch:
             self._batch = planned
             self._grew, self._still = self._sizes()
@@ -111,7 +108,7 @@ class Watch:
         return planned if at_point and not self.is_done(planned) else None
 
     def is_done(self, batch: int) -> bool:
-        return newest(self._checkpoint / "commits") >= batch
+        return done_batch(self._checkpoint) >= batch
 
     def strike(self, kill: Callable[[], None], seconds: float) -> Struck | None:
         """Kill at the point; None where it was not reached in time."""

@@ -55,7 +55,7 @@ def refuse_other_shapes(folder: Path, job: str, partitions: int, fix: str = FIX)
     for query, state in STATES[job].items():
         try:
             there = shape_of(folder / query)
-        except (LookupError, ValueError):  # a log of offsets that was cut, or is not there
+        except (FileNotFoundError, LookupError, ValueError):  # a log of offsets that was cut, or is not there
             raise SystemExit(f"the checkpoint {folder / query} is damaged: {FIX_DAMAGE}") from None
         here = Shape(state, partitions if state != "none" else 0, RULES)
         if there is not None and there != here:
@@ -69,7 +69,7 @@ def refuse_other_shapes(folder: Path, job: str, partitions: int, fix: str = FIX)
 
 def shape_of(checkpoint: Path) -> Shape | None:
     """The shape of what a checkpoint holds; None where no batch was done from it."""
-    if not any((checkpoint / "commits").glob("[0-9]*")):
+    if done_batch(checkpoint) < 0:
         return None
     state = "with Spark's rate source" if _has_rate_source(checkpoint) else state_digest(checkpoint)
     partitions = 0 if state == "none" else int(_conf(checkpoint)["spark.sql.shuffle.partitions"])
@@ -108,8 +108,7 @@ def _has_rate_source(checkpoint: Path) -> bool:
 
 
 def _newest_offsets(checkpoint: Path) -> list[str]:
-    newest = max((checkpoint / "offsets").glob("[0-9]*"), key=lambda path: int(path.name))
-    return newest.read_text().splitlines()
+    return (checkpoint / "offsets" / str(begun_batch(checkpoint))).read_text().splitlines()
 
 
 def made(checkpoint: Path) -> dict[str, int]:
@@ -161,10 +160,25 @@ def committed_watermark(checkpoint: Path) -> datetime:
     return datetime.fromtimestamp(json.loads(said).get("batchWatermarkMs", 0) / 1_000, timezone.utc)
 
 
+def begun_batch(checkpoint: Path) -> int:
+    """The number of the newest batch that has begun; -1 before the first."""
+    return newest_in(checkpoint / "offsets")
+
+
+def done_batch(checkpoint: Path) -> int:
+    """The number of the last batch that was done; -1 before the first."""
+    return newest_in(checkpoint / "commits")
+
+
+def newest_in(log: Path) -> int:
+    """The newest batch that a log of a checkpoint knows; -1 where there is none."""
+    return max((int(path.name) for path in log.glob("[0-9]*") if path.name.isdigit()), default=-1)
+
+
 def _committed(checkpoint: Path) -> str:
     """What Spark's log says of the last batch that was done; empty before the first."""
-    done = max((int(path.name) for path in (checkpoint / "commits").glob("[0-9]*")), default=None)
-    return "" if done is None else (checkpoint / "offsets" / str(done)).read_text()
+    done = done_batch(checkpoint)
+    return "" if done < 0 else (checkpoint / "offsets" / str(done)).read_text()
 
 
 def offsets_in(log: str) -> dict[str, dict[str, int]]:

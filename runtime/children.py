@@ -9,6 +9,7 @@ from typing import IO
 import psutil
 
 from conf.settings import Settings
+from jobs.checkpoints import begun_batch, done_batch
 from jobs.locks import taken
 from jobs.submit import job_env, spark_submit
 from runtime import beside, stack
@@ -67,6 +68,13 @@ def caught_up(settings: Settings, processes: Mapping[str, Process]) -> bool:
         if process.exit_code is not None:
             raise SystemExit(f"{job} ended: {process.last_words()} (log: {process.log})")
     return all(job_metrics(settings, job).get("msm_job_ready") == 1 for job in processes)
+
+
+def wait_for_a_ranking(settings: Settings, seconds: float) -> None:
+    """Until a live job has ranked with all that its queries have read: a ranking may be older than what is read."""
+    ticks = settings.checkpoint_dir / TRENDING
+    begun = begun_batch(ticks)
+    wait_until(lambda: done_batch(ticks) > begun, seconds, lambda: f"{TRENDING} does not rank: see {settings.log_dir}")
 
 
 @contextmanager

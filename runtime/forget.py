@@ -26,7 +26,14 @@ from producers.bulk import BulkWriter
 from producers.pictures import MEDIA_PATH, NAME
 from producers.publisher import Publisher, Record
 from runtime.admin import admin_client
-from runtime.children import a_broker, caught_up, refuse_while_used, running_jobs
+from runtime.children import (
+    TRENDING,
+    a_broker,
+    caught_up,
+    refuse_while_used,
+    running_jobs,
+    wait_for_a_ranking,
+)
 from runtime.parts import JOBS
 from runtime.processes import wait_until
 from runtime.renewal import delete_before, new_files, wait_until_swept
@@ -106,7 +113,7 @@ def _copy_facts(spark: SparkSession, settings: Settings, user: str) -> Offsets:
 
 
 def let_jobs_read(settings: Settings, jobs: Sequence[str]) -> None:
-    """Run the jobs until they have read every fact, and the lake every result."""
+    """Run the jobs until they have read every fact, the lake every result, and what was read is ranked."""
     goal = ends(settings, FACT_TOPICS)
     with running_jobs(settings, jobs) as processes:
 
@@ -120,6 +127,8 @@ def let_jobs_read(settings: Settings, jobs: Sequence[str]) -> None:
             return reached(committed_offsets(settings.checkpoint_dir / PROJECTED), results)
 
         wait_until(all_read, READ_SECONDS, lambda: f"the jobs do not catch up: see {settings.log_dir}")
+        if TRENDING in jobs:
+            wait_for_a_ranking(settings, READ_SECONDS)
 
 
 def _remove_pictures(settings: Settings, addresses: Sequence[str]) -> int:
@@ -151,7 +160,7 @@ def _remake(spark: SparkSession, settings: Settings, kept_from: Offsets, old: Of
     )
     with new_files(settings, RESULT_TOPICS):
         old_results = ends(settings, RESULT_TOPICS)
-        for query in (*STATES[COUNTS], *STATES["trending_posts"]):
+        for query in (*STATES[COUNTS], *STATES[TRENDING]):
             shutil.rmtree(settings.checkpoint_dir / query, ignore_errors=True)
         for table in erasure.BY_POST:
             shutil.rmtree(settings.lake_dir / table, ignore_errors=True)

@@ -8,9 +8,10 @@ from pyspark.sql.streaming.query import StreamingQuery
 from conf.settings import Settings
 from contract.facts import FACT_TOPICS
 from contract.topics import POSTS_WITH_COUNTS
-from jobs import posts_with_counts
+from jobs import posts_with_counts, trending_posts
 from jobs.checkpoints import committed_offsets
 from jobs.offsets import ends, reached
+from runtime.children import wait_for_a_ranking
 from runtime.processes import wait_until
 
 PATIENCE = 120
@@ -26,6 +27,8 @@ def run_once(spark: SparkSession, settings: Settings, *jobs: ModuleType) -> None
                 query.processAllAvailable()  # it may read more than topics
             else:
                 wait_until_read(query, settings)
+        if job is trending_posts:
+            wait_for_a_ranking(settings, PATIENCE)
         for query in queries:
             query.stop()
 

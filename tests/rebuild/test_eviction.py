@@ -14,7 +14,7 @@ from conf.settings import Settings
 from contract import tables
 from contract.facts import format_time
 from jobs import trending_posts
-from jobs.checkpoints import committed_watermark
+from jobs.checkpoints import committed_watermark, done_batch
 from jobs.harness import now
 from jobs.transforms.panes import BEHIND_WATERMARK
 from runtime.processes import wait_until
@@ -41,8 +41,7 @@ def late_rows(spark: SparkSession, settings: Settings) -> Counter[str]:
     late: Counter[str] = Counter()
     for query in queries:
         wait_until_read(query, settings)
-        commits = (settings.checkpoint_dir / query.name / "commits").glob("[0-9]*")
-        last = max(int(path.name) for path in commits)
+        last = done_batch(settings.checkpoint_dir / query.name)
         wait_until(partial(_has_told, query, last), PATIENCE, lambda: f"no progress of batch {last}")  # noqa: B023
         told = [json.loads(one.json)["observedMetrics"] for one in query.recentProgress]
         late[query.name] = sum(observed.get(BEHIND_WATERMARK, {}).get("rows", 0) for observed in told)

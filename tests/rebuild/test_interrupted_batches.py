@@ -11,7 +11,7 @@ from audit.job import audit
 from conf.settings import Settings
 from contract.facts import format_time, parse_time
 from jobs import archive, posts_with_counts, trending_posts
-from jobs.checkpoints import STATES
+from jobs.checkpoints import STATES, done_batch
 from jobs.harness import now
 from tests import reference
 from tests.rebuild.earlier_checkpoint import facts_after, facts_before, write
@@ -23,7 +23,7 @@ JOBS = (posts_with_counts, trending_posts, archive)
 
 def forget_the_last_commit(checkpoint: Path) -> None:
     """As a kill leaves it that comes after the write and before the commit: no later batch is planned."""
-    last = max(int(path.name) for path in (checkpoint / "commits").glob("[0-9]*"))
+    last = done_batch(checkpoint)
     for folder, first in (("commits", last), ("offsets", last + 1)):
         for file in [*(checkpoint / folder).glob("[0-9]*"), *(checkpoint / folder).glob(".[0-9]*.crc")]:
             if int(file.name.removeprefix(".").removesuffix(".crc")) >= first:

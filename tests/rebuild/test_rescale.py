@@ -9,7 +9,7 @@ import pytest
 from pyspark.sql import DataFrame, Row, SparkSession
 
 from conf.settings import Settings
-from jobs.checkpoints import refuse_other_shapes, shape_of
+from jobs.checkpoints import done_batch, refuse_other_shapes, shape_of
 from jobs.transforms.counts import count
 from jobs.transforms.facts import facts, valid
 from jobs.transforms.panes import summed
@@ -85,8 +85,7 @@ def test_a_join_goes_on_exactly_after_it_was_rescaled(chained: Any, tmp_path: Pa
 
 
 def test_a_checkpoint_that_was_left_within_a_batch_is_named_with_the_fix(spark: SparkSession, checkpoint: Path) -> None:
-    newest = max((checkpoint / "commits").glob("[0-9]*"), key=lambda path: int(path.name))
-    newest.unlink()
+    (checkpoint / "commits" / str(done_batch(checkpoint))).unlink()
     with pytest.raises(SystemExit, match=rf"{checkpoint} was left within a batch: .* make up, make down"):
         rescale_query(spark, checkpoint, MORE)
     assert shape_of(checkpoint) is not None

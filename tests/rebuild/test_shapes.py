@@ -1,6 +1,7 @@
 """A checkpoint is gone on from where it has the shape of the code, and refused with one sentence where it has not."""
 
 import json
+import shutil
 import tarfile
 from collections import Counter
 from pathlib import Path
@@ -12,7 +13,7 @@ from pyspark.sql import SparkSession
 from conf.settings import Settings
 from contract.topics import POSTS_WITH_COUNTS
 from jobs import archive, checkpoints, posts_with_counts, trending_posts
-from jobs.checkpoints import STATES, refuse_other_shapes, state_digest
+from jobs.checkpoints import STATES, begun_batch, refuse_other_shapes, state_digest
 from jobs.harness import read_records
 from tests import reference
 from tests.rebuild.earlier_checkpoint import FIXTURES, PARTITIONS, facts_after, facts_before, write
@@ -70,7 +71,7 @@ def test_a_checkpoint_with_the_offset_of_a_clock_that_counts_seconds_is_refused(
 
 
 def newest_offsets(folder: Path) -> Path:
-    return max((folder / COUNTS / "offsets").glob("[0-9]*"), key=lambda path: int(path.name))
+    return folder / COUNTS / "offsets" / str(begun_batch(folder / COUNTS))
 
 
 def test_a_schema_that_a_join_wrote_again_after_a_kill_is_the_same_shape(tmp_path: Path) -> None:
@@ -82,6 +83,12 @@ def test_a_schema_that_a_join_wrote_again_after_a_kill_is_the_same_shape(tmp_pat
     assert state_digest(tmp_path) == once
     (schemas / "12_other").write_text('{"name":"post_id","type":"binary","nullable":true}')
     assert state_digest(tmp_path) != once
+
+
+def test_a_checkpoint_whose_offsets_are_gone_is_named_with_the_fix(folder: Path) -> None:
+    shutil.rmtree(folder / COUNTS / "offsets")
+    with pytest.raises(SystemExit, match=rf"{folder / COUNTS} is damaged: .*docs/operations.md"):
+        refuse_other_shapes(folder, COUNTS, PARTITIONS)
 
 
 @pytest.mark.parametrize("kept", [0, 40])
