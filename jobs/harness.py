@@ -50,6 +50,10 @@ TORN = ("CANNOT_LOAD_STATE_STORE", "Checksum error", "Incomplete log file")
 """Signs that what Spark could not read is a file of the checkpoint."""
 Start = Callable[[SparkSession, Settings, bool], Sequence[StreamingQuery]]
 """Starts the queries of a job; with True they end once they have done all that was there when they began."""
+Evict = Callable[[SparkSession, Settings], Sequence[StreamingQuery]]
+"""Starts queries that look through all of state in each batch, and let go what is too old."""
+EVICT_EVERY = timedelta(hours=1)
+"""How long a job goes on without looking at all of state for what is too old: docs/decisions/eviction.md."""
 CATCH_UP: Any = {"availableNow": True}
 UNCOUNTED = {"spark.sql.streaming.stateStore.rocksdb.trackTotalNumberOfRows": "false"}
 """Counting the rows of state costs one more look at RocksDB a change; who goes live counts them once."""
@@ -133,13 +137,13 @@ def main(
     name: str,
     start: Start,
     in_real_time: Callable[[Settings], bool] = lambda _: False,
-    evict_every: timedelta = timedelta.max,
+    evict: Evict | None = None,
 ) -> None:
     """Run a job until it is told to stop: SIGTERM, Ctrl-C, or the file `<data>/run/NAME.stop`.
 
-    It catches up first where many facts wait, and always where it goes on in real time. A job that evicts state only
-    while it catches up does that first too, and again whenever `evict_every` has gone by. Batches are not interrupted,
-    real time is. Exits with 1 where a query fails, after one line that says why.
+    It catches up first where many facts wait, and always where it goes on in real time. With `evict` its other batches
+    keep all of state: it starts with one that evicts, and has another whenever `EVICT_EVERY` has gone by. Batches are
+    not interrupted, real time is. Exits with 1 where a query fails, after one line that says why.
     """
     settings = load_settings().acting_as(name)
     refuse_missing_broker(settings.bootstrap)
@@ -147,10 +151,10 @@ def main(
         refuse_unfinished_switch(settings.beside_dir)
         fix = FIX_BESIDE if settings.beside else FIX
         refuse_other_shapes(settings.checkpoint_dir, name, settings.shuffle_partitions, fix)
-        _run(name, start, in_real_time(settings), evict_every, settings)
+        _run(name, start, in_real_time(settings), evict, settings)
 
 
-def _run(name: str, start: Start, real_time: bool, evict_every: timedelta, settings: Settings) -> None:
+def _run(name: str, start: Start, real_time: bool, evict: Evict | None, settings: Settings) -> None:
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
@@ -160,26 +164,27 @@ def _run(name: str, start: Start, real_time: bool, evict_every: timedelta, setti
     told_to_stop = partial(_told_to_stop, stop=stop, stop_file=settings.run_dir / f"{name}.stop")
     try:
         caught_up: set[str] = set()
-        query = next(iter(STATES[name]))
-        is_due = real_time or (evict_every < timedelta.max and committed_offsets(settings.checkpoint_dir / query))
-        while True:
-            if (waits := facts_waiting(settings, query)) >= MANY or is_due:
+        query, within = next(iter(STATES[name])), EVICT_EVERY if evict else timedelta.max
+        may_hold_old, is_told = bool(evict and committed_offsets(settings.checkpoint_dir / query)), False
+        while not is_told:
+            in_batches = True
+            if evict and may_hold_old:
+                running = evict(spark, settings)
+                is_told, may_hold_old = told_to_stop(running, all, is_done=_did_a_batch), False
+            elif (waits := facts_waiting(settings, query)) >= MANY or (real_time and not caught_up):
                 log.info("catching up", job=name, facts=waits)
                 running = _compiled(start, spark, settings) if waits >= MANY else start(spark, settings, True)
-                if told_to_stop(running, all):
-                    return _stop_between_batches(running)
-                caught_up, is_due = {query.name for query in running}, False
-                continue
-            running = start(spark, settings, False)
-            READY.watch([query.name for query in running], caught_up)
-            is_told = told_to_stop(running, any, within=evict_every)
-            if not is_told and not all(query.isActive for query in running):
-                raise SystemExit(f"a query of {name} ended by itself")
-            if not real_time:
+                is_told = told_to_stop(running, all, within=within)
+                may_hold_old = any(map(_is_active, running))
+                caught_up |= {query.name for query in running if not query.isActive}
+            else:
+                running = start(spark, settings, False)
+                READY.watch([query.name for query in running], caught_up)
+                is_told, in_batches, may_hold_old = told_to_stop(running, any, within=within), not real_time, True
+                if not is_told and not all(map(_is_active, running)):
+                    raise SystemExit(f"a query of {name} ended by itself")
+            if in_batches:
                 _stop_between_batches(running)
-            if is_told:
-                return
-            is_due = True
     except (PySparkException, Py4JJavaError) as error:
         log.error("job failed", job=name, reason=reason(error), fix=fix(with_causes(error)))
         sys.exit(1)
@@ -276,19 +281,28 @@ def _told_to_stop(
     stop: threading.Event,
     stop_file: Path,
     within: timedelta = timedelta.max,
+    is_done: Callable[[StreamingQuery], bool] = lambda query: not query.isActive,
 ) -> bool:
-    """Wait for it; false where first `all` or `any` of the queries ended, or the time is over.
+    """Wait for it; false where first `all` or `any` of the queries are done, or the time is over.
 
     The error of one that failed is raised.
     """
     deadline = time.monotonic() + within.total_seconds()
     while not stop.wait(0.2) and not stop_file.exists():
-        ended = [query for query in queries if not query.isActive]
-        for query in ended:
-            query.awaitTermination()
-        if how_many(query in ended for query in queries) or time.monotonic() > deadline:
+        for query in queries:
+            if not query.isActive:
+                query.awaitTermination()
+        if how_many(map(is_done, queries)) or time.monotonic() > deadline:
             return False
     return True
+
+
+def _is_active(query: StreamingQuery) -> bool:
+    return bool(query.isActive)
+
+
+def _did_a_batch(query: StreamingQuery) -> bool:
+    return query.lastProgress is not None or not query.isActive
 
 
 def _stop_between_batches(queries: Sequence[StreamingQuery]) -> None:

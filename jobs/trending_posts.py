@@ -4,7 +4,8 @@
         --properties-file conf/spark.conf jobs/trending_posts.py
 """
 
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -25,8 +26,8 @@ from jobs.transforms.panes import dated_acts, first_hour_engagement, minute_pane
 NAME = "trending_posts"
 RISING = "first_hour_engagement"
 KEEP = timedelta(days=1)
-EVICT_EVERY = timedelta(hours=1)
-"""How long live batches go on without looking at all of state for what is too old: docs/decisions/eviction.md."""
+RANK_WHILE_CATCHING_UP = timedelta(seconds=30)
+"""How old a ranking of what was read so far may be, while there is more; each takes the time of ten thousand facts."""
 PANES = (
     StructType()
     .add("judged_from", "timestamp")
@@ -46,6 +47,19 @@ Batch = Callable[[DataFrame, int], None]
 
 def start(spark: SparkSession, settings: Settings, catching_up: bool = False) -> Sequence[StreamingQuery]:
     """Two queries: the panes, whose batches are the ticks of the rankings, and the first hours."""
+    trigger = CATCH_UP if catching_up else {"processingTime": f"{settings.rank_every_seconds} seconds"}
+    evicted = {query: committed_watermark(settings.checkpoint_dir / query) for query in (NAME, RISING)}
+    return _started(spark, settings, trigger, evicted, RANK_WHILE_CATCHING_UP if catching_up else timedelta(0))
+
+
+def evict(spark: SparkSession, settings: Settings) -> Sequence[StreamingQuery]:
+    """The same two, over what waits, with batches that drop old state: docs/decisions/eviction.md."""
+    return _started(spark, settings, CATCH_UP, {}, timedelta(0))
+
+
+def _started(
+    spark: SparkSession, settings: Settings, trigger: Any, evicted: Mapping[str, datetime], rank_every: timedelta
+) -> Sequence[StreamingQuery]:
     # See docs/decisions/disabled-check.md.
     spark.conf.set("spark.sql.streaming.unsupportedOperationCheck", "false")
     # An idle topic must not hold the state of the busy one: nothing that a ranking needs is this late.
@@ -53,13 +67,10 @@ def start(spark: SparkSession, settings: Settings, catching_up: bool = False) ->
     ensure_table(spark, table_path(settings, tables.ENGAGEMENT_BY_MINUTE), PANES, ["judged_from"])
     ensure_table(spark, table_path(settings, tables.FIRST_HOUR_ENGAGEMENT), FIRST_HOUR)
     ensure_table(spark, table_path(settings, tables.POST_FACTS), POST_FACTS)
-    trigger = CATCH_UP if catching_up else {"processingTime": f"{settings.rank_every_seconds} seconds"}
-    evicted = {
-        query: None if catching_up else committed_watermark(settings.checkpoint_dir / query) for query in (NAME, RISING)
-    }
+    ranks, keeps = tick(spark, settings, rank_every), keep_first_hours(settings)
     return [
-        _run(panes_and_posts(spark, settings, evicted[NAME]), NAME, tick(spark, settings), settings, trigger),
-        _run(first_hours(spark, settings, evicted[RISING]), RISING, keep_first_hours(settings), settings, trigger),
+        _run(panes_and_posts(spark, settings, evicted.get(NAME)), NAME, ranks, settings, trigger),
+        _run(first_hours(spark, settings, evicted.get(RISING)), RISING, keeps, settings, trigger),
     ]
 
 
@@ -99,37 +110,40 @@ def clock(spark: SparkSession, like: DataFrame) -> DataFrame:
     return ticks.select(*(F.lit(None).cast(field.dataType).alias(field.name) for field in like.schema))
 
 
-def tick(spark: SparkSession, settings: Settings) -> Batch:
-    """Rank with the panes and posts of a batch; keep them, exactly once.
+def tick(spark: SparkSession, settings: Settings, rank_every: timedelta) -> Batch:
+    """Rank with the panes and posts of a batch, where the last ranking is old enough; keep them, exactly once.
 
     Ranked first, since Kafka goes before Delta; but the first batch after a start may be in the tables already.
     """
     rankings = Rankings(spark, settings)
     panes = table_path(settings, tables.ENGAGEMENT_BY_MINUTE)
     post_facts = table_path(settings, tables.POST_FACTS)
-    goes_on = False
+    ranked_at: float | None = None
 
     def run(batch: DataFrame, batch_id: int) -> None:
-        nonlocal goes_on
+        nonlocal ranked_at
         session, writer = batch.sparkSession, query_id(batch)
         moment, seen = now(), offsets_of_batch(settings.checkpoint_dir / NAME, batch_id)
+        is_first, began = ranked_at is None, time.monotonic()
+        is_due = ranked_at is None or began - ranked_at >= rank_every.total_seconds()
         rows = batch.persist()
         try:
             rows.count()  # All of it in one job: the ranking has several at a time, and state is written once.
             changes = rows.where(F.col("fact").isNull()).select(PANES.fieldNames())
             facts_of_posts = rows.where(F.col("fact").isNotNull()).select("fact.*")
-            if goes_on:
+            if is_due and not is_first:
                 fresh = {tables.ENGAGEMENT_BY_MINUTE: changes, tables.POST_FACTS: facts_of_posts}
                 rankings.publish(session, moment, seen, fresh)
             changes = changes.transform(summed, "judged_from", "post_id", "minute")
             _append_some(changes, panes, f"panes-{writer}", batch_id)
             _append_some(facts_of_posts, post_facts, f"posts-{writer}", batch_id)
-            if not goes_on:
+            if is_first:
                 rankings.publish(session, moment, seen, {})
         finally:
             rows.unpersist()
-        goes_on = True
-        rankings.remember(session, moment, f"history-{writer}")
+        if is_due:
+            ranked_at = began
+            rankings.remember(session, moment, f"history-{writer}")
         if batch_id % COMPACT_EVERY == COMPACT_EVERY - 1:
             recent = f"judged_from >= timestamp '{moment - timedelta(hours=4):%Y-%m-%d %H:00:00}'"
             fold(session, panes, ["judged_from", "post_id", "minute"], recent)
@@ -174,4 +188,4 @@ def keep_first_hours(settings: Settings) -> Batch:
 
 
 if __name__ == "__main__":
-    main(NAME, start, evict_every=EVICT_EVERY)
+    main(NAME, start, evict=evict)

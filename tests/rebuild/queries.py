@@ -1,5 +1,6 @@
 """The jobs' own queries, run in the test's session until they have read what there is."""
 
+from collections.abc import Sequence
 from types import ModuleType
 
 from pyspark.sql import SparkSession
@@ -35,8 +36,16 @@ def run_once(spark: SparkSession, settings: Settings, *jobs: ModuleType) -> None
 
 def catch_up(spark: SparkSession, settings: Settings, job: ModuleType) -> None:
     """Run the queries of a job over what is there, until they end by themselves."""
-    queries = job.start(spark.newSession(), settings, True)
-    assert all(query.awaitTermination(PATIENCE) for query in queries), f"{job.NAME} does not end"
+    until_ended(job.start(spark.newSession(), settings, True))
+
+
+def evict(spark: SparkSession, settings: Settings) -> None:
+    """The same with those batches of the rankings that drop old state."""
+    until_ended(trending_posts.evict(spark.newSession(), settings))
+
+
+def until_ended(queries: Sequence[StreamingQuery]) -> None:
+    assert all(query.awaitTermination(PATIENCE) for query in queries), "they do not end"
 
 
 def wait_until_read(query: StreamingQuery, settings: Settings) -> None:
