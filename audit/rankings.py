@@ -20,7 +20,7 @@ from contract.results import SEEN_HEADER, RankedPost, Ranking
 from contract.topics import RISING_POSTS, TRENDING_POSTS
 from jobs.offsets import consumer_of
 from jobs.transforms.panes import dated_acts, first_hour_engagement, minute_panes
-from jobs.transforms.ranking import MINUTE, PastHour, Score, ranked, rising, scored, trending
+from jobs.transforms.ranking import MINUTE, PastHour, Score, best, rising, scored, trending
 
 STATEMENT = Path(__file__).with_name("rankings.sql")
 LOOK_BACK = 20
@@ -31,6 +31,11 @@ BOARDS = (
 WEIGHTS = "like_weight int, comment_weight int, top int"
 PLACE = list(RankedPost.model_fields)
 _BOARD = {TRENDING_POSTS: "trending", RISING_POSTS: "rising"}
+
+
+def compared(post: RankedPost) -> tuple[Any, ...]:
+    """What two rankings are compared by."""
+    return tuple(getattr(post, name) for name in PLACE)
 
 
 @dataclass(frozen=True)
@@ -48,7 +53,7 @@ class Published:
 
     @property
     def places(self) -> list[tuple[Any, ...]]:
-        return [tuple(getattr(post, name) for name in PLACE) for post in self.ranking.posts]
+        return [compared(post) for post in self.ranking.posts]
 
 
 def newest(settings: Settings) -> list[Published]:
@@ -218,8 +223,8 @@ def _by_transforms(known: DataFrame, settings: Settings, wanted: Candidate) -> l
         created = posts.where("event_type = 'post_created'").select("post_id", born)
         engagement = first_hour_engagement(created, dated).transform(rising, hour)
     score = Score(settings.like_weight, settings.comment_weight, settings.top)
-    best = engagement.transform(scored, score).transform(ranked, posts, score.top).orderBy("rank")
-    return [_place(row) for row in best.collect()]
+    found = best(engagement.transform(scored, score), posts, score.top)
+    return [compared(post) for post in found.get(wanted.board.split("/")[0], [])]
 
 
 def feed_drift(found: list[Published], answers: dict[str, Any]) -> list[str]:

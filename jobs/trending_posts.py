@@ -148,7 +148,7 @@ def tick(spark: SparkSession, settings: Settings, rank_every: timedelta) -> Batc
             recent = f"judged_from >= timestamp '{moment - timedelta(hours=4):%Y-%m-%d %H:00:00}'"
             fold(session, panes, ["judged_from", "post_id", "minute"], recent)
             drop(session, panes, f"judged_from < timestamp '{moment - KEEP:%Y-%m-%d %H:00:00}'")
-            compact(session, post_facts)
+            compact(session, post_facts, looked_up="post_id")
 
     return run
 

@@ -51,9 +51,17 @@ def append_once(rows: DataFrame, path: str, writer: str, batch_id: int) -> None:
     (rows.write.format("delta").mode("append").option("txnAppId", writer).option("txnVersion", batch_id).save(path))
 
 
-def compact(spark: SparkSession, path: str, where: str | None = None) -> None:
-    """Join small files, and remove the ones that no version needs; between batches, by the only writer."""
-    table = DeltaTable.forPath(spark, path)
+def compact(spark: SparkSession, path: str, where: str | None = None, looked_up: str = "") -> None:
+    """Join small files, and remove the ones that no version needs; between batches, by the only writer.
+
+    `looked_up`: a column of which a few values are asked for at a time. A Bloom filter then tells which files have none
+    of them: https://parquet.apache.org/docs/file-format/bloomfilter/
+    """
+    session = spark.newSession()
+    if looked_up:
+        session.conf.set(f"parquet.bloom.filter.enabled#{looked_up}", "true")
+        session.conf.set("parquet.bloom.filter.adaptive.enabled", "true")
+    table = DeltaTable.forPath(session, path)
     optimize = table.optimize()
     (optimize.where(where) if where else optimize).executeCompaction()
     table.vacuum()

@@ -1,14 +1,13 @@
 """A tick of the trending job: rank, publish, remember the end of each minute."""
 
 import json
-from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 from functools import reduce
 from pathlib import Path
 from types import MappingProxyType
 
-from pyspark.sql import DataFrame, Row, SparkSession
+from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from conf.settings import Settings
@@ -20,7 +19,7 @@ from contract.topics import RANKING_MAX_BYTES, RISING_POSTS, TRENDING_POSTS, res
 from jobs.checkpoints import offsets_in
 from jobs.sinks.kafka import producer_options, seen_header
 from jobs.sinks.lake import append_once, ensure_table, table_path
-from jobs.transforms.ranking import MINUTE, PastHour, Score, ranked, rising, scored, trending
+from jobs.transforms.ranking import MINUTE, PastHour, Score, best, rising, scored, trending
 
 _BOARDS = (("trending", TRENDING_POSTS, TRENDING_KEY), ("rising", RISING_POSTS, RISING_KEY))
 _NOTHING: Mapping[str, DataFrame] = MappingProxyType({})
@@ -39,12 +38,12 @@ class Rankings:
     def publish(self, spark: SparkSession, moment: datetime, seen: str, fresh: Mapping[str, DataFrame]) -> None:
         """Both rankings as of `moment`, to Kafka; `fresh` has rows that the tables are still to get, by table."""
         hour = PastHour.at(moment)
-        best = self._best(spark, self._trending(spark, hour, fresh), self._rising(spark, hour), fresh=fresh)
+        posts = self._best(spark, self._trending(spark, hour, fresh), self._rising(spark, hour), fresh=fresh)
         records = [
             F.struct(
                 F.lit(result_topic(topic, self._settings.beside)).alias("topic"),
                 F.lit(key).alias("key"),
-                F.lit(_ranking(best[board], hour, moment).model_dump_json()).alias("value"),
+                F.lit(_ranking(posts.get(board, []), hour, moment).model_dump_json()).alias("value"),
                 seen_header(F.lit(seen)).alias("headers"),
             )
             for board, topic, key in _BOARDS
@@ -56,8 +55,8 @@ class Rankings:
         """The ranking at the end of each minute since the last one kept, an hour back at most."""
         last = PastHour.at(moment - MINUTE).end
         for end in self._missing(last):
-            best = self._best(spark, self._trending(spark, PastHour(end)))["trending"]
-            rows = spark.createDataFrame([_as_row(_ranking(best, PastHour(end), moment))], RANKING_ROW)
+            posts = self._best(spark, self._trending(spark, PastHour(end))).get("trending", [])
+            rows = spark.createDataFrame([_as_row(_ranking(posts, PastHour(end), moment))], RANKING_ROW)
             append_once(rows.coalesce(1), self._history, writer, int(end.timestamp()) // 60)
             self._remembered = end.timestamp()
 
@@ -74,14 +73,10 @@ class Rankings:
 
     def _best(
         self, spark: SparkSession, *boards: DataFrame, fresh: Mapping[str, DataFrame] = _NOTHING
-    ) -> dict[str, list[Row]]:
+    ) -> dict[str, list[RankedPost]]:
         wanted = reduce(DataFrame.unionByName, boards).transform(scored, self._score)
         facts = self._load(spark, tables.POST_FACTS, fresh)
-        rows = wanted.transform(ranked, facts, self._score.top).collect()
-        best: dict[str, list[Row]] = defaultdict(list)
-        for row in sorted(rows, key=lambda row: row.rank):
-            best[row.board].append(row)
-        return best
+        return best(wanted, facts, self._score.top)
 
     def _load(self, spark: SparkSession, table: str, fresh: Mapping[str, DataFrame] = _NOTHING) -> DataFrame:
         kept = spark.read.format("delta").load(table_path(self._settings, table))
@@ -94,12 +89,12 @@ def write_rankings(records: DataFrame, settings: Settings) -> None:
     records.write.format("kafka").options(**options).save()
 
 
-def _ranking(best: list[Row], hour: PastHour, moment: datetime) -> Ranking:
+def _ranking(posts: list[RankedPost], hour: PastHour, moment: datetime) -> Ranking:
     return Ranking(
         window_start=format_time(hour.start),
         window_end=format_time(hour.end),
         generated_at=format_time(moment),
-        posts=[RankedPost(**{name: row[name] for name in RankedPost.model_fields}) for row in best],
+        posts=posts,
     )
 
 

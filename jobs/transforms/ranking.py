@@ -1,15 +1,18 @@
 """Rankings: sums of changes, joined with the posts that live, best first."""
 
+from collections import Counter
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from pyspark.sql import Column, DataFrame, Window
+from pyspark.sql import Column, DataFrame, Row, Window
 from pyspark.sql import functions as F
 
 from contract.results import RankedPost
 from jobs.transforms.counts import living_posts
 
 HOUR, MINUTE = timedelta(hours=1), timedelta(minutes=1)
+LOOKED_AT = 4
+"""How many candidates for a place are looked up, since some may have been deleted."""
 
 
 @dataclass(frozen=True)
@@ -67,21 +70,46 @@ def scored(engagement: DataFrame, score: Score) -> DataFrame:
     return engagement.withColumn("score", points).where(F.col("score") > 0)
 
 
-def ranked(candidates: DataFrame, post_facts: DataFrame, top: int) -> DataFrame:
-    """The best living posts of each board, with their rank; born at another time than its post, one is none.
+def best(candidates: DataFrame, post_facts: DataFrame, top: int) -> dict[str, list[RankedPost]]:
+    """The `top` living posts of each board, best first; born at another time than its post, one is none.
 
-    Ties go by likes, then to the smaller post_id (contract, section 3).
+    Ties go by likes, then to the smaller post_id (contract, section 3). Of the posts of all time only the foremost
+    candidates are looked up, by name: what has none of them need not be read. More are, where too few of them live.
     """
-    alive = candidates.join(F.broadcast(_living(post_facts, candidates)), "post_id").where(_is_this_creation())
+    looked_at = LOOKED_AT * top
+    while True:
+        foremost = candidates.transform(_foremost, looked_at).persist()
+        try:
+            names = foremost.select("board", "post_id").collect()
+            alive = foremost.transform(_alive, post_facts, {row.post_id for row in names}).collect()
+        finally:
+            foremost.unpersist()
+        boards = Counter(row.board for row in names)
+        found = {board: _ranked([row for row in alive if row.board == board], top) for board in boards}
+        if all(len(found[board]) == top or boards[board] < looked_at for board in boards):
+            return found
+        looked_at *= 8
+
+
+def _foremost(candidates: DataFrame, count: int) -> DataFrame:
     best_first = F.desc("score"), F.desc("likes"), F.asc("post_id")
     place = F.row_number().over(Window.partitionBy("board").orderBy(*best_first))
-    return alive.withColumn("rank", place).where(F.col("rank") <= top).select("board", *RankedPost.model_fields)
+    return candidates.withColumn("place", place).where(F.col("place") <= count)
 
 
-def _living(post_facts: DataFrame, wanted: DataFrame) -> DataFrame:
-    facts = post_facts.join(F.broadcast(wanted.select("post_id")), "post_id", "left_semi")
-    # One partition for the few posts that are left: no shuffle between the two aggregates.
-    return facts.repartition(1).transform(living_posts)
+def _alive(foremost: DataFrame, post_facts: DataFrame, post_ids: set[str]) -> DataFrame:
+    # Identifiers have no quotes. One partition for the few facts of these: no shuffle between two aggregates.
+    is_one_of_them = f"post_id IN ({', '.join(map(repr, sorted(post_ids)))})" if post_ids else "false"
+    posts = post_facts.where(is_one_of_them).repartition(1).transform(living_posts)
+    return foremost.join(F.broadcast(posts), "post_id").where(_is_this_creation())
+
+
+def _ranked(alive: list[Row], top: int) -> list[RankedPost]:
+    best_first = sorted(alive, key=lambda row: row.place)[:top]
+    return [
+        RankedPost(rank=rank, **{name: row[name] for name in RankedPost.model_fields if name != "rank"})
+        for rank, row in enumerate(best_first, 1)
+    ]
 
 
 def _is_this_creation() -> Column:

@@ -14,7 +14,7 @@ from pyspark.sql import functions as F
 from jobs.transforms.facts import facts as judged
 from jobs.transforms.facts import valid
 from jobs.transforms.panes import dated_acts, first_hour_engagement, minute_panes, summed
-from jobs.transforms.ranking import PastHour, Score, ranked, rising, scored, trending
+from jobs.transforms.ranking import PastHour, Score, best, rising, scored, trending
 from jobs.trending_posts import FIRST_HOUR, PANES
 from tests import reference
 from tests.jobs.histories import NOON, Fact, cuts, records, several
@@ -73,8 +73,28 @@ def streamed(
 
 def places(spark: SparkSession, engagement: DataFrame, history: list[Fact]) -> list[reference.Ranked]:
     posts = records(spark, history).where("topic = 'posts'").transform(judged).transform(valid)
-    best = engagement.transform(scored, SCORE).transform(ranked, posts, SCORE.top).orderBy("rank").collect()
-    return [reference.Ranked(row.post_id, row.likes, row.comments, row.score) for row in best]
+    boards = best(engagement.transform(scored, SCORE), posts, SCORE.top)
+    return [
+        reference.Ranked(row.post_id, row.likes, row.comments, row.score) for rows in boards.values() for row in rows
+    ]
+
+
+def test_more_candidates_are_looked_up_where_too_few_of_the_foremost_live(spark: SparkSession) -> None:
+    """Nine posts of which the smallest is the least, one place, and only two of them live."""
+    names = [f"p{n}" for n in range(9)]
+    posts = [fact("post_created", f"e{name}", NOON) | {"post_id": name, "user_id": "ada"} for name in names]
+    gone = [
+        fact("post_deleted", f"d{name}", NOON) | {"post_id": name, "user_id": "ada"}
+        for name in names
+        if name not in ("p1", "p3")
+    ]
+    rows = [("trending", name, None, likes, 0) for likes, name in enumerate(names, 1)]
+    candidates = spark.createDataFrame(rows, "board string, post_id string, born timestamp, likes long, comments long")
+    facts = records(spark, posts + gone).transform(judged).transform(valid)
+    found = best(candidates.transform(scored, SCORE), facts, top=1)
+    assert [(post.post_id, post.rank, post.likes) for post in found["trending"]] == [("p3", 1, 4)]
+    found = best(candidates.transform(scored, SCORE), facts, top=3)
+    assert [(post.post_id, post.rank, post.likes) for post in found["trending"]] == [("p3", 1, 4), ("p1", 2, 2)]
 
 
 def trending_of(spark: SparkSession, changes: list[Row], history: list[Fact], end: datetime) -> list[reference.Ranked]:

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 from py4j.protocol import Py4JJavaError
 from pyspark.errors import PySparkException
-from pyspark.sql import SparkSession
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
 
 from contract.spark import POST_WITH_COUNTS_ROW
 from jobs.harness import fix, reason
@@ -176,6 +177,31 @@ def test_a_small_table_is_tidied_in_few_tasks(spark: SparkSession, tmp_path: Pat
     for batch_id in range(2):
         append_once(spark.createDataFrame([("p", 1, 1, 0)], CHANGES), path, "w", batch_id)
     assert 0 < tasks_of(spark, lambda: compact(spark, path)) < 500
+
+
+def rows_read(found: DataFrame) -> int:
+    """How many rows Spark takes out of files for it."""
+    found.collect()
+    leaves = found._jdf.queryExecution().executedPlan().collectLeaves()
+    return sum(leaves.apply(at).metrics().apply("numOutputRows").value() for at in range(leaves.size()))
+
+
+@pytest.mark.parametrize(("looked_up", "read"), [("post_id", 0), ("", 500)])
+def test_a_file_without_what_is_looked_up_is_not_read(
+    spark: SparkSession, tmp_path: Path, looked_up: str, read: int
+) -> None:
+    path = ensure_table(spark, str(tmp_path / "t"), spark.createDataFrame([], CHANGES).schema)
+    posts = [f"p{n}" for n in range(500)]
+    for batch_id, half in enumerate((posts[:250], posts[250:])):
+        append_once(spark.createDataFrame([(post, 1, 1, 0) for post in half], CHANGES).coalesce(1), path, "w", batch_id)
+    compact(spark, path, looked_up=looked_up)
+    session = spark.newSession()
+    session.conf.set("spark.sql.adaptive.enabled", "false")
+    table = session.read.format("delta").load(path)
+    absent = [f"p{n}x" for n in range(40)]  # between the smallest and the greatest
+    assert rows_read(table.where(F.col("post_id").isin(absent))) == read
+    assert rows_read(table.where(F.col("post_id").isin([*absent, "p7"]))) == 500
+    assert table.where(F.col("post_id").isin([*absent, "p7"])).count() == 1
 
 
 def garble_an_entry(table: Path) -> None:
