@@ -1,10 +1,11 @@
 """Rankings: sums of changes, joined with the posts that live, best first."""
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from pyspark.sql import Column, DataFrame, Row, Window
+from pyspark.sql import DataFrame, Row, Window
 from pyspark.sql import functions as F
 
 from contract.results import RankedPost
@@ -78,14 +79,10 @@ def best(candidates: DataFrame, post_facts: DataFrame, top: int) -> dict[str, li
     """
     looked_at = LOOKED_AT * top
     while True:
-        foremost = candidates.transform(_foremost, looked_at).persist()
-        try:
-            names = foremost.select("board", "post_id").collect()
-            alive = foremost.transform(_alive, post_facts, {row.post_id for row in names}).collect()
-        finally:
-            foremost.unpersist()
-        boards = Counter(row.board for row in names)
-        found = {board: _ranked([row for row in alive if row.board == board], top) for board in boards}
+        foremost = candidates.transform(_foremost, looked_at).collect()
+        posts = {row.post_id: row for row in post_facts.transform(_living, {row.post_id for row in foremost}).collect()}
+        boards = Counter(row.board for row in foremost)
+        found = {board: _ranked([row for row in foremost if row.board == board], posts, top) for board in boards}
         if all(len(found[board]) == top or boards[board] < looked_at for board in boards):
             return found
         looked_at *= 8
@@ -94,23 +91,34 @@ def best(candidates: DataFrame, post_facts: DataFrame, top: int) -> dict[str, li
 def _foremost(candidates: DataFrame, count: int) -> DataFrame:
     best_first = F.desc("score"), F.desc("likes"), F.asc("post_id")
     place = F.row_number().over(Window.partitionBy("board").orderBy(*best_first))
-    return candidates.withColumn("place", place).where(F.col("place") <= count)
+    foremost = candidates.withColumn("place", place).where(F.col("place") <= count)
+    return foremost.withColumn("born", F.unix_micros("born"))
 
 
-def _alive(foremost: DataFrame, post_facts: DataFrame, post_ids: set[str]) -> DataFrame:
+def _living(post_facts: DataFrame, post_ids: set[str]) -> DataFrame:
     # Identifiers have no quotes. One partition for the few facts of these: no shuffle between two aggregates.
     is_one_of_them = f"post_id IN ({', '.join(map(repr, sorted(post_ids)))})" if post_ids else "false"
     posts = post_facts.where(is_one_of_them).repartition(1).transform(living_posts)
-    return foremost.join(F.broadcast(posts), "post_id").where(_is_this_creation())
+    return posts.withColumn("born", F.unix_micros(F.col("created_at").cast("timestamp")))
 
 
-def _ranked(alive: list[Row], top: int) -> list[RankedPost]:
-    best_first = sorted(alive, key=lambda row: row.place)[:top]
-    return [
-        RankedPost(rank=rank, **{name: row[name] for name in RankedPost.model_fields if name != "rank"})
-        for rank, row in enumerate(best_first, 1)
+def _ranked(foremost: list[Row], posts: Mapping[str, Row], top: int) -> list[RankedPost]:
+    best_first = sorted(foremost, key=lambda row: row.place)
+    alive = [
+        (row, posts[row.post_id])
+        for row in best_first
+        if row.post_id in posts and row.born in (None, posts[row.post_id].born)
     ]
-
-
-def _is_this_creation() -> Column:
-    return F.col("born").isNull() | (F.col("born") == F.col("created_at").cast("timestamp"))
+    return [
+        RankedPost(
+            rank=rank,
+            post_id=post.post_id,
+            user_id=post.user_id,
+            image_url=post.image_url,
+            caption=post.caption,
+            likes=row.likes,
+            comments=row.comments,
+            score=row.score,
+        )
+        for rank, (row, post) in enumerate(alive[:top], 1)
+    ]
