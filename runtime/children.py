@@ -21,8 +21,6 @@ from runtime.topics import ensure_topics
 
 STOP_SECONDS = 180
 TRENDING = "trending_posts"
-IN_ONE_BATCH = {"MSM_MAX_FACTS_A_BATCH": str(10**9)}
-"""For a new checkpoint of the rankings: partitions are read unevenly, and later batches drop what is late by then."""
 
 
 @contextmanager
@@ -47,9 +45,7 @@ def running_jobs(settings: Settings, jobs: Sequence[str]) -> Iterator[Mapping[st
     with ExitStack() as stack:
         started = {}
         for job in jobs:
-            own = IN_ONE_BATCH if job == TRENDING and not (settings.checkpoint_dir / TRENDING).exists() else {}
-            command = spark_submit(settings, job)
-            process = Process.start(f"{job}{suffix}", command, settings.log_dir, {**env, **own}, REPOSITORY)
+            process = Process.start(f"{job}{suffix}", spark_submit(settings, job), settings.log_dir, env, REPOSITORY)
             stack.callback(process.stop, STOP_SECONDS, lambda: None)
             started[job] = process
         stack.callback(_touch, stop_files)

@@ -1,6 +1,7 @@
 """Before a job goes live, it does what waits in the topics, in batches that end by themselves."""
 
 from collections.abc import Callable, Iterable
+from datetime import timedelta
 from pathlib import Path
 from threading import Event
 from typing import Any
@@ -10,10 +11,11 @@ from pyspark.sql import SparkSession
 
 from conf.settings import Settings
 from contract.facts import FACT_TOPICS
+from contract.topics import TRENDING_POSTS
 from jobs import archive, harness, posts_with_counts, trending_posts
-from jobs.checkpoints import STATES, committed_offsets
+from jobs.checkpoints import STATES, committed_offsets, done_batch
 from jobs.harness import UNCOUNTED, facts_waiting
-from jobs.offsets import ends, reached
+from jobs.offsets import ends, reached, total
 from jobs.submit import INTERPRETED
 from tests import reference
 from tests.rebuild.earlier_checkpoint import facts_after, facts_before, write
@@ -62,14 +64,39 @@ def test_what_waits_is_compiled_and_what_is_live_is_not(spark: SparkSession, tmp
     assert (seen, options(session)) == ([UNCOUNTED], INTERPRETED)
 
 
-class Query:
-    """Runs, or has ended."""
+@pytest.mark.spark
+@pytest.mark.kafka
+@pytest.mark.timeout(600)
+def test_while_the_rankings_catch_up_not_every_batch_ranks(
+    spark: SparkSession, broker: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trending_posts, "RANK_WHILE_CATCHING_UP", timedelta(hours=1))
+    write(broker, facts_before())
+    catch_up(spark, broker.model_copy(update={"max_facts_a_batch": 40}), trending_posts)
+    assert done_batch(broker.checkpoint_dir / trending_posts.NAME) > 1
+    assert total(ends(broker, [TRENDING_POSTS])) == 1
+    run_once(spark, broker, trending_posts)
+    assert total(ends(broker, [TRENDING_POSTS])) > 1
 
-    def __init__(self, is_active: bool) -> None:
+
+class Query:
+    """Runs, or has ended; it may have done a batch."""
+
+    def __init__(self, is_active: bool, progress: object = None) -> None:
         self.isActive = is_active
+        self.lastProgress = progress
 
     def awaitTermination(self) -> None:  # noqa: N802
         assert not self.isActive
+
+
+def test_one_waits_for_a_batch_of_each_that_evicts(tmp_path: Path) -> None:
+    (tmp_path / "stop").touch()
+    queries: Any = [Query(True, "a batch"), Query(False), Query(True)]
+    assert [harness._did_a_batch(query) for query in queries] == [True, True, False]
+    never = Event()
+    assert not harness._told_to_stop(queries[:2], all, never, tmp_path / "none", is_done=harness._did_a_batch)
+    assert harness._told_to_stop(queries, all, never, tmp_path / "stop", is_done=harness._did_a_batch)
 
 
 @pytest.mark.parametrize(
