@@ -1,7 +1,7 @@
 """From Kafka records to facts: parse once, judge, say why not."""
 
 from collections.abc import Callable
-from functools import reduce
+from functools import cache, reduce
 from operator import and_
 from string import ascii_letters, digits
 
@@ -70,6 +70,7 @@ def valid(judged: DataFrame) -> DataFrame:
     return judged.where(F.col("reason").isNull())
 
 
+@cache  # some hundred calls into the JVM each, and a job needs them up to four times
 def _reason() -> Column:
     event_type = F.col("event_type")
     checks = [
@@ -114,6 +115,7 @@ def _has_length(field: str) -> Column:
     return F.octet_length(column) <= IDENTIFIER_MAX
 
 
+@cache
 def _detail() -> Column:
     said = {
         "not_json": F.lit("the value is not one JSON object in UTF-8"),
