@@ -57,8 +57,9 @@ def compact(spark: SparkSession, path: str, where: str | None = None, looked_up:
     `looked_up`: a column of which a few values are asked for at a time. A Bloom filter then tells which files have none
     of them: https://parquet.apache.org/docs/file-format/bloomfilter/
     """
-    session = spark.newSession()
+    session = spark
     if looked_up:
+        session = spark.newSession()  # where these two are set for this alone
         session.conf.set(f"parquet.bloom.filter.enabled#{looked_up}", "true")
         session.conf.set("parquet.bloom.filter.adaptive.enabled", "true")
     table = DeltaTable.forPath(session, path)
