@@ -128,15 +128,18 @@ def tick(spark: SparkSession, settings: Settings, rank_every: timedelta) -> Batc
         is_due = ranked_at is None or began - ranked_at >= rank_every.total_seconds()
         rows = batch.persist()
         try:
-            rows.count()  # All of it in one job: the ranking has several at a time, and state is written once.
+            # All of it in one job, also where it was kept before: the ranking has several, and state is written once.
+            (there,) = rows.agg(F.count("judged_from").alias("changes"), F.count("fact").alias("facts")).collect()
             changes = rows.where(F.col("fact").isNull()).select(PANES.fieldNames())
             facts_of_posts = rows.where(F.col("fact").isNotNull()).select("fact.*")
             if is_due and not is_first:
                 fresh = {tables.ENGAGEMENT_BY_MINUTE: changes, tables.POST_FACTS: facts_of_posts}
                 rankings.publish(session, moment, seen, fresh)
-            changes = changes.transform(summed, "judged_from", "post_id", "minute")
-            _append_some(changes, panes, f"panes-{writer}", batch_id)
-            _append_some(facts_of_posts, post_facts, f"posts-{writer}", batch_id)
+            if there.changes:
+                changes = changes.transform(summed, "judged_from", "post_id", "minute")
+                append_once(changes.coalesce(1), panes, f"panes-{writer}", batch_id)
+            if there.facts:
+                append_once(facts_of_posts.coalesce(1), post_facts, f"posts-{writer}", batch_id)
             if is_first:
                 rankings.publish(session, moment, seen, {})
         finally:
@@ -151,12 +154,6 @@ def tick(spark: SparkSession, settings: Settings, rank_every: timedelta) -> Batc
             compact(session, post_facts, looked_up="post_id")
 
     return run
-
-
-def _append_some(rows: DataFrame, path: str, writer: str, batch_id: int) -> None:
-    """Append persisted rows, once; looks at them also where that was done before, or state would miss the batch."""
-    if not rows.isEmpty():
-        append_once(rows.coalesce(1), path, writer, batch_id)
 
 
 def first_hours(spark: SparkSession, settings: Settings, evicted: datetime | None) -> DataFrame:
@@ -176,7 +173,9 @@ def keep_first_hours(settings: Settings) -> Batch:
     def run(batch: DataFrame, batch_id: int) -> None:
         changes = batch.transform(summed, "born", "post_id").persist()
         try:
-            _append_some(changes, path, f"rising-{query_id(batch)}", batch_id)
+            # Looked at also where it was kept before, or state would miss the batch.
+            if not changes.isEmpty():
+                append_once(changes.coalesce(1), path, f"rising-{query_id(batch)}", batch_id)
         finally:
             changes.unpersist()
         if batch_id % COMPACT_EVERY == COMPACT_EVERY - 1:

@@ -22,6 +22,8 @@ from jobs.sinks.lake import append_once, ensure_table, table_path
 from jobs.transforms.ranking import MINUTE, PastHour, Score, best, rising, scored, trending
 
 _BOARDS = (("trending", TRENDING_POSTS, TRENDING_KEY), ("rising", RISING_POSTS, RISING_KEY))
+AT_A_TIME = 5
+"""Minutes of history that are made up for in one tick: each takes as long as a ranking, and the next one waits."""
 _NOTHING: Mapping[str, DataFrame] = MappingProxyType({})
 
 
@@ -52,7 +54,7 @@ class Rankings:
         write_rankings(spark.range(0, 1, 1, 1).select(F.inline(F.array(*records))), self._settings)
 
     def remember(self, spark: SparkSession, moment: datetime, writer: str) -> None:
-        """The ranking at the end of each minute since the last one kept, an hour back at most."""
+        """The ranking at the end of each minute since the last one kept, an hour back at most; a few at a time."""
         last = PastHour.at(moment - MINUTE).end
         for end in self._missing(last):
             posts = self._best(spark, self._trending(spark, PastHour(end))).get("trending", [])
@@ -63,7 +65,7 @@ class Rankings:
     def _missing(self, last: datetime) -> Iterable[datetime]:
         remembered = self._remembered if self._remembered is not None else (last - MINUTE).timestamp()
         count = min(60, int(last.timestamp() - remembered) // 60)
-        return [last - MINUTE * back for back in range(count - 1, -1, -1)]
+        return [last - MINUTE * back for back in range(count - 1, -1, -1)][:AT_A_TIME]
 
     def _trending(self, spark: SparkSession, hour: PastHour, fresh: Mapping[str, DataFrame] = _NOTHING) -> DataFrame:
         return self._load(spark, tables.ENGAGEMENT_BY_MINUTE, fresh).transform(trending, hour)

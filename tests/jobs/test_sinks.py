@@ -3,7 +3,7 @@
 import json
 import uuid
 from collections.abc import Callable
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +13,14 @@ from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
+from conf.settings import Settings
+from contract import tables
 from contract.spark import POST_WITH_COUNTS_ROW
 from jobs.harness import fix, reason
-from jobs.sinks.lake import append_once, compact, drop, ensure_table, fold
+from jobs.sinks.lake import append_once, compact, drop, ensure_table, fold, table_path
 from jobs.sinks.projection import latest_of_each_post, merge_posts
+from jobs.sinks.rankings import Rankings
+from jobs.trending_posts import PANES, POST_FACTS
 from tests.jobs.histories import RECORD
 
 pytestmark = pytest.mark.spark
@@ -225,3 +229,23 @@ def test_a_damaged_table_is_said_to_be_one(spark: SparkSession, tmp_path: Path, 
     assert "a table of the lake is damaged" in fix(str(failure.value))
     assert "\n" not in reason(failure.value)
     assert "An error occurred while" not in reason(failure.value)
+
+
+def test_minutes_without_a_ranking_are_made_up_for_a_few_at_a_time(spark: SparkSession, tmp_path: Path) -> None:
+    settings = Settings(data_dir=tmp_path)
+    for name, schema in ((tables.ENGAGEMENT_BY_MINUTE, PANES), (tables.POST_FACTS, POST_FACTS)):
+        ensure_table(spark, table_path(settings, name), schema)
+    rankings = Rankings(spark, settings)
+
+    def ends() -> list[int]:
+        """Minutes before noon whose rankings are kept."""
+        kept = spark.read.format("delta").load(table_path(settings, tables.TRENDING_POSTS))
+        back = (F.lit(int(NOON.timestamp())) - F.unix_seconds("window_end")) / 60
+        return sorted(int(row.back) for row in kept.select(back.alias("back")).collect())
+
+    rankings.remember(spark, NOON - timedelta(minutes=8), "w")
+    assert ends() == [8]
+    rankings.remember(spark, NOON, "w")
+    assert ends() == [3, 4, 5, 6, 7, 8]
+    rankings.remember(spark, NOON, "w")
+    assert ends() == list(range(9))
