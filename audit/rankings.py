@@ -33,11 +33,6 @@ PLACE = list(RankedPost.model_fields)
 _BOARD = {TRENDING_POSTS: "trending", RISING_POSTS: "rising"}
 
 
-def compared(post: RankedPost) -> tuple[Any, ...]:
-    """What two rankings are compared by."""
-    return tuple(getattr(post, name) for name in PLACE)
-
-
 @dataclass(frozen=True)
 class Published:
     """A ranking of a result topic; `seen`: what had been read, None where the header does not say."""
@@ -53,7 +48,7 @@ class Published:
 
     @property
     def places(self) -> list[tuple[Any, ...]]:
-        return [compared(post) for post in self.ranking.posts]
+        return [_place(post) for post in self.ranking.posts]
 
 
 def newest(settings: Settings) -> list[Published]:
@@ -203,8 +198,8 @@ def _window(hour: PastHour) -> tuple[Any, ...]:
     return hour.start, hour.end, hour.judged_from, format_time(hour.judged_from)
 
 
-def _place(row: Row) -> tuple[Any, ...]:
-    return tuple(row[name] for name in PLACE)
+def _place(post: RankedPost | Row) -> tuple[Any, ...]:
+    return tuple(getattr(post, name) for name in PLACE)
 
 
 def _by_transforms(known: DataFrame, settings: Settings, wanted: Candidate) -> list[tuple[Any, ...]]:
@@ -224,7 +219,7 @@ def _by_transforms(known: DataFrame, settings: Settings, wanted: Candidate) -> l
         engagement = first_hour_engagement(created, dated).transform(rising, hour)
     score = Score(settings.like_weight, settings.comment_weight, settings.top)
     found = best(engagement.transform(scored, score), posts, score.top)
-    return [compared(post) for post in found.get(wanted.board.split("/")[0], [])]
+    return [_place(post) for post in found.get(wanted.board.split("/")[0], [])]
 
 
 def feed_drift(found: list[Published], answers: dict[str, Any]) -> list[str]:

@@ -27,7 +27,7 @@ NAME = "trending_posts"
 RISING = "first_hour_engagement"
 KEEP = timedelta(days=1)
 RANK_WHILE_CATCHING_UP = timedelta(seconds=30)
-"""How old a ranking of what was read so far may be, while there is more; each takes the time of ten thousand facts."""
+"""How old a ranking of what was read so far may be, while there is more; each costs as much as thousands of facts."""
 PANES = (
     StructType()
     .add("judged_from", "timestamp")

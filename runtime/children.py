@@ -1,7 +1,7 @@
 """Jobs that a command runs for its own time, and live jobs that it makes wait."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import IO
@@ -66,11 +66,11 @@ def caught_up(settings: Settings, processes: Mapping[str, Process]) -> bool:
     return all(job_metrics(settings, job).get("msm_job_ready") == 1 for job in processes)
 
 
-def wait_for_a_ranking(settings: Settings, seconds: float) -> None:
-    """Until a live job has ranked with all that its queries have read: a ranking may be older than what is read."""
+def ranked_from_now(settings: Settings) -> Callable[[], bool]:
+    """Tells whether a live job has ranked with all that its queries have read by now; its last ranking may be older."""
     ticks = settings.checkpoint_dir / TRENDING
     begun = begun_batch(ticks)
-    wait_until(lambda: done_batch(ticks) > begun, seconds, lambda: f"{TRENDING} does not rank: see {settings.log_dir}")
+    return lambda: done_batch(ticks) > begun
 
 
 @contextmanager

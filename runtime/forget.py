@@ -30,9 +30,9 @@ from runtime.children import (
     TRENDING,
     a_broker,
     caught_up,
+    ranked_from_now,
     refuse_while_used,
     running_jobs,
-    wait_for_a_ranking,
 )
 from runtime.parts import JOBS
 from runtime.processes import wait_until
@@ -126,9 +126,11 @@ def let_jobs_read(settings: Settings, jobs: Sequence[str]) -> None:
             results = ends(settings, [POSTS_WITH_COUNTS])
             return reached(committed_offsets(settings.checkpoint_dir / PROJECTED), results)
 
-        wait_until(all_read, READ_SECONDS, lambda: f"the jobs do not catch up: see {settings.log_dir}")
+        behind = f"the jobs do not catch up: see {settings.log_dir}"
+        wait_until(all_read, READ_SECONDS, lambda: behind)
         if TRENDING in jobs:
-            wait_for_a_ranking(settings, READ_SECONDS)
+            is_ranked = ranked_from_now(settings)
+            wait_until(lambda: caught_up(settings, processes) and is_ranked(), READ_SECONDS, lambda: behind)
 
 
 def _remove_pictures(settings: Settings, addresses: Sequence[str]) -> int:

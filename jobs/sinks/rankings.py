@@ -1,11 +1,10 @@
 """A tick of the trending job: rank, publish, remember the end of each minute."""
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
-from functools import reduce
+from functools import partial, reduce
 from pathlib import Path
-from types import MappingProxyType
 
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
@@ -24,7 +23,7 @@ from jobs.transforms.ranking import MINUTE, PastHour, Score, best, rising, score
 _BOARDS = (("trending", TRENDING_POSTS, TRENDING_KEY), ("rising", RISING_POSTS, RISING_KEY))
 AT_A_TIME = 5
 """Minutes of history that are made up for in one tick: each takes as long as a ranking, and the next one waits."""
-_NOTHING: Mapping[str, DataFrame] = MappingProxyType({})
+_Load = Callable[[str], DataFrame]
 
 
 class Rankings:
@@ -39,8 +38,8 @@ class Rankings:
 
     def publish(self, spark: SparkSession, moment: datetime, seen: str, fresh: Mapping[str, DataFrame]) -> None:
         """Both rankings as of `moment`, to Kafka; `fresh` has rows that the tables are still to get, by table."""
-        hour = PastHour.at(moment)
-        posts = self._best(spark, self._trending(spark, hour, fresh), self._rising(spark, hour), fresh=fresh)
+        hour, load = PastHour.at(moment), partial(self._load, spark, fresh)
+        posts = self._best(load, _trending(load, hour), load(tables.FIRST_HOUR_ENGAGEMENT).transform(rising, hour))
         records = [
             F.struct(
                 F.lit(result_topic(topic, self._settings.beside)).alias("topic"),
@@ -55,9 +54,9 @@ class Rankings:
 
     def remember(self, spark: SparkSession, moment: datetime, writer: str) -> None:
         """The ranking at the end of each minute since the last one kept, an hour back at most; a few at a time."""
-        last = PastHour.at(moment - MINUTE).end
+        last, load = PastHour.at(moment - MINUTE).end, partial(self._load, spark, {})
         for end in self._missing(last):
-            posts = self._best(spark, self._trending(spark, PastHour(end))).get("trending", [])
+            posts = self._best(load, _trending(load, PastHour(end))).get("trending", [])
             rows = spark.createDataFrame([_as_row(_ranking(posts, PastHour(end), moment))], RANKING_ROW)
             append_once(rows.coalesce(1), self._history, writer, int(end.timestamp()) // 60)
             self._remembered = end.timestamp()
@@ -67,22 +66,17 @@ class Rankings:
         count = min(60, int(last.timestamp() - remembered) // 60)
         return [last - MINUTE * back for back in range(count - 1, -1, -1)][:AT_A_TIME]
 
-    def _trending(self, spark: SparkSession, hour: PastHour, fresh: Mapping[str, DataFrame] = _NOTHING) -> DataFrame:
-        return self._load(spark, tables.ENGAGEMENT_BY_MINUTE, fresh).transform(trending, hour)
-
-    def _rising(self, spark: SparkSession, hour: PastHour) -> DataFrame:
-        return self._load(spark, tables.FIRST_HOUR_ENGAGEMENT).transform(rising, hour)
-
-    def _best(
-        self, spark: SparkSession, *boards: DataFrame, fresh: Mapping[str, DataFrame] = _NOTHING
-    ) -> dict[str, list[RankedPost]]:
+    def _best(self, load: _Load, *boards: DataFrame) -> dict[str, list[RankedPost]]:
         wanted = reduce(DataFrame.unionByName, boards).transform(scored, self._score)
-        facts = self._load(spark, tables.POST_FACTS, fresh)
-        return best(wanted, facts, self._score.top)
+        return best(wanted, load(tables.POST_FACTS), self._score.top)
 
-    def _load(self, spark: SparkSession, table: str, fresh: Mapping[str, DataFrame] = _NOTHING) -> DataFrame:
+    def _load(self, spark: SparkSession, fresh: Mapping[str, DataFrame], table: str) -> DataFrame:
         kept = spark.read.format("delta").load(table_path(self._settings, table))
         return kept.unionByName(fresh[table]) if table in fresh else kept
+
+
+def _trending(load: _Load, hour: PastHour) -> DataFrame:
+    return load(tables.ENGAGEMENT_BY_MINUTE).transform(trending, hour)
 
 
 def write_rankings(records: DataFrame, settings: Settings) -> None:

@@ -12,7 +12,7 @@ from contract.topics import POSTS_WITH_COUNTS
 from jobs import posts_with_counts, trending_posts
 from jobs.checkpoints import committed_offsets
 from jobs.offsets import ends, reached
-from runtime.children import wait_for_a_ranking
+from runtime.children import ranked_from_now
 from runtime.processes import wait_until
 
 PATIENCE = 120
@@ -29,7 +29,7 @@ def run_once(spark: SparkSession, settings: Settings, *jobs: ModuleType) -> None
             else:
                 wait_until_read(query, settings)
         if job is trending_posts:
-            wait_for_a_ranking(settings, PATIENCE)
+            wait_until(ranked_from_now(settings), PATIENCE, lambda: "nothing is ranked")
         for query in queries:
             query.stop()
 
