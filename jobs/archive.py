@@ -17,7 +17,8 @@ from contract import tables
 from contract.facts import FACT_TOPICS
 from contract.spark import FACT_FIELDS, POST_WITH_COUNTS_ROW
 from contract.topics import POSTS_WITH_COUNTS
-from jobs.harness import CATCH_UP, main, query_id, read_topics
+from jobs.harness import main, query_id, read_topics
+from jobs.rounds import CATCH_UP
 from jobs.sinks.dead_letters import DeadLetterSink
 from jobs.sinks.lake import COMPACT_EVERY, append_once, compact, ensure_table, table_path
 from jobs.sinks.projection import latest_of_each_post, merge_posts

@@ -5,14 +5,11 @@ import signal
 import socket
 import sys
 import threading
-import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable
 from contextlib import suppress
-from datetime import datetime, timedelta, timezone
-from functools import partial
+from datetime import datetime, timezone
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 import structlog
 from kafka.errors import KafkaError
@@ -20,7 +17,6 @@ from prometheus_client import start_http_server
 from py4j.protocol import Py4JJavaError
 from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame, SparkSession
-from pyspark.sql.streaming.query import StreamingQuery
 
 from conf.kafka import spark_options
 from conf.settings import Settings, load_settings
@@ -31,32 +27,22 @@ from jobs.checkpoints import (
     FIX,
     FIX_BESIDE,
     FIX_DAMAGE,
-    STATES,
-    committed_offsets,
     pinned_start,
     refuse_other_shapes,
     seed_name,
     write_whole,
 )
 from jobs.locks import only_one, refuse_unfinished_switch
-from jobs.offsets import beginnings, ends, total
-from jobs.progress import READY, ProgressListener
-from jobs.submit import INTERPRETED, MANY
+from jobs.offsets import ends, total
+from jobs.progress import ProgressListener
+from jobs.rounds import Evict, Rounds, Start, change
+from jobs.submit import INTERPRETED
 
 log = structlog.get_logger()
 DAMAGE = ("FAILED_READ_FILE", "DELTA_", "_delta_log", ".parquet")
 """Signs that what Spark could not read is a table of the lake."""
 TORN = ("CANNOT_LOAD_STATE_STORE", "Checksum error", "Incomplete log file")
 """Signs that what Spark could not read is a file of the checkpoint."""
-Start = Callable[[SparkSession, Settings, bool], Sequence[StreamingQuery]]
-"""Starts the queries of a job; with True they end once they have done all that was there when they began."""
-Evict = Callable[[SparkSession, Settings], Sequence[StreamingQuery]]
-"""Starts queries that look through all of state in each batch, and let go what is too old."""
-EVICT_EVERY = timedelta(hours=1)
-"""How long a job goes on without looking at all of state for what is too old: docs/decisions/eviction.md."""
-CATCH_UP: Any = {"availableNow": True}
-UNCOUNTED = {"spark.sql.streaming.stateStore.rocksdb.trackTotalNumberOfRows": "false"}
-"""Counting the rows of state costs one more look at RocksDB a change; who goes live counts them once."""
 
 
 def now() -> datetime:
@@ -74,7 +60,7 @@ def spark_session(name: str, settings: Settings) -> SparkSession:
         )
     spark.conf.set("spark.sql.shuffle.partitions", settings.shuffle_partitions)
     # A live batch is over before generated code would have paid for itself: docs/decisions/no-generated-code.md.
-    _change(spark, INTERPRETED)
+    change(spark, INTERPRETED)
     return spark
 
 
@@ -141,9 +127,7 @@ def main(
 ) -> None:
     """Run a job until it is told to stop: SIGTERM, Ctrl-C, or the file `<data>/run/NAME.stop`.
 
-    It catches up first where many facts wait, and always where it goes on in real time. With `evict` its other batches
-    keep all of state: it starts with one that evicts, and has another whenever `EVICT_EVERY` has gone by. Batches are
-    not interrupted, real time is. Exits with 1 where a query fails, after one line that says why.
+    Exits with 1 where a query fails, after one line that says why.
     """
     settings = load_settings().acting_as(name)
     refuse_missing_broker(settings.bootstrap)
@@ -155,73 +139,20 @@ def main(
 
 
 def _run(name: str, start: Start, real_time: bool, evict: Evict | None, settings: Settings) -> None:
-    stop = threading.Event()
+    told = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
+        signal.signal(number, lambda *_: told.set())
     spark = spark_session(name, settings)
     spark.streams.addListener(ProgressListener())
     state_file = _announce(name, settings)
-    told_to_stop = partial(_told_to_stop, stop=stop, stop_file=settings.run_dir / f"{name}.stop")
     try:
-        caught_up: set[str] = set()
-        query, within = next(iter(STATES[name])), EVICT_EVERY if evict else timedelta.max
-        may_hold_old, is_told = bool(evict and committed_offsets(settings.checkpoint_dir / query)), False
-        while not is_told:
-            in_batches = True
-            if evict and may_hold_old:
-                running = evict(spark, settings)
-                is_told, may_hold_old = told_to_stop(running, all, is_done=_did_a_batch), False
-            elif (waits := facts_waiting(settings, query)) >= MANY or (real_time and not caught_up):
-                log.info("catching up", job=name, facts=waits)
-                running = _compiled(start, spark, settings) if waits >= MANY else start(spark, settings, True)
-                is_told = told_to_stop(running, all, within=within)
-                may_hold_old = any(map(_is_active, running))
-                caught_up |= {query.name for query in running if not query.isActive}
-            else:
-                running = start(spark, settings, False)
-                READY.watch([query.name for query in running], caught_up)
-                is_told, in_batches, may_hold_old = told_to_stop(running, any, within=within), not real_time, True
-                if not is_told and not all(map(_is_active, running)):
-                    raise SystemExit(f"a query of {name} ended by itself")
-            if in_batches:
-                _stop_between_batches(running)
+        Rounds(name, start, evict, real_time, told, settings).run(spark)
     except (PySparkException, Py4JJavaError) as error:
         log.error("job failed", job=name, reason=reason(error), fix=fix(with_causes(error)))
         sys.exit(1)
     finally:
         state_file.unlink(missing_ok=True)
         spark.stop()
-
-
-def _compiled(start: Start, spark: SparkSession, settings: Settings) -> Sequence[StreamingQuery]:
-    """Over many facts generated code is the cheaper one; a query keeps the options that it was started with."""
-    _change(spark, UNCOUNTED, INTERPRETED)
-    try:
-        return start(spark, settings, True)
-    finally:
-        _change(spark, INTERPRETED, UNCOUNTED)
-
-
-def _change(spark: SparkSession, options: Mapping[str, str], back: Iterable[str] = ()) -> None:
-    """Set options, and go back to the usual for others."""
-    for option in back:
-        spark.conf.unset(option)
-    for option, value in options.items():
-        spark.conf.set(option, value)
-
-
-def facts_waiting(settings: Settings, query: str) -> int:
-    """How many records of the fact topics the query has not done; 0 where Kafka refuses, since Spark will say why."""
-    done = committed_offsets(settings.checkpoint_dir / query)
-    try:
-        first, following = beginnings(settings, FACT_TOPICS), ends(settings, FACT_TOPICS)
-    except KafkaError:
-        return 0
-    return sum(
-        max(0, end - max(first[topic][part], done.get(topic, {}).get(part, 0)))
-        for topic, parts in following.items()
-        for part, end in parts.items()
-    )
 
 
 def refuse_missing_broker(bootstrap: str) -> None:
@@ -273,43 +204,3 @@ def _announce(name: str, settings: Settings) -> Path:
     state_file = run_dir / f"{name}.json"
     write_whole(state_file, {"pid": os.getpid(), "metrics_port": server.server_port})
     return state_file
-
-
-def _told_to_stop(
-    queries: Sequence[StreamingQuery],
-    how_many: Callable[[Iterable[bool]], bool],
-    stop: threading.Event,
-    stop_file: Path,
-    within: timedelta = timedelta.max,
-    is_done: Callable[[StreamingQuery], bool] = lambda query: not query.isActive,
-) -> bool:
-    """Wait for it; false where first `all` or `any` of the queries are done, or the time is over.
-
-    The error of one that failed is raised.
-    """
-    deadline = time.monotonic() + within.total_seconds()
-    while not stop.wait(0.2) and not stop_file.exists():
-        for query in queries:
-            if not query.isActive:
-                query.awaitTermination()
-        if how_many(map(is_done, queries)) or time.monotonic() > deadline:
-            return False
-    return True
-
-
-def _is_active(query: StreamingQuery) -> bool:
-    return bool(query.isActive)
-
-
-def _did_a_batch(query: StreamingQuery) -> bool:
-    return query.lastProgress is not None or not query.isActive
-
-
-def _stop_between_batches(queries: Sequence[StreamingQuery]) -> None:
-    pause = threading.Event()
-    for query in queries:
-        waited = 0
-        while query.isActive and query.status["isTriggerActive"] and waited < 100:
-            waited += 1
-            pause.wait(0.1)
-        query.stop()

@@ -15,7 +15,8 @@ from conf.settings import Settings
 from contract.topics import POSTS_WITH_COUNTS, result_topic
 from jobs import realtime
 from jobs.checkpoints import made, seed_name, sign
-from jobs.harness import CATCH_UP, main, read_facts, read_records, was_written
+from jobs.harness import main, read_facts, read_records, was_written
+from jobs.rounds import CATCH_UP
 from jobs.sinks.kafka import kafka_stream, post_records
 from jobs.transforms.counts import count
 from jobs.transforms.facts import facts, valid

@@ -17,7 +17,8 @@ from pyspark.sql.types import StructType
 from conf.settings import Settings
 from contract import tables
 from jobs.checkpoints import committed_watermark
-from jobs.harness import CATCH_UP, main, now, query_id, read_topics
+from jobs.harness import main, now, query_id, read_topics
+from jobs.rounds import CATCH_UP
 from jobs.sinks.lake import COMPACT_EVERY, append_once, compact, drop, ensure_table, fold, table_path
 from jobs.sinks.rankings import Rankings, offsets_of_batch
 from jobs.transforms.facts import facts, valid

@@ -1,10 +1,6 @@
 """Before a job goes live, it does what waits in the topics, in batches that end by themselves."""
 
-from collections.abc import Callable, Iterable
 from datetime import timedelta
-from pathlib import Path
-from threading import Event
-from typing import Any
 
 import pytest
 from pyspark.sql import SparkSession
@@ -12,10 +8,10 @@ from pyspark.sql import SparkSession
 from conf.settings import Settings
 from contract.facts import FACT_TOPICS
 from contract.topics import TRENDING_POSTS
-from jobs import archive, harness, posts_with_counts, trending_posts
+from jobs import archive, posts_with_counts, rounds, trending_posts
 from jobs.checkpoints import STATES, committed_offsets, done_batch
-from jobs.harness import UNCOUNTED, facts_waiting
 from jobs.offsets import ends, reached, total
+from jobs.rounds import UNCOUNTED, facts_waiting
 from jobs.submit import INTERPRETED
 from tests import reference
 from tests.rebuild.earlier_checkpoint import facts_after, facts_before, write
@@ -47,21 +43,15 @@ def test_a_job_does_what_waits_and_ends_and_then_goes_on_from_the_same_checkpoin
 
 
 @pytest.mark.spark
-def test_what_waits_is_compiled_and_what_is_live_is_not(spark: SparkSession, tmp_path: Path) -> None:
-    seen: list[dict[str, str]] = []
-
-    def start(session: SparkSession, _: Settings, catching_up: bool) -> list[Any]:
-        assert catching_up
-        seen.append(options(session))
-        return []
-
-    def options(session: SparkSession) -> dict[str, str]:
+def test_what_waits_is_compiled_and_what_is_live_is_not(spark: SparkSession) -> None:
+    def options() -> dict[str, str]:
         return {row.key: row.value for row in session.sql("SET").collect() if row.key in {*INTERPRETED, *UNCOUNTED}}
 
     session = spark.newSession()
-    harness._change(session, INTERPRETED)
-    harness._compiled(start, session, Settings(data_dir=tmp_path))
-    assert (seen, options(session)) == ([UNCOUNTED], INTERPRETED)
+    rounds.change(session, INTERPRETED)
+    with rounds.compiling(session):
+        assert options() == UNCOUNTED
+    assert options() == INTERPRETED
 
 
 @pytest.mark.spark
@@ -77,37 +67,3 @@ def test_while_the_rankings_catch_up_not_every_batch_ranks(
     assert total(ends(broker, [TRENDING_POSTS])) == 1
     run_once(spark, broker, trending_posts)
     assert total(ends(broker, [TRENDING_POSTS])) > 1
-
-
-class Query:
-    """Runs, or has ended; it may have done a batch."""
-
-    def __init__(self, is_active: bool, progress: object = None) -> None:
-        self.isActive = is_active
-        self.lastProgress = progress
-
-    def awaitTermination(self) -> None:  # noqa: N802
-        assert not self.isActive
-
-
-def test_one_waits_for_a_batch_of_each_that_evicts(tmp_path: Path) -> None:
-    (tmp_path / "stop").touch()
-    queries: Any = [Query(True, "a batch"), Query(False), Query(True)]
-    assert [harness._did_a_batch(query) for query in queries] == [True, True, False]
-    never = Event()
-    assert not harness._told_to_stop(queries[:2], all, never, tmp_path / "none", is_done=harness._did_a_batch)
-    assert harness._told_to_stop(queries, all, never, tmp_path / "stop", is_done=harness._did_a_batch)
-
-
-@pytest.mark.parametrize(
-    ("running", "how_many", "ended"),
-    [((True, False), any, True), ((False, False), all, True), ((True, True), any, False)],
-)
-def test_one_waits_for_all_that_catch_up_and_for_any_that_is_live(
-    running: tuple[bool, ...], how_many: Callable[[Iterable[bool]], bool], ended: bool, tmp_path: Path
-) -> None:
-    stop = Event()
-    if not ended:
-        stop.set()
-    queries: Any = [Query(active) for active in running]
-    assert harness._told_to_stop(queries, how_many, stop, tmp_path / "stop") is not ended

@@ -1,0 +1,143 @@
+"""What a job runs when: it catches up, evicts, and is live, in that order of need."""
+
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+from threading import Event
+from typing import Any
+from unittest.mock import Mock
+
+import pytest
+
+from conf.settings import Settings
+from jobs import rounds
+from jobs.rounds import Evict, Rounds
+from jobs.submit import MANY
+
+
+class Query:
+    """Runs for so many looks at it, and has ended `then`: well, or with an error."""
+
+    name = "trending_posts"
+
+    def __init__(
+        self,
+        looks: int = 2,
+        did_a_batch: bool = False,
+        error: Exception | None = None,
+        then: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._looks, self._error, self._then = looks, error, then
+        self.lastProgress = "a batch" if did_a_batch else None
+        self.was_stopped = False
+
+    @property
+    def isActive(self) -> bool:  # noqa: N802
+        self._looks -= 1
+        if self._looks < 0:
+            self._then()
+        return self._looks >= 0 and not self.was_stopped
+
+    @property
+    def status(self) -> dict[str, bool]:
+        return {"isTriggerActive": False}
+
+    def awaitTermination(self) -> None:  # noqa: N802
+        if self._error:
+            raise self._error
+
+    def stop(self) -> None:
+        self.was_stopped = True
+
+
+class Job:
+    """A job that is told in advance which rounds it will have, and how many facts wait before each."""
+
+    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.told, self.had, self.ready = Event(), [], Mock()  # type: ignore[var-annotated]
+        self._settings, self._monkeypatch = Settings(data_dir=folder), monkeypatch
+
+    def run(self, *script: tuple[int, str, Query], real_time: bool = False, evicts: bool = False) -> None:
+        rest = list(script)
+        self._monkeypatch.setattr(rounds, "READY", self.ready)
+        self._monkeypatch.setattr(rounds, "facts_waiting", lambda *_: rest[0][0])
+
+        def begin(name: str) -> list[Any]:
+            waits, _, query = rest.pop(0)
+            self.had.append((waits, name))
+            return [query]
+
+        evict: Evict | None = (lambda *_: begin("evict")) if evicts else None
+        job = Rounds(
+            "trending_posts",
+            lambda _, __, catching_up: begin("catch up" if catching_up else "live"),
+            evict,
+            real_time,
+            self.told,
+            self._settings,
+        )
+        try:
+            job.run(Mock())
+        finally:
+            assert self.had == [(waits, name) for waits, name, _ in script[: len(self.had)]]
+        assert not rest
+
+
+@pytest.fixture
+def job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Job:
+    return Job(tmp_path, monkeypatch)
+
+
+def test_it_is_live_at_once_where_few_facts_wait(job: Job) -> None:
+    live = Query(then=job.told.set)
+    job.run((MANY - 1, "live", live))
+    assert live.was_stopped
+
+
+def test_it_catches_up_first_where_many_wait_and_again_if_more_have_come(job: Job) -> None:
+    job.run((MANY, "catch up", Query()), (MANY, "catch up", Query()), (0, "live", Query(then=job.told.set)))
+    job.ready.watch.assert_called_once_with(["trending_posts"], {"trending_posts"})
+
+
+def test_in_real_time_it_always_catches_up_and_is_not_waited_for_when_it_is_stopped(job: Job) -> None:
+    live = Query(then=job.told.set)
+    job.run((0, "catch up", Query()), (0, "live", live), real_time=True)
+    assert not live.was_stopped
+
+
+def test_what_ends_by_itself_while_live_is_a_fault(job: Job) -> None:
+    with pytest.raises(SystemExit, match="a query of trending_posts ended by itself"):
+        job.run((0, "live", Query()))
+
+
+@pytest.mark.parametrize(("waits", "name"), [(0, "live"), (MANY, "catch up"), (0, "evict")])
+def test_the_error_of_a_query_that_fails_is_raised(
+    waits: int, name: str, job: Job, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rounds, "EVICT_FIRST", timedelta(0))
+    with pytest.raises(ValueError, match="torn"):
+        job.run((waits, name, Query(error=ValueError("torn"))), evicts=name == "evict")
+
+
+def test_once_in_a_while_it_evicts_and_goes_on(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rounds, "EVICT_FIRST", timedelta(seconds=0.1))
+    live, evict = Query(looks=1_000), Query()
+    job.run((0, "live", live), (0, "evict", evict), (0, "live", Query(then=job.told.set)), evicts=True)
+    assert live.was_stopped
+
+
+def test_where_many_wait_a_batch_that_evicts_is_enough(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rounds, "EVICT_FIRST", timedelta(seconds=0.1))
+    slow, evict = Query(looks=1_000), Query(looks=1_000, did_a_batch=True)
+    script = [(MANY, "catch up", slow), (MANY, "evict", evict), (MANY, "catch up", Query())]
+    job.run(*script, (0, "live", Query(then=job.told.set)), evicts=True)
+    assert slow.was_stopped
+    assert evict.was_stopped
+    # Of the two that caught up only the second had come to its end.
+    job.ready.watch.assert_called_once_with(["trending_posts"], {"trending_posts"})
+
+
+def test_it_is_told_to_stop_by_a_file(job: Job, tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    stop = tmp_path / "run" / "trending_posts.stop"
+    job.run((MANY, "catch up", Query(then=stop.touch)))
