@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from contract.results import SEEN_HEADER, RankedPost, Ranking
 from contract.topics import RISING_POSTS, TRENDING_POSTS
 from jobs.offsets import consumer_of
 from jobs.transforms.panes import dated_acts, first_hour_engagement, minute_panes
-from jobs.transforms.ranking import MINUTE, PastHour, Score, best, rising, scored, trending
+from jobs.transforms.ranking import MINUTE, PastHour, Score, best, living, rising, scored, trending
 
 STATEMENT = Path(__file__).with_name("rankings.sql")
 LOOK_BACK = 20
@@ -218,7 +219,7 @@ def _by_transforms(known: DataFrame, settings: Settings, wanted: Candidate) -> l
         created = posts.where("event_type = 'post_created'").select("post_id", born)
         engagement = first_hour_engagement(created, dated).transform(rising, hour)
     score = Score(settings.like_weight, settings.comment_weight, settings.top)
-    found = best(engagement.transform(scored, score), posts, score.top)
+    found = best(engagement.transform(scored, score), partial(living, posts), score.top)
     return [_place(post) for post in found.get(wanted.board.split("/")[0], [])]
 
 

@@ -20,7 +20,7 @@ from jobs.checkpoints import committed_watermark
 from jobs.harness import main, now, query_id, read_topics
 from jobs.rounds import CATCH_UP
 from jobs.sinks.lake import COMPACT_EVERY, append_once, compact, drop, ensure_table, fold, table_path
-from jobs.sinks.rankings import Rankings, offsets_of_batch
+from jobs.sinks.rankings import Fresh, Rankings, offsets_of_batch
 from jobs.transforms.facts import facts, valid
 from jobs.transforms.panes import dated_acts, first_hour_engagement, minute_panes, summed
 
@@ -130,19 +130,21 @@ def tick(spark: SparkSession, settings: Settings, rank_every: timedelta) -> Batc
         rows = batch.persist()
         try:
             # All of it in one job, also where it was kept before: the ranking has several, and state is written once.
-            (there,) = rows.agg(F.count("judged_from").alias("changes"), F.count("fact").alias("facts")).collect()
+            changed = F.count("judged_from").alias("changes"), F.collect_set("fact.post_id").alias("post_ids")
+            (there,) = rows.agg(*changed).collect()
             changes = rows.where(F.col("fact").isNull()).select(PANES.fieldNames())
             facts_of_posts = rows.where(F.col("fact").isNotNull()).select("fact.*")
-            if is_due and not is_first:
-                fresh = {tables.ENGAGEMENT_BY_MINUTE: changes, tables.POST_FACTS: facts_of_posts}
-                rankings.publish(session, moment, seen, fresh)
+            if not is_due:
+                rankings.skip(there.post_ids)
+            elif not is_first:
+                rankings.publish(session, moment, seen, Fresh(changes, facts_of_posts, there.post_ids))
             if there.changes:
                 changes = changes.transform(summed, "judged_from", "post_id", "minute")
                 append_once(changes.coalesce(1), panes, f"panes-{writer}", batch_id)
-            if there.facts:
+            if there.post_ids:
                 append_once(facts_of_posts.coalesce(1), post_facts, f"posts-{writer}", batch_id)
             if is_first:
-                rankings.publish(session, moment, seen, {})
+                rankings.publish(session, moment, seen, None)
         finally:
             rows.unpersist()
         if is_due:

@@ -1,12 +1,15 @@
 """A tick of the trending job: rank, publish, remember the end of each minute."""
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
 from datetime import datetime
-from functools import partial, reduce
 from pathlib import Path
 
-from pyspark.sql import DataFrame, SparkSession
+import structlog
+from py4j.protocol import Py4JJavaError
+from pyspark.errors import PySparkException
+from pyspark.sql import DataFrame, Row, SparkSession
 from pyspark.sql import functions as F
 
 from conf.settings import Settings
@@ -18,16 +21,32 @@ from contract.topics import RANKING_MAX_BYTES, RISING_POSTS, TRENDING_POSTS, res
 from jobs.checkpoints import offsets_in
 from jobs.sinks.kafka import producer_options, seen_header
 from jobs.sinks.lake import append_once, ensure_table, table_path
-from jobs.transforms.ranking import MINUTE, PastHour, Score, best, rising, scored, trending
+from jobs.transforms.ranking import MINUTE, PastHour, Score, added, best, living, rising, scored, trending
 
+log = structlog.get_logger()
 _BOARDS = (("trending", TRENDING_POSTS, TRENDING_KEY), ("rising", RISING_POSTS, RISING_KEY))
-AT_A_TIME = 5
-"""Minutes of history that are made up for in one tick: each takes as long as a ranking, and the next one waits."""
-_Load = Callable[[str], DataFrame]
+AT_A_TIME = 2
+"""Minutes of history that one tick keeps at most: each takes as long as a ranking, and the next tick waits."""
+KNOWN = 10_000
+"""Posts that are kept in memory at most."""
+
+
+@dataclass(frozen=True)
+class Fresh:
+    """What a batch brings that the tables are still to get: changes of panes, facts of posts, and of which posts."""
+
+    panes: DataFrame
+    posts: DataFrame
+    post_ids: Collection[str]
 
 
 class Rankings:
-    """Ranks from the tables that the job's queries keep; owns nothing but the history table."""
+    """Ranks from the tables that the job's queries keep; owns nothing but the history table.
+
+    Delta takes as long to find the files of a table as Spark to read them. So the sums of the past hour are read once a
+    minute, when it has moved on, and between grow by what each batch brings; and a post is looked up once, and again
+    after a fact of it has come.
+    """
 
     def __init__(self, spark: SparkSession, settings: Settings) -> None:
         self._settings = settings
@@ -35,11 +54,25 @@ class Rankings:
         self._history = ensure_table(spark, table_path(settings, tables.TRENDING_POSTS), RANKING_ROW)
         newest = spark.read.format("delta").load(self._history).agg(F.max("window_end").cast("double")).first()
         self._remembered = newest[0] if newest else None
+        self._sums: tuple[PastHour, DataFrame] | None = None
+        self._posts: dict[str, Row | None] = {}
 
-    def publish(self, spark: SparkSession, moment: datetime, seen: str, fresh: Mapping[str, DataFrame]) -> None:
-        """Both rankings as of `moment`, to Kafka; `fresh` has rows that the tables are still to get, by table."""
-        hour, load = PastHour.at(moment), partial(self._load, spark, fresh)
-        posts = self._best(load, _trending(load, hour), load(tables.FIRST_HOUR_ENGAGEMENT).transform(rising, hour))
+    def publish(self, spark: SparkSession, moment: datetime, seen: str, fresh: Fresh | None) -> None:
+        """Both rankings as of `moment`, to Kafka. Without `fresh` the tables have all that there is."""
+        hour = PastHour.at(moment)
+        young = self._table(spark, tables.FIRST_HOUR_ENGAGEMENT).transform(rising, hour)
+        before, sums = self._sums, self._sums_with(spark, hour, fresh)
+        try:
+            posts = self._best(spark, sums.unionByName(young), fresh)
+        except (PySparkException, Py4JJavaError) as error:
+            if not before:
+                raise
+            log.warning("sums in memory are lost, as with an executor: reading anew", reason=str(error).split("\n")[0])
+            self._sums = None
+            return self.publish(spark, moment, seen, fresh)
+        if before:
+            before[1].unpersist()
+        self._sums = (hour, sums)
         records = [
             F.struct(
                 F.lit(result_topic(topic, self._settings.beside)).alias("topic"),
@@ -52,12 +85,20 @@ class Rankings:
         # Literals, since rows of Python would come through a process of Python.
         write_rankings(spark.range(0, 1, 1, 1).select(F.inline(F.array(*records))), self._settings)
 
+    def skip(self, post_ids: Collection[str]) -> None:
+        """A batch with facts of these posts goes to the tables unranked."""
+        self._forget(post_ids)
+        if self._sums:
+            self._sums[1].unpersist()
+            self._sums = None
+
     def remember(self, spark: SparkSession, moment: datetime, writer: str) -> None:
         """The ranking at the end of each minute since the last one kept, an hour back at most; a few at a time."""
-        last, load = PastHour.at(moment - MINUTE).end, partial(self._load, spark, {})
-        for end in self._missing(last):
-            posts = self._best(load, _trending(load, PastHour(end))).get("trending", [])
-            rows = spark.createDataFrame([_as_row(_ranking(posts, PastHour(end), moment))], RANKING_ROW)
+        for end in self._missing(PastHour.at(moment - MINUTE).end):
+            hour = PastHour(end)
+            engagement = self._table(spark, tables.ENGAGEMENT_BY_MINUTE).transform(trending, hour)
+            posts = self._best(spark, engagement).get("trending", [])
+            rows = spark.createDataFrame([_as_row(_ranking(posts, hour, moment))], RANKING_ROW)
             append_once(rows.coalesce(1), self._history, writer, int(end.timestamp()) // 60)
             self._remembered = end.timestamp()
 
@@ -66,17 +107,38 @@ class Rankings:
         count = min(60, int(last.timestamp() - remembered) // 60)
         return [last - MINUTE * back for back in range(count - 1, -1, -1)][:AT_A_TIME]
 
-    def _best(self, load: _Load, *boards: DataFrame) -> dict[str, list[RankedPost]]:
-        wanted = reduce(DataFrame.unionByName, boards).transform(scored, self._score)
-        return best(wanted, load(tables.POST_FACTS), self._score.top)
+    def _sums_with(self, spark: SparkSession, hour: PastHour, fresh: Fresh | None) -> DataFrame:
+        if fresh and self._sums and self._sums[0] == hour:
+            sums = self._sums[1]
+        else:
+            engagement = self._table(spark, tables.ENGAGEMENT_BY_MINUTE).transform(trending, hour)
+            # Cut off from its table: with each append Spark would read anew what it keeps of it, and count twice.
+            sums = engagement.localCheckpoint(eager=False)
+        return (added(sums, fresh.panes.transform(trending, hour)) if fresh else sums).persist()
 
-    def _load(self, spark: SparkSession, fresh: Mapping[str, DataFrame], table: str) -> DataFrame:
-        kept = spark.read.format("delta").load(table_path(self._settings, table))
-        return kept.unionByName(fresh[table]) if table in fresh else kept
+    def _best(
+        self, spark: SparkSession, engagement: DataFrame, fresh: Fresh | None = None
+    ) -> dict[str, list[RankedPost]]:
+        self._forget(fresh.post_ids if fresh else ())
 
+        def look_up(post_ids: set[str]) -> Mapping[str, Row]:
+            if unknown := post_ids - self._posts.keys():
+                facts = self._table(spark, tables.POST_FACTS)
+                found = living(facts.unionByName(fresh.posts) if fresh else facts, unknown)
+                self._posts |= {post_id: found.get(post_id) for post_id in unknown}
+            return {post_id: row for post_id in post_ids if (row := self._posts[post_id])}
 
-def _trending(load: _Load, hour: PastHour) -> DataFrame:
-    return load(tables.ENGAGEMENT_BY_MINUTE).transform(trending, hour)
+        return best(engagement.transform(scored, self._score), look_up, self._score.top)
+
+    def _forget(self, post_ids: Collection[str]) -> None:
+        """What is known of posts is old once there are facts of them; and it must not grow for ever."""
+        if len(self._posts) > KNOWN:
+            self._posts.clear()
+        for post_id in post_ids:
+            self._posts.pop(post_id, None)
+
+    def _table(self, spark: SparkSession, name: str) -> DataFrame:
+        return spark.read.format("delta").load(table_path(self._settings, name))
 
 
 def write_rankings(records: DataFrame, settings: Settings) -> None:

@@ -1,9 +1,10 @@
 """Rankings: sums of changes, joined with the posts that live, best first."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import reduce
 
 from pyspark.sql import DataFrame, Row, Window
 from pyspark.sql import functions as F
@@ -14,6 +15,8 @@ from jobs.transforms.counts import living_posts
 HOUR, MINUTE = timedelta(hours=1), timedelta(minutes=1)
 LOOKED_AT = 4
 """How many candidates for a place are looked up, since some may have been deleted."""
+LookUp = Callable[[set[str]], Mapping[str, Row]]
+"""Of these posts those that live, by name; see `living`."""
 
 
 @dataclass(frozen=True)
@@ -51,9 +54,18 @@ def rising(engagement: DataFrame, hour: PastHour) -> DataFrame:
     return _by_post(engagement.where(is_young), "rising")
 
 
+def added(*engagement: DataFrame) -> DataFrame:
+    """What `trending` says of several parts of the changes, as it would say it of all."""
+    return _summed(reduce(DataFrame.unionByName, engagement))
+
+
 def _by_post(changes: DataFrame, board: str) -> DataFrame:
+    return _summed(changes.withColumn("board", F.lit(board)))
+
+
+def _summed(changes: DataFrame) -> DataFrame:
     sums = F.sum("likes").alias("likes"), F.sum("comments").alias("comments")
-    return changes.groupBy(F.lit(board).alias("board"), "post_id", "born").agg(*sums)
+    return changes.groupBy("board", "post_id", "born").agg(*sums)
 
 
 @dataclass(frozen=True)
@@ -71,7 +83,7 @@ def scored(engagement: DataFrame, score: Score) -> DataFrame:
     return engagement.withColumn("score", points).where(F.col("score") > 0)
 
 
-def best(candidates: DataFrame, post_facts: DataFrame, top: int) -> dict[str, list[RankedPost]]:
+def best(candidates: DataFrame, look_up: LookUp, top: int) -> dict[str, list[RankedPost]]:
     """The `top` living posts of each board, best first; born at another time than its post, one is none.
 
     Ties go by likes, then to the smaller post_id (contract, section 3). Of the posts of all time only the foremost
@@ -80,7 +92,7 @@ def best(candidates: DataFrame, post_facts: DataFrame, top: int) -> dict[str, li
     looked_at = LOOKED_AT * top
     while True:
         foremost = candidates.transform(_foremost, looked_at).collect()
-        posts = {row.post_id: row for row in post_facts.transform(_living, {row.post_id for row in foremost}).collect()}
+        posts = look_up({row.post_id for row in foremost})
         boards = Counter(row.board for row in foremost)
         found = {board: _ranked([row for row in foremost if row.board == board], posts, top) for board in boards}
         if all(len(found[board]) == top or boards[board] < looked_at for board in boards):
@@ -95,11 +107,13 @@ def _foremost(candidates: DataFrame, count: int) -> DataFrame:
     return foremost.withColumn("born", F.unix_micros("born"))
 
 
-def _living(post_facts: DataFrame, post_ids: set[str]) -> DataFrame:
+def living(post_facts: DataFrame, post_ids: set[str]) -> dict[str, Row]:
+    """Of these posts those that live, by name; as `living_posts` has them, and `born`, microseconds since 1970."""
     # Identifiers have no quotes. One partition for the few facts of these: no shuffle between two aggregates.
     is_one_of_them = f"post_id IN ({', '.join(map(repr, sorted(post_ids)))})" if post_ids else "false"
     posts = post_facts.where(is_one_of_them).repartition(1).transform(living_posts)
-    return posts.withColumn("born", F.unix_micros(F.col("created_at").cast("timestamp")))
+    rows = posts.withColumn("born", F.unix_micros(F.col("created_at").cast("timestamp"))).collect()
+    return {row.post_id: row for row in rows}
 
 
 def _ranked(foremost: list[Row], posts: Mapping[str, Row], top: int) -> list[RankedPost]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from pyspark.sql import functions as F
 from jobs.transforms.facts import facts as judged
 from jobs.transforms.facts import valid
 from jobs.transforms.panes import dated_acts, first_hour_engagement, minute_panes, summed
-from jobs.transforms.ranking import PastHour, Score, best, rising, scored, trending
+from jobs.transforms.ranking import PastHour, Score, best, living, rising, scored, trending
 from jobs.trending_posts import FIRST_HOUR, PANES
 from tests import reference
 from tests.jobs.histories import NOON, Fact, cuts, records, several
@@ -73,7 +74,7 @@ def streamed(
 
 def places(spark: SparkSession, engagement: DataFrame, history: list[Fact]) -> list[reference.Ranked]:
     posts = records(spark, history).where("topic = 'posts'").transform(judged).transform(valid)
-    boards = best(engagement.transform(scored, SCORE), posts, SCORE.top)
+    boards = best(engagement.transform(scored, SCORE), partial(living, posts), SCORE.top)
     return [
         reference.Ranked(row.post_id, row.likes, row.comments, row.score) for rows in boards.values() for row in rows
     ]
@@ -91,9 +92,9 @@ def test_more_candidates_are_looked_up_where_too_few_of_the_foremost_live(spark:
     rows = [("trending", name, None, likes, 0) for likes, name in enumerate(names, 1)]
     candidates = spark.createDataFrame(rows, "board string, post_id string, born timestamp, likes long, comments long")
     facts = records(spark, posts + gone).transform(judged).transform(valid)
-    found = best(candidates.transform(scored, SCORE), facts, top=1)
+    found = best(candidates.transform(scored, SCORE), partial(living, facts), top=1)
     assert [(post.post_id, post.rank, post.likes) for post in found["trending"]] == [("p3", 1, 4)]
-    found = best(candidates.transform(scored, SCORE), facts, top=3)
+    found = best(candidates.transform(scored, SCORE), partial(living, facts), top=3)
     assert [(post.post_id, post.rank, post.likes) for post in found["trending"]] == [("p3", 1, 4), ("p1", 2, 2)]
 
 

@@ -1,0 +1,121 @@
+"""What is kept in memory between the ticks of the rankings says the same as the tables do."""
+
+import json
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+
+from conf.settings import Settings
+from contract import tables
+from contract.facts import format_time
+from jobs.sinks import rankings as sink
+from jobs.sinks.lake import append_once, ensure_table, table_path
+from jobs.sinks.rankings import Fresh, Rankings
+from jobs.transforms import ranking
+from jobs.transforms.ranking import PastHour
+from jobs.trending_posts import FIRST_HOUR, PANES, POST_FACTS
+
+pytestmark = pytest.mark.spark
+NOON = datetime(2026, 11, 20, 12, 0, 5, tzinfo=timezone.utc)
+JUDGED_FROM = NOON.replace(hour=11, minute=0, second=0)
+Boards = dict[str, list[tuple[str, int, int]]]
+
+
+class Tables:
+    """The tables of the job, and batches for them."""
+
+    def __init__(self, spark: SparkSession, folder: Path) -> None:
+        self.spark, self.settings, self._batch = spark, Settings(data_dir=folder), 0
+        schemas = {tables.POST_FACTS: POST_FACTS, tables.FIRST_HOUR_ENGAGEMENT: FIRST_HOUR}
+        for name, schema in {tables.ENGAGEMENT_BY_MINUTE: PANES, **schemas}.items():
+            ensure_table(spark, table_path(self.settings, name), schema)
+
+    def batch(self, panes: dict[tuple[str, int], int], posts: list[tuple[str, str]]) -> Fresh:
+        """Likes of posts by minutes before noon; types of facts of posts."""
+        rows = [
+            (JUDGED_FROM, post_id, NOON.replace(second=0) - timedelta(minutes=back), likes, 0)
+            for (post_id, back), likes in panes.items()
+        ]
+        facts = [
+            {"event_type": kind, "event_id": f"{kind}-{post_id}", "occurred_at": format_time(NOON), "user_id": "ada"}
+            | {"post_id": post_id, "image_url": "/a.jpg", "caption": ""}
+            for kind, post_id in posts
+        ]
+        frame = self.spark.createDataFrame(facts, POST_FACTS)
+        return Fresh(self.spark.createDataFrame(rows, PANES), frame, {post_id for _, post_id in posts})
+
+    def keep(self, fresh: Fresh) -> None:
+        self._batch += 1
+        for name, rows in ((tables.ENGAGEMENT_BY_MINUTE, fresh.panes), (tables.POST_FACTS, fresh.posts)):
+            append_once(rows, table_path(self.settings, name), "w", self._batch)
+
+
+@pytest.fixture
+def kept(spark: SparkSession, tmp_path: Path) -> Tables:
+    return Tables(spark, tmp_path)
+
+
+class Published:
+    """What goes to Kafka, and which tables were read for it."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self._records: list[Any] = []
+        self.looked_up: list[set[str]] = []
+        monkeypatch.setattr(sink, "write_rankings", lambda records, _: self._records.append(records.collect()))
+
+        def living(post_facts: DataFrame, post_ids: set[str]) -> Any:
+            self.looked_up.append(post_ids)
+            return ranking.living(post_facts, post_ids)
+
+        monkeypatch.setattr(sink, "living", living)
+
+    def last(self) -> Boards:
+        boards = {row.key: json.loads(row.value)["posts"] for row in self._records[-1]}
+        return {
+            key: [(post["post_id"], post["likes"], post["score"]) for post in posts] for key, posts in boards.items()
+        }
+
+
+def test_a_ranking_from_memory_is_the_one_of_the_tables(kept: Tables, monkeypatch: pytest.MonkeyPatch) -> None:
+    published = Published(monkeypatch)
+    spark, first = kept.spark, kept.batch({("a", 1): 3, ("b", 2): 5, ("late", 59): 9}, [("post_created", "a")])
+    job = Rankings(spark, kept.settings)
+    kept.keep(first)
+    job.publish(spark, NOON, "{}", None)
+    assert published.last()["past_hour"] == [("a", 3, 3)]
+
+    def tick(seconds: int, fresh: Fresh) -> list[tuple[str, int, int]]:
+        moment = NOON + timedelta(seconds=seconds)
+        job.publish(spark, moment, "{}", fresh)
+        from_memory = published.last()
+        kept.keep(fresh)
+        looked_up = len(published.looked_up)
+        Rankings(spark, kept.settings).publish(spark, moment, "{}", None)
+        assert from_memory == published.last()
+        del published.looked_up[looked_up:]
+        return from_memory["past_hour"]
+
+    # A post appears after its likes, one changes its sum.
+    posts = [("post_created", "b"), ("post_created", "late")]
+    assert tick(5, kept.batch({("a", 1): -1}, posts)) == [("late", 9, 9), ("b", 5, 5), ("a", 2, 2)]
+    # Nothing is looked up where no fact of a post has come; one is deleted.
+    seen = len(published.looked_up)
+    assert tick(10, kept.batch({("a", 0): 8}, [])) == [("a", 10, 10), ("late", 9, 9), ("b", 5, 5)]
+    assert len(published.looked_up) == seen
+    assert tick(15, kept.batch({}, [("post_deleted", "b")])) == [("a", 10, 10), ("late", 9, 9)]
+    assert published.looked_up[seen:] == [{"b"}]
+    # The hour moves on: what was in its first minute is out.
+    assert tick(60, kept.batch({("a", 3): 1}, [])) == [("a", 11, 11)]
+    # What goes to the tables unranked is in the next ranking.
+    unranked = kept.batch({("late", 7): 4}, [("post_deleted", "a")])
+    job.skip(unranked.post_ids)
+    kept.keep(unranked)
+    assert tick(75, kept.batch({("late", 7): 1}, [])) == [("late", 5, 5)]
+    # What was in the memory of an executor goes with it.
+    lost = job._sums[1].withColumn("likes", F.raise_error("gone").cast("long"))  # type: ignore[index]
+    job._sums = (PastHour.at(NOON + timedelta(seconds=80)), lost)
+    assert tick(80, kept.batch({("late", 7): 1}, [])) == [("late", 6, 6)]
