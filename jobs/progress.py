@@ -95,8 +95,9 @@ class ProgressListener(StreamingQueryListener):
             STATE_BYTES.labels(name, label).set(operator.memoryUsedBytes)
             STATE_EVICTION.labels(name, label).set(operator.allRemovalsTimeMs / 1_000)
             DROPPED.labels(name).inc(operator.numRowsDroppedByWatermark)
-        if late := progress.observedMetrics.get(BEHIND_WATERMARK):
-            DROPPED.labels(name).inc(late["rows"])
+        observed = progress.observedMetrics
+        late = [row["rows"] for what, row in observed.items() if what.startswith(BEHIND_WATERMARK)]
+        DROPPED.labels(name).inc(sum(late))
         watermark = progress.eventTime.get("watermark")
         if watermark:
             WATERMARK.labels(name).set(_seconds(watermark))

@@ -27,6 +27,7 @@ from jobs.transforms.panes import dated_acts, first_hour_engagement, minute_pane
 NAME = "trending_posts"
 RISING = "first_hour_engagement"
 KEEP = timedelta(days=1)
+"""How long panes are kept; facts that could only change older ones are left out."""
 RANK_WHILE_CATCHING_UP = timedelta(seconds=30)
 """How old a ranking of what was read so far may be, while there is more; each costs as much as thousands of facts."""
 PANES = (
@@ -49,7 +50,9 @@ Batch = Callable[[DataFrame, int], None]
 def start(spark: SparkSession, settings: Settings, catching_up: bool = False) -> Sequence[StreamingQuery]:
     """Two queries: the panes, whose batches are the ticks of the rankings, and the first hours."""
     trigger = CATCH_UP if catching_up else {"processingTime": f"{settings.rank_every_seconds} seconds"}
-    evicted = {query: committed_watermark(settings.checkpoint_dir / query) for query in (NAME, RISING)}
+    # A new checkpoint has read nothing yet, and a year of facts may wait; what is older than the tables is not needed.
+    needed = now() - KEEP
+    evicted = {query: max(needed, committed_watermark(settings.checkpoint_dir / query)) for query in (NAME, RISING)}
     return _started(spark, settings, trigger, evicted, RANK_WHILE_CATCHING_UP if catching_up else timedelta(0))
 
 

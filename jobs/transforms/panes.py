@@ -12,8 +12,8 @@ from jobs.transforms.counts import acts, moves, standing, stands
 
 LATENESS = "70 minutes"
 """Watermark delay: the hour that a ranking looks at, and twice the five minutes that a fact may be ahead."""
-BEHIND_WATERMARK = "behind_watermark"
-"""Name of the observation of rows that were left out."""
+BEHIND_WATERMARK = "behind_watermark: "
+"""How the names of observations begin that count rows which were left out."""
 JUDGED = ("125 minutes", "1 hour")
 """Facts that judge the rankings of hour H are dated from H - 1 h to H + 1 h and, ahead of the clock, 5 minutes."""
 
@@ -33,12 +33,12 @@ def watermarked(rows: DataFrame, time: str, evicted: datetime | None = None) -> 
     return marked if evicted is None else marked.withMetadata(time, {})
 
 
-def _after(rows: DataFrame, time: str, evicted: datetime | None) -> DataFrame:
+def _after(rows: DataFrame, time: str, evicted: datetime | None, what: str) -> DataFrame:
     """Without what belongs to evicted state, where it would count anew; how many those are is observed."""
     if evicted is None:
         return rows
     is_late = F.col(time) <= F.lit(evicted)
-    return rows.observe(BEHIND_WATERMARK, F.count_if(is_late).alias("rows")).where(~is_late)
+    return rows.observe(BEHIND_WATERMARK + what, F.count_if(is_late).alias("rows")).where(~is_late)
 
 
 def minute_panes(dated: DataFrame, evicted: datetime | None = None) -> DataFrame:
@@ -50,7 +50,7 @@ def minute_panes(dated: DataFrame, evicted: datetime | None = None) -> DataFrame
     """
     judged = dated.transform(watermarked, "occurred", evicted).withColumn("window", F.window("occurred", *JUDGED))
     return (
-        judged.transform(_after, "window.end", evicted)
+        judged.transform(_after, "window.end", evicted, "engagement of an hour")
         .transform(standing, "window")
         .transform(moves, "window", of={"minute": F.when(stands(), F.date_trunc("minute", _counted_at()))})
         .select(F.col("window.start").alias("judged_from"), "post_id", F.inline(_out_and_in()))
@@ -84,11 +84,13 @@ def first_hour_engagement(created: DataFrame, dated: DataFrame, evicted: datetim
     after the hour take part, since a like may be taken back then, ahead of the clock; they do not count themselves.
     `evicted`: see `watermarked`.
     """
-    posts = created.transform(watermarked, "born", evicted).withColumnRenamed("post_id", "born_id")
+    young = created.transform(_after, "born", evicted, "posts")
+    posts = young.transform(watermarked, "born", evicted).withColumnRenamed("post_id", "born_id")
     in_first_hour = F.expr("post_id = born_id AND occurred >= born AND occurred < born + INTERVAL 65 MINUTES")
-    engagement = dated.transform(watermarked, "occurred", evicted)
-    # After the join, which may hold such a post for longer.
-    judged = engagement.join(posts, in_first_hour).transform(_after, "born", evicted).drop("occurred", "born_id")
+    recent = dated.transform(_after, "occurred", evicted, "engagement")
+    pairs = recent.transform(watermarked, "occurred", evicted).join(posts, in_first_hour)
+    # Also after the join, which may hold a post for longer than the aggregates.
+    judged = pairs.transform(_after, "born", evicted, "first hours").drop("occurred", "born_id")
     is_like = F.col("kind") == "l"
     is_early = _counted_at() < F.col("born") + F.expr("INTERVAL 1 HOUR")
     change = F.col("now.counts").isNotNull().cast("long") - F.col("before.counts").isNotNull().cast("long")
