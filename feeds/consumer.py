@@ -48,10 +48,10 @@ class FeedConsumer:
         self.caught_up = False
         self._trouble: str | None = "it has not reached Kafka yet"
         self._to_go = 0
-        self._newest_ms = 0
+        self._newest_ms: dict[TopicPartition, int] = {}
         self._in_step = 0.0
         self.as_of = 0.0
-        """Unix time at which the view held all that the topics did."""
+        """Unix time at which the view held all that the topics did, every partition of them."""
 
     def start(self) -> None:
         self._thread.start()
@@ -164,11 +164,9 @@ class FeedConsumer:
         records = [_record(record) for batch in polled.values() for record in batch]
         offsets = {(place.topic, place.partition): batch[-1].offset + 1 for place, batch in polled.items() if batch}
         self._apply(records, offsets)
-        self._newest_ms = max(record.arrived_ms for record in records)
+        self._newest_ms |= {place: batch[-1].timestamp for place, batch in polled.items() if batch}
         if self.caught_up:
             self._stop.wait(PACE_SECONDS)
-        else:
-            self.as_of = self._newest_ms / 1000
 
     def _look(self, consumer: KafkaConsumer, admin: KafkaAdminClient) -> None:
         """See how far the topics go, whether the broker answers, and whether there are new partitions."""
@@ -188,14 +186,16 @@ class FeedConsumer:
         for topic in self._topics:
             LAG.labels(topic).set(sum(count for place, count in left.items() if place.topic == topic))
             if self._newest_ms:
-                AGE.labels(topic).set(asked - self._newest_ms / 1000)
+                AGE.labels(topic).set(asked - max(self._newest_ms.values()) / 1000)
         self._to_go = sum(left.values())
         self.caught_up = self.caught_up or self._to_go == 0
         if self._to_go == 0:
             self.as_of = asked
             self._remember_in_step()
         else:
-            self.as_of = max(self.as_of, self._newest_ms / 1000)
+            # One partition may be read further than another: all of them have what the one that is furthest behind has.
+            held_ms = min(self._newest_ms.get(place, 0) for place, count in left.items() if count)
+            self.as_of = max(self.as_of, held_ms / 1000)
 
     def _remember_in_step(self) -> None:
         if time.monotonic() - self._in_step > IN_STEP_SECONDS:
@@ -217,4 +217,4 @@ def _listens(bootstrap: str) -> bool:
 
 def _record(raw) -> Record:  # type: ignore[no-untyped-def]
     seen = next((value for name, value in raw.headers if name == SEEN_HEADER), None)
-    return Record(raw.topic, raw.partition, raw.offset, raw.key, raw.value, seen, raw.timestamp)
+    return Record(raw.topic, raw.partition, raw.offset, raw.key, raw.value, seen)

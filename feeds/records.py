@@ -35,7 +35,6 @@ class Record:
     key: bytes | None
     value: bytes | None
     seen: bytes | None = None
-    arrived_ms: int = 0
 
 
 @dataclass(frozen=True)

@@ -134,10 +134,15 @@ def _did_a_batch(query: StreamingQuery) -> bool:
 
 
 def _stop_between_batches(queries: Sequence[StreamingQuery]) -> None:
+    """When idle, or else when the next batch has only just begun; in ten seconds at the latest."""
     pause = threading.Event()
     for query in queries:
-        waited = 0
-        while query.isActive and query.status["isTriggerActive"] and waited < 100:
+        batch, waited = _last_batch(query), 0
+        while query.isActive and query.status["isTriggerActive"] and _last_batch(query) == batch and waited < 100:
             waited += 1
             pause.wait(0.1)
         query.stop()
+
+
+def _last_batch(query: StreamingQuery) -> int:
+    return query.lastProgress.batchId if query.lastProgress else -1

@@ -28,7 +28,7 @@ class Query:
         then: Callable[[], None] = lambda: None,
     ) -> None:
         self._looks, self._error, self._then = looks, error, then
-        self.lastProgress = "a batch" if did_a_batch else None
+        self.lastProgress = Mock(batchId=0) if did_a_batch else None
         self.was_stopped = False
 
     @property
@@ -141,3 +141,30 @@ def test_it_is_told_to_stop_by_a_file(job: Job, tmp_path: Path) -> None:
     (tmp_path / "run").mkdir()
     stop = tmp_path / "run" / "trending_posts.stop"
     job.run((MANY, "catch up", Query(then=stop.touch)))
+
+
+class Busy:
+    """Begins a batch as soon as the last one is done; each takes so many looks."""
+
+    isActive = True  # noqa: N815
+
+    def __init__(self, looks: int) -> None:
+        self._looks, self._done, self.stopped_after = looks, 0, -1
+
+    @property
+    def status(self) -> dict[str, bool]:
+        return {"isTriggerActive": True}
+
+    @property
+    def lastProgress(self) -> Any:  # noqa: N802
+        self._done += 1
+        return Mock(batchId=self._done // self._looks)
+
+    def stop(self) -> None:
+        self.stopped_after = self._done // self._looks
+
+
+def test_a_query_that_is_never_idle_is_stopped_when_its_batch_is_done() -> None:
+    query = Busy(looks=8)
+    rounds._stop_between_batches([query])  # type: ignore[list-item]
+    assert query.stopped_after == 1

@@ -1,0 +1,71 @@
+"""What a view says of how far it is: `as_of` holds for every partition."""
+
+from types import SimpleNamespace
+from typing import Any
+from unittest.mock import Mock
+
+import pytest
+from kafka import TopicPartition
+
+from contract.topics import POSTS_WITH_COUNTS
+from feeds import consumer
+from feeds.consumer import FeedConsumer
+
+ENDS = {0: 10, 1: 10}
+
+
+class Kafka:
+    """Two partitions of ten records each; record n of each arrived at second n."""
+
+    def __init__(self) -> None:
+        self.read = dict.fromkeys(ENDS, 0)
+
+    def take(self, feed: FeedConsumer, partition: int, until: int) -> None:
+        """Let the feed have the records of a partition from where it is."""
+        place = TopicPartition(POSTS_WITH_COUNTS, partition)
+        records = [
+            SimpleNamespace(topic=place.topic, partition=partition, offset=number, key=b"p", value=b"", headers=[])
+            for number in range(self.read[partition], until)
+        ]
+        for record in records:
+            record.timestamp = record.offset * 1_000
+        self.read[partition] = until
+        feed._take({place: records})
+
+    def assignment(self) -> set[TopicPartition]:
+        return {TopicPartition(POSTS_WITH_COUNTS, partition) for partition in ENDS}
+
+    def end_offsets(self, places: list[TopicPartition], **_: Any) -> dict[TopicPartition, int]:
+        return {place: ENDS[place.partition] for place in places}
+
+    def position(self, place: TopicPartition) -> int:
+        return self.read[place.partition]
+
+    def describe_topics(self, _: Any) -> list[dict[str, Any]]:
+        partitions = [{"partition_index": partition} for partition in ENDS]
+        return [{"name": POSTS_WITH_COUNTS, "error_code": 0, "topic_id": "id", "partitions": partitions}]
+
+
+def test_it_is_as_of_what_the_partition_has_that_is_furthest_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    kafka: Any = Kafka()
+    view = Mock(topic_ids=lambda: {POSTS_WITH_COUNTS: "id"})
+    feed = FeedConsumer("nowhere:1", [POSTS_WITH_COUNTS], view, Mock())
+    monkeypatch.setattr(consumer.time, "time", lambda: 100.0)
+
+    def as_of() -> float:
+        feed._look(kafka, kafka)
+        return feed.as_of
+
+    kafka.take(feed, 0, 9)
+    assert as_of() == 0
+    kafka.take(feed, 1, 4)
+    assert as_of() == 3
+    kafka.take(feed, 0, 10)
+    assert as_of() == 3
+    kafka.take(feed, 1, 7)
+    assert as_of() == 6
+    kafka.take(feed, 1, 10)
+    assert as_of() == 100
+    # It never goes back: what comes later is not missing from before.
+    monkeypatch.setitem(ENDS, 1, 20)
+    assert as_of() == 100
