@@ -57,7 +57,7 @@ class Job:
         self.told, self.had, self.ready = Event(), [], Mock()  # type: ignore[var-annotated]
         self._settings, self._monkeypatch = Settings(data_dir=folder), monkeypatch
 
-    def run(self, *script: tuple[int, str, Query], real_time: bool = False, evicts: bool = False) -> None:
+    def run(self, *script: tuple[int, str, Query | list[Query]], real_time: bool = False, evicts: bool = False) -> None:
         rest = list(script)
         self._monkeypatch.setattr(rounds, "READY", self.ready)
         self._monkeypatch.setattr(rounds, "facts_waiting", lambda *_: rest[0][0])
@@ -65,7 +65,7 @@ class Job:
         def begin(name: str) -> list[Any]:
             waits, _, query = rest.pop(0)
             self.had.append((waits, name))
-            return [query]
+            return query if isinstance(query, list) else [query]
 
         evict: Evict | None = (lambda *_: begin("evict")) if evicts else None
         job = Rounds(
@@ -119,6 +119,17 @@ def test_the_error_of_a_query_that_fails_is_raised(
         job.run((waits, name, Query(error=ValueError("torn"))), evicts=name == "evict")
 
 
+def test_one_waits_for_all_that_catch_up(job: Job) -> None:
+    last = Query(looks=6)
+    job.run((MANY, "catch up", [Query(looks=0), last]), (0, "live", Query(then=job.told.set)))
+    assert last._looks < 0
+
+
+def test_one_that_ends_is_enough_while_live(job: Job) -> None:
+    with pytest.raises(SystemExit, match="ended by itself"):
+        job.run((0, "live", [Query(looks=1_000_000), Query()]))
+
+
 def test_once_in_a_while_it_evicts_and_goes_on(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rounds, "EVICT_FIRST", timedelta(seconds=0.1))
     live, evict = Query(looks=1_000), Query()
@@ -129,7 +140,7 @@ def test_once_in_a_while_it_evicts_and_goes_on(job: Job, monkeypatch: pytest.Mon
 def test_where_many_wait_a_batch_that_evicts_is_enough(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rounds, "EVICT_FIRST", timedelta(seconds=0.1))
     slow, evict = Query(looks=1_000), Query(looks=1_000, did_a_batch=True)
-    script = [(MANY, "catch up", slow), (MANY, "evict", evict), (MANY, "catch up", Query())]
+    script = [(MANY, "catch up", slow), (MANY, "evict", [Query(looks=0), evict]), (MANY, "catch up", Query())]
     job.run(*script, (0, "live", Query(then=job.told.set)), evicts=True)
     assert slow.was_stopped
     assert evict.was_stopped
