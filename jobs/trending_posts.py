@@ -20,7 +20,7 @@ from jobs.checkpoints import committed_watermark
 from jobs.harness import main, now, query_id, read_topics
 from jobs.rounds import CATCH_UP
 from jobs.sinks.lake import COMPACT_EVERY, append_once, compact, drop, ensure_table, fold, table_path
-from jobs.sinks.rankings import Fresh, Rankings, offsets_of_batch
+from jobs.sinks.rankings import FirstHours, Fresh, Rankings, offsets_of_batch
 from jobs.transforms.facts import facts, valid
 from jobs.transforms.panes import dated_acts, first_hour_engagement, minute_panes, summed
 
@@ -71,7 +71,8 @@ def _started(
     ensure_table(spark, table_path(settings, tables.ENGAGEMENT_BY_MINUTE), PANES, ["judged_from"])
     ensure_table(spark, table_path(settings, tables.FIRST_HOUR_ENGAGEMENT), FIRST_HOUR)
     ensure_table(spark, table_path(settings, tables.POST_FACTS), POST_FACTS)
-    ranks, keeps = tick(spark, settings, rank_every), keep_first_hours(settings)
+    rankings = Rankings(spark, settings)
+    ranks, keeps = tick(settings, rankings, rank_every), keep_first_hours(rankings.first_hours)
     return [
         _run(panes_and_posts(spark, settings, evicted.get(NAME)), NAME, ranks, settings, trigger),
         _run(first_hours(spark, settings, evicted.get(RISING)), RISING, keeps, settings, trigger),
@@ -114,12 +115,11 @@ def clock(spark: SparkSession, like: DataFrame) -> DataFrame:
     return ticks.select(*(F.lit(None).cast(field.dataType).alias(field.name) for field in like.schema))
 
 
-def tick(spark: SparkSession, settings: Settings, rank_every: timedelta) -> Batch:
+def tick(settings: Settings, rankings: Rankings, rank_every: timedelta) -> Batch:
     """Rank with the panes and posts of a batch, where the last ranking is old enough; keep them, exactly once.
 
     Ranked first, since Kafka goes before Delta; but the first batch after a start may be in the tables already.
     """
-    rankings = Rankings(spark, settings)
     panes = table_path(settings, tables.ENGAGEMENT_BY_MINUTE)
     post_facts = table_path(settings, tables.POST_FACTS)
     ranked_at: float | None = None
@@ -172,22 +172,21 @@ def first_hours(spark: SparkSession, settings: Settings, evicted: datetime | Non
     return first_hour_engagement(created, engagement.transform(dated_acts), evicted)
 
 
-def keep_first_hours(settings: Settings) -> Batch:
+def keep_first_hours(table: FirstHours) -> Batch:
     """Append the changes of a batch, exactly once."""
-    path = table_path(settings, tables.FIRST_HOUR_ENGAGEMENT)
+    is_first = True
 
     def run(batch: DataFrame, batch_id: int) -> None:
-        changes = batch.transform(summed, "born", "post_id").persist()
-        try:
-            # Looked at also where it was kept before, or state would miss the batch.
-            if not changes.isEmpty():
-                append_once(changes.coalesce(1), path, f"rising-{query_id(batch)}", batch_id)
-        finally:
-            changes.unpersist()
+        nonlocal is_first
+        # Looked at also where it was kept before, or state would miss the batch.
+        changes = batch.transform(summed, "born", "post_id").localCheckpoint()
+        if not changes.isEmpty():
+            table.append(changes, f"rising-{query_id(batch)}", batch_id, is_first)
+        is_first = False
         if batch_id % COMPACT_EVERY == COMPACT_EVERY - 1:
             old = f"born < timestamp '{now() - timedelta(hours=3):%Y-%m-%d %H:00:00}'"
-            drop(batch.sparkSession, path, old)
-            fold(batch.sparkSession, path, ["born", "post_id"], f"NOT ({old})")
+            drop(batch.sparkSession, table.path, old)
+            fold(batch.sparkSession, table.path, ["born", "post_id"], f"NOT ({old})")
 
     return run
 

@@ -1,6 +1,7 @@
 """A tick of the trending job: rank, publish, remember the end of each minute."""
 
 import json
+import threading
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -40,16 +41,49 @@ class Fresh:
     post_ids: Collection[str]
 
 
+class FirstHours:
+    """The table that the query of the first hours keeps, and what it got since the rankings read it.
+
+    Two threads: that query's appends, the other one's rankings read.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self.path = table_path(settings, tables.FIRST_HOUR_ENGAGEMENT)
+        self._lock = threading.Lock()
+        self._since: list[DataFrame] | None = None
+
+    def append(self, changes: DataFrame, writer: str, batch_id: int, is_first: bool) -> None:
+        """`changes` are in memory, cut off from their query. The first batch after a start may be in the table."""
+        with self._lock:
+            append_once(changes.coalesce(1), self.path, writer, batch_id)
+            if self._since is not None:
+                self._since = None if is_first else [*self._since, changes]
+
+    def since(self) -> list[DataFrame] | None:
+        """What was appended since the last call, or since it was read; None where it must be read."""
+        with self._lock:
+            since = self._since
+            self._since = None if since is None else []
+            return since
+
+    def read(self, spark: SparkSession, hour: PastHour) -> DataFrame:
+        """Engagement of the posts born in this hour, as `rising` has it, in memory."""
+        with self._lock:
+            self._since = []
+            table = spark.read.format("delta").load(self.path)
+            return table.transform(rising, hour).localCheckpoint()
+
+
 class Rankings:
     """Ranks from the tables that the job's queries keep; owns nothing but the history table.
 
-    Delta takes as long to find the files of a table as Spark to read them. So the sums of the past hour are read once a
-    minute, when it has moved on, and between grow by what each batch brings; and a post is looked up once, and again
-    after a fact of it has come.
+    Delta takes as long to find the files of a table as Spark to read them. So the sums of both boards are read once a
+    minute, when the hour has moved on, and between grow by what each batch brings; and a post is looked up once, and
+    again after a fact of it has come.
     """
 
     def __init__(self, spark: SparkSession, settings: Settings) -> None:
-        self._settings = settings
+        self._settings, self.first_hours = settings, FirstHours(settings)
         self._score = Score(settings.like_weight, settings.comment_weight, settings.top)
         self._history = ensure_table(spark, table_path(settings, tables.TRENDING_POSTS), RANKING_ROW)
         newest = spark.read.format("delta").load(self._history).agg(F.max("window_end").cast("double")).first()
@@ -60,10 +94,9 @@ class Rankings:
     def publish(self, spark: SparkSession, moment: datetime, seen: str, fresh: Fresh | None) -> None:
         """Both rankings as of `moment`, to Kafka. Without `fresh` the tables have all that there is."""
         hour = PastHour.at(moment)
-        young = self._table(spark, tables.FIRST_HOUR_ENGAGEMENT).transform(rising, hour)
         before, sums = self._sums, self._sums_with(spark, hour, fresh)
         try:
-            posts = self._best(spark, sums.unionByName(young), fresh)
+            posts = self._best(spark, sums, fresh)
         except (PySparkException, Py4JJavaError) as error:
             if not before:
                 raise
@@ -108,13 +141,15 @@ class Rankings:
         return [last - MINUTE * back for back in range(count - 1, -1, -1)][:AT_A_TIME]
 
     def _sums_with(self, spark: SparkSession, hour: PastHour, fresh: Fresh | None) -> DataFrame:
-        if fresh and self._sums and self._sums[0] == hour:
-            sums = self._sums[1]
+        since = self.first_hours.since()
+        if fresh and self._sums and self._sums[0] == hour and since is not None:
+            sums, young = self._sums[1], [changes.transform(rising, hour) for changes in since]
         else:
             engagement = self._table(spark, tables.ENGAGEMENT_BY_MINUTE).transform(trending, hour)
             # Cut off from its table: with each append Spark would read anew what it keeps of it, and count twice.
-            sums = engagement.localCheckpoint(eager=False)
-        return (added(sums, fresh.panes.transform(trending, hour)) if fresh else sums).persist()
+            sums, young = engagement.localCheckpoint(eager=False), [self.first_hours.read(spark, hour)]
+        panes = [fresh.panes.transform(trending, hour)] if fresh else []
+        return added(sums, *panes, *young).persist()
 
     def _best(
         self, spark: SparkSession, engagement: DataFrame, fresh: Fresh | None = None

@@ -13,8 +13,8 @@ from contract.results import RankedPost
 from jobs.transforms.counts import living_posts
 
 HOUR, MINUTE = timedelta(hours=1), timedelta(minutes=1)
-LOOKED_AT = 4
-"""How many candidates for a place are looked up, since some may have been deleted."""
+LOOKED_AT, LOOKED_UP = 4, 1.2
+"""How many candidates for a place are ranked, since some may have been deleted, and of how many that is asked first."""
 LookUp = Callable[[set[str]], Mapping[str, Row]]
 """Of these posts those that live, by name; see `living`."""
 
@@ -92,11 +92,13 @@ def best(candidates: DataFrame, look_up: LookUp, top: int) -> dict[str, list[Ran
     looked_at = LOOKED_AT * top
     while True:
         foremost = candidates.transform(_foremost, looked_at).collect()
-        posts = look_up({row.post_id for row in foremost})
         boards = Counter(row.board for row in foremost)
-        found = {board: _ranked([row for row in foremost if row.board == board], posts, top) for board in boards}
-        if all(len(found[board]) == top or boards[board] < looked_at for board in boards):
-            return found
+        for place in (int(LOOKED_UP * top), looked_at):
+            upto = [row for row in foremost if row.place <= place]
+            posts = look_up({row.post_id for row in upto})
+            found = {board: _ranked([row for row in upto if row.board == board], posts, top) for board in boards}
+            if all(len(found[board]) == top or boards[board] < min(place + 1, looked_at) for board in boards):
+                return found
         looked_at *= 8
 
 

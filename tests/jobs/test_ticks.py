@@ -1,6 +1,7 @@
 """What is kept in memory between the ticks of the rankings says the same as the tables do."""
 
 import json
+from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
@@ -119,3 +120,65 @@ def test_a_ranking_from_memory_is_the_one_of_the_tables(kept: Tables, monkeypatc
     lost = job._sums[1].withColumn("likes", F.raise_error("gone").cast("long"))  # type: ignore[index]
     job._sums = (PastHour.at(NOON + timedelta(seconds=80)), lost)
     assert tick(80, kept.batch({("late", 7): 1}, [])) == [("late", 6, 6)]
+
+
+def test_what_the_first_hours_got_since_they_were_read_is_ranked_too(
+    kept: Tables, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    published, spark = Published(monkeypatch), kept.spark
+    born, reads = NOON - timedelta(minutes=9), [0]
+    job, nothing = Rankings(spark, kept.settings), kept.batch({}, [])
+    read = job.first_hours.read
+    monkeypatch.setattr(job.first_hours, "read", lambda *hour: reads.append(0) or read(*hour))
+
+    def grow(batch: int, likes: dict[str, int], is_first: bool = False) -> None:
+        rows = [(born, post_id, count, 0) for post_id, count in likes.items()]
+        job.first_hours.append(spark.createDataFrame(rows, FIRST_HOUR).localCheckpoint(), "y", batch, is_first)
+
+    def tick(seconds: int, fresh: Fresh | None = nothing) -> tuple[list[tuple[str, int, int]], int]:
+        reads.clear()
+        moment = NOON + timedelta(seconds=seconds)
+        job.publish(spark, moment, "{}", fresh)
+        from_memory = published.last()
+        Rankings(spark, kept.settings).publish(spark, moment, "{}", None)
+        assert from_memory == published.last()
+        return from_memory["first_hour"], len(reads)
+
+    rows = [("post_created", post_id) for post_id in ("a", "b")]
+    posts = kept.batch({}, rows)
+    kept.keep(replace(posts, posts=posts.posts.withColumn("occurred_at", F.lit(format_time(born)))))
+    # Before the first ranking, and after; what was in the table before a start is not added to it.
+    grow(1, {"a": 3}, is_first=True)
+    assert tick(0, None) == ([("a", 3, 3)], 1)
+    grow(1, {"a": 3}, is_first=True)
+    assert tick(5) == ([("a", 3, 3)], 1)
+    # Two batches between two rankings, none, one that takes back.
+    grow(2, {"a": 1, "b": 9})
+    grow(3, {"a": 1})
+    assert tick(10) == ([("b", 9, 9), ("a", 5, 5)], 0)
+    assert tick(15) == ([("b", 9, 9), ("a", 5, 5)], 0)
+    grow(4, {"b": -8})
+    assert tick(20) == ([("a", 5, 5), ("b", 1, 1)], 0)
+    # While nothing is ranked, and when the hour moves on.
+    grow(5, {"b": 6})
+    job.skip([])
+    grow(6, {"b": 1})
+    assert tick(25) == ([("b", 8, 8), ("a", 5, 5)], 1)
+    grow(7, {"a": 1})
+    assert tick(60) == ([("b", 8, 8), ("a", 6, 6)], 1)
+
+
+def test_no_more_posts_are_looked_up_than_have_a_place(kept: Tables, monkeypatch: pytest.MonkeyPatch) -> None:
+    published = Published(monkeypatch)
+    settings = kept.settings.model_copy(update={"top": 5})
+    likes = {(f"p{number:02}", 1): 100 - number for number in range(20)}
+    kept.keep(kept.batch(likes, [("post_created", post_id) for post_id, _ in likes]))
+    job = Rankings(kept.spark, settings)
+    job.publish(kept.spark, NOON, "{}", None)
+    assert [post_id for post_id, _, _ in published.last()["past_hour"]] == [f"p{number:02}" for number in range(5)]
+    assert published.looked_up == [{f"p{number:02}" for number in range(6)}]
+    # Two of the foremost are gone: more are asked for.
+    gone = kept.batch({}, [("post_deleted", "p00"), ("post_deleted", "p03")])
+    job.publish(kept.spark, NOON, "{}", gone)
+    assert [row[0] for row in published.last()["past_hour"]] == ["p01", "p02", "p04", "p05", "p06"]
+    assert published.looked_up[1:] == [{"p00", "p03"}, {f"p{number:02}" for number in range(6, 20)}]
