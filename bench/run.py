@@ -34,7 +34,7 @@ class Size:
     serving: Serving
 
 
-QUICK = Size("quick", 100_000, 50_000, (Pace(1_000, 10, 10),), (Pace(1_000, 10, 10),), Serving(50_000, 2_000, 5))
+QUICK = Size("quick", 100_000, 50_000, (Pace(1_000, 5, 10),), (Pace(1_000, 5, 10),), Serving(50_000, 2_000, 5))
 # Four JVMs on a few cores: a tick of the rankings needs minutes until what it runs is compiled.
 WARM = (Pace(1_000, 240, 45), Pace(5_000, 20, 45))
 FULL = Size(
