@@ -15,7 +15,7 @@ from bench.place import Place
 from contract.topics import POSTS_WITH_COUNTS
 from runtime.parts import job_metrics
 
-LIVE = Pace(1_000, 5, 5)
+LIVE = Pace(1_000, 5, 10)
 
 
 @dataclass(frozen=True)

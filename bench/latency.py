@@ -14,7 +14,7 @@ from contract.topics import POSTS_WITH_COUNTS
 
 POSTS = History(20_000)
 """Nothing but the posts that the traffic is about."""
-FLOOR = Pace(1_000, 2, 5)
+FLOOR = Pace(1_000, 2, 8)
 
 
 def latency(place: Place, paces: Sequence[Pace]) -> Iterable[Measure]:

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from rich.console import Console
@@ -34,12 +34,12 @@ class Size:
     serving: Serving
 
 
-QUICK = Size("quick", 100_000, 50_000, (Pace(1_000, 5, 10),), (Pace(1_000, 5, 10),), Serving(50_000, 2_000, 5))
+SLOW, FAST = Pace(1_000, 20, 45), Pace(5_000, 20, 45)
 # Four JVMs on a few cores: a tick of the rankings needs minutes until what it runs is compiled.
-WARM = (Pace(1_000, 240, 45), Pace(5_000, 20, 45))
-FULL = Size(
-    "full", 1_000_000, 1_000_000, (Pace(1_000, 20, 45), Pace(5_000, 20, 45)), WARM, Serving(1_000_000, 2_000, 20)
-)
+WARM = replace(SLOW, warm=240)
+SHORT = Pace(1_000, 10, 10)
+QUICK = Size("quick", 100_000, 50_000, (SHORT,), (SHORT,), Serving(50_000, 2_000, 5))
+FULL = Size("full", 1_000_000, 1_000_000, (SLOW, FAST), (WARM, FAST), Serving(1_000_000, 2_000, 20))
 Step = Callable[[Place, Size], Iterable[Measure]]
 
 

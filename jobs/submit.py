@@ -22,7 +22,7 @@ SPARK_CONF = Path(__file__).resolve().parents[1] / "conf" / "spark.conf"
 JAVA_OPTIONS = "spark.driver.extraJavaOptions"
 ARCHIVE = "-XX:SharedArchiveFile=.venv/classes.jsa -Xlog:cds=off -Xlog:cds+dynamic=off"
 """Classes that `make setup` archived, for a quicker start; nothing where the file is missing or of another Java."""
-ARENAS = {"MALLOC_ARENA_MAX": "2"}
+ARENAS = "MALLOC_ARENA_MAX"
 """RocksDB takes memory in many threads: glibc would have eight arenas a core for them, and give little back."""
 QUICK_START = f"-Dlog4j2.configurationFile=conf/log4j2.properties -XX:+UseSerialGC {COMPILES_LITTLE} {ARCHIVE}"
 
@@ -48,7 +48,8 @@ def spark_submit(settings: Settings, name: str, *options: str, folder: str = "jo
 def job_env(settings: Settings) -> dict[str, str]:
     """What it gets besides the caller's environment."""
     loopback = {"SPARK_LOCAL_IP": "127.0.0.1"} if settings.spark_master.startswith("local") else {}
-    return {"MSM_DATA_DIR": str(settings.data_dir.absolute()), "PYSPARK_PYTHON": sys.executable, **ARENAS, **loopback}
+    same = {ARENAS: spark_conf()[f"spark.executorEnv.{ARENAS}"]}
+    return {"MSM_DATA_DIR": str(settings.data_dir.absolute()), "PYSPARK_PYTHON": sys.executable, **same, **loopback}
 
 
 def for_a_batch(settings: Settings) -> tuple[str, ...]:
