@@ -49,7 +49,7 @@ class Settings(BaseSettings):
     rank_every_seconds: int = Field(5, ge=1, le=60)
     counts_trigger: Literal["auto", "micro-batch", "real-time"] = "auto"
     shuffle_partitions: int = Field(4, ge=1)
-    max_facts_a_batch: int = Field(250_000, ge=1)
+    max_facts_a_batch: int = Field(1_000_000, ge=1)
     image_max_bytes: int = Field(10 * 1024 * 1024, ge=1)
     wait_seconds: float = Field(10.0, ge=0, le=60)
     user_rate: float = Field(20.0, gt=0)

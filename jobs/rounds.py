@@ -28,6 +28,8 @@ Evict = Callable[[SparkSession, Settings], Sequence[StreamingQuery]]
 EVICT_FIRST, EVICT_EVERY = timedelta(minutes=10), timedelta(hours=1)
 """How long a job goes on without looking at all of state for what is too old: docs/decisions/eviction.md."""
 CATCH_UP: Any = {"availableNow": True}
+FIRST_BATCH = 10_000
+"""Facts of the first batch of a new checkpoint: there is something to show sooner; large ones are cheaper a fact."""
 UNCOUNTED = {"spark.sql.streaming.stateStore.rocksdb.trackTotalNumberOfRows": "false"}
 """Counting the rows of state costs one more look at RocksDB a change; who goes live counts them once."""
 
@@ -50,14 +52,16 @@ class Rounds:
     def run(self, spark: SparkSession) -> None:
         """One round after the other, until the job is told to stop; the error of a query that fails is raised."""
         while not self._is_told():
-            waits = facts_waiting(self._settings, next(iter(STATES[self._name])))
+            query = next(iter(STATES[self._name]))
+            waits = facts_waiting(self._settings, query)
             if self._evict and time.monotonic() >= self._evict_at:
                 self._let_go(self._evict(spark, self._settings), waits)
             elif waits >= MANY or (self._real_time and not self._caught_up):
                 log.info("catching up", job=self._name, facts=waits)
+                begins = waits >= MANY and not committed_offsets(self._settings.checkpoint_dir / query)
                 with compiling(spark) if waits >= MANY else nullcontext():
-                    queries = self._start(spark, self._settings, True)
-                self._do_what_waits(queries)
+                    queries = self._start(spark, self._with_small_batches() if begins else self._settings, True)
+                (self._show_some if begins else self._do_what_waits)(queries)
             else:
                 self._go_live(self._start(spark, self._settings, False))
 
@@ -66,6 +70,14 @@ class Rounds:
         is_done = _did_a_batch if waits >= MANY else _has_ended
         self._wait(lambda: all([is_done(query) for query in queries]))
         self._evict_at = time.monotonic() + EVICT_EVERY.total_seconds()
+        _stop_between_batches(queries)
+
+    def _with_small_batches(self) -> Settings:
+        small = min(FIRST_BATCH, self._settings.max_facts_a_batch)
+        return self._settings.model_copy(update={"max_facts_a_batch": small})
+
+    def _show_some(self, queries: Sequence[StreamingQuery]) -> None:
+        self._wait(lambda: all([_did_a_batch(query) for query in queries]))
         _stop_between_batches(queries)
 
     def _do_what_waits(self, queries: Sequence[StreamingQuery]) -> None:

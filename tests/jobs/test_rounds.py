@@ -55,26 +55,39 @@ class Job:
 
     def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         self.told, self.had, self.ready = Event(), [], Mock()  # type: ignore[var-annotated]
+        self.done: dict[str, dict[str, int]] = {"likes": {"0": 1}}
+        self.bounds: list[int] = []
         self._settings, self._monkeypatch = Settings(data_dir=folder), monkeypatch
 
-    def run(self, *script: tuple[int, str, Query | list[Query]], real_time: bool = False, evicts: bool = False) -> None:
-        rest = list(script)
+    def run(
+        self,
+        *script: tuple[int, str, Query | list[Query]],
+        real_time: bool = False,
+        evicts: bool = False,
+        bound: int = 1_000_000,
+    ) -> None:
+        rest, settings = list(script), self._settings.model_copy(update={"max_facts_a_batch": bound})
         self._monkeypatch.setattr(rounds, "READY", self.ready)
         self._monkeypatch.setattr(rounds, "facts_waiting", lambda *_: rest[0][0])
+        self._monkeypatch.setattr(rounds, "committed_offsets", lambda _: self.done)
 
         def begin(name: str) -> list[Any]:
             waits, _, query = rest.pop(0)
             self.had.append((waits, name))
             return query if isinstance(query, list) else [query]
 
+        def start(_: Any, settings: Settings, catching_up: bool) -> list[Any]:
+            self.bounds.append(settings.max_facts_a_batch)
+            return begin("catch up" if catching_up else "live")
+
         evict: Evict | None = (lambda *_: begin("evict")) if evicts else None
         job = Rounds(
             "trending_posts",
-            lambda _, __, catching_up: begin("catch up" if catching_up else "live"),
+            start,
             evict,
             real_time,
             self.told,
-            self._settings,
+            settings,
         )
         try:
             job.run(Mock())
@@ -97,6 +110,25 @@ def test_it_is_live_at_once_where_few_facts_wait(job: Job) -> None:
 def test_it_catches_up_first_where_many_wait_and_again_if_more_have_come(job: Job) -> None:
     job.run((MANY, "catch up", Query()), (MANY, "catch up", Query()), (0, "live", Query(then=job.told.set)))
     job.ready.watch.assert_called_once_with(["trending_posts"], {"trending_posts"})
+
+
+def test_with_nothing_done_yet_a_small_batch_comes_first(job: Job) -> None:
+    job.done = {}
+    first = Query(looks=0, did_a_batch=True, then=lambda: job.done.update(likes={"0": 10_000}))
+    job.run((MANY, "catch up", first), (MANY, "catch up", Query()), (0, "live", Query(then=job.told.set)))
+    assert job.bounds == [rounds.FIRST_BATCH, 1_000_000, 1_000_000]
+
+
+def test_a_bound_that_is_smaller_holds_for_the_first_batch_too(job: Job) -> None:
+    job.done = {}
+    job.run((MANY, "catch up", Query(then=job.told.set)), bound=40)
+    assert job.bounds == [40]
+
+
+def test_few_facts_need_no_small_batch(job: Job) -> None:
+    job.done = {}
+    job.run((0, "catch up", Query()), (0, "live", Query(then=job.told.set)), real_time=True)
+    assert job.bounds == [1_000_000, 1_000_000]
 
 
 def test_in_real_time_it_always_catches_up_and_is_not_waited_for_when_it_is_stopped(job: Job) -> None:
