@@ -39,6 +39,8 @@ from jobs.rounds import Evict, Rounds, Start, change
 from jobs.submit import INTERPRETED
 
 log = structlog.get_logger()
+RECORDS_A_TASK = 100_000
+"""One post may be half of all traffic: its part of a topic is then read by several tasks, and none waits for one."""
 DAMAGE = ("FAILED_READ_FILE", "DELTA_", "_delta_log", ".parquet")
 """Signs that what Spark could not read is a table of the lake."""
 TORN = ("CANNOT_LOAD_STATE_STORE", "Checksum error", "Incomplete log file")
@@ -66,7 +68,7 @@ def spark_session(name: str, settings: Settings) -> SparkSession:
 
 def read_topics(spark: SparkSession, settings: Settings, *topics: str, in_batches: bool = True) -> DataFrame:
     """Every record of the topics from the earliest on, in one scan; lost offsets stop the job."""
-    bound = {"maxOffsetsPerTrigger": settings.max_facts_a_batch} if in_batches else {}
+    a_batch = {"maxOffsetsPerTrigger": settings.max_facts_a_batch, "maxRecordsPerPartition": RECORDS_A_TASK}
     return (
         spark.readStream.format("kafka")
         .options(**spark_options(settings))
@@ -74,7 +76,7 @@ def read_topics(spark: SparkSession, settings: Settings, *topics: str, in_batche
         .option("kafka.fetch.max.wait.ms", 20)
         .option("subscribe", ",".join(topics))
         .option("startingOffsets", pinned_start(settings.checkpoint_dir, ",".join(topics)))
-        .options(**bound)
+        .options(**(a_batch if in_batches else {}))
         .option("failOnDataLoss", "true")
         .load()
     )

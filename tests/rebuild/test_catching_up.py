@@ -3,12 +3,13 @@
 from datetime import timedelta
 
 import pytest
-from pyspark.sql import SparkSession
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
 
 from conf.settings import Settings
 from contract.facts import FACT_TOPICS
 from contract.topics import TRENDING_POSTS
-from jobs import archive, posts_with_counts, rounds, trending_posts
+from jobs import archive, harness, posts_with_counts, rounds, trending_posts
 from jobs.checkpoints import STATES, committed_offsets, done_batch
 from jobs.offsets import ends, reached, total
 from jobs.rounds import UNCOUNTED, facts_waiting
@@ -40,6 +41,29 @@ def test_a_job_does_what_waits_and_ends_and_then_goes_on_from_the_same_checkpoin
     assert facts_waiting(broker, posts_with_counts.NAME) == len(then)
     run_once(spark, broker, posts_with_counts)
     assert Reader(spark, broker).posts() == reference.posts_with_counts(first + then)
+
+
+@pytest.mark.spark
+@pytest.mark.kafka
+@pytest.mark.timeout(600)
+def test_what_waits_in_one_partition_is_read_by_several_tasks(
+    spark: SparkSession, broker: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(harness, "RECORDS_A_TASK", 5)
+    facts = facts_before()
+    write(broker, facts)
+    tasks: list[int] = []
+
+    def look(batch: DataFrame, _: int) -> None:
+        tasks.extend(row["count"] for row in batch.groupBy(F.spark_partition_id()).count().collect())
+
+    waiting = harness.read_topics(spark, broker, *FACT_TOPICS)
+    checkpoint = str(broker.checkpoint_dir / "look")
+    query = waiting.writeStream.foreachBatch(look).option("checkpointLocation", checkpoint)
+    query.trigger(availableNow=True).start().awaitTermination()
+    assert max(tasks) <= 5
+    assert sum(tasks) == len(facts) == total(ends(broker, FACT_TOPICS))
+    assert any(end > 5 for ends_of in ends(broker, FACT_TOPICS).values() for end in ends_of.values())
 
 
 @pytest.mark.spark
