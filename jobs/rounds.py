@@ -37,6 +37,8 @@ UNCOUNTED = {"spark.sql.streaming.stateStore.rocksdb.trackTotalNumberOfRows": "f
 class Rounds:
     """A job catches up first where many facts wait, and always where it goes on in real time; then it is live.
 
+    With many and a new checkpoint it begins with a round of small batches, which ends as soon as it has done one.
+
     With `evict` its other batches keep all of state: once in a while it has a round that evicts. Batches are not
     interrupted, real time is.
     """
