@@ -40,14 +40,15 @@ ARCHIVE = Job("archive", {"events": FACT_TOPICS, "posts_with_counts_lake": (POST
 class CaughtUp:
     """Seconds are counted from the start of the process; `facts` is what the first query has read.
 
-    `first_batch`: when that query had done its first batch, and how many facts were in it; `start_up`: when it began
-    that, and the processor seconds that had been used by then.
+    `first_batch`: when that query had done its first batch, and how many facts were in it; `half`: when it had done
+    half of all, and how many those were; `start_up`: when it began its first batch, and the processor seconds till then.
     """
 
     facts: int
     seconds: float
     first_output: float
     first_batch: tuple[float, int]
+    half: tuple[float, int]
     start_up: tuple[float, float]
     usage: Usage
 
@@ -58,8 +59,14 @@ class CaughtUp:
     @property
     def steady(self) -> float | None:
         """Facts a second after the first batch; None where there was no other."""
-        at, done = self.first_batch
-        return (self.facts - done) / (self.seconds - at) if self.facts > done else None
+        return _rate(self.first_batch, (self.seconds, self.facts))
+
+    @property
+    def slower(self) -> float | None:
+        """How many times as long a fact of the second half took as one of the first; None without a batch in each."""
+        before = _rate(self.first_batch, self.half)
+        after = _rate(self.half, (self.seconds, self.facts))
+        return before / after if before and after else None
 
     @property
     def cost(self) -> float:
@@ -67,11 +74,16 @@ class CaughtUp:
         return (self.usage.cpu_seconds - self.start_up[1]) / self.facts * MILLION
 
 
+def _rate(since: tuple[float, int], until: tuple[float, int]) -> float | None:
+    """Facts a second between two moments of (seconds, facts done); None where nothing was done."""
+    return (until[1] - since[1]) / (until[0] - since[0]) if until[1] > since[1] else None
+
+
 def until_caught_up(settings: Settings, job: Job, process: Process, began: float) -> CaughtUp:
     """Watch from outside until every query has done all that is in its topics now."""
     goals = {query: ends(settings, topics) for query, topics in job.queries.items()}
     facts = total(goals[next(iter(goals))])
-    first_output, first_batch, start_up = 0.0, (0.0, 0), (0.0, 0.0)
+    first_output, first_batch, half, start_up = 0.0, (0.0, 0), (0.0, 0), (0.0, 0.0)
     begun = settings.checkpoint_dir / next(iter(goals)) / "offsets" / "0"
     with closing(_Output(settings, job.output)) as output:
         while True:
@@ -82,10 +94,13 @@ def until_caught_up(settings: Settings, job: Job, process: Process, began: float
                 start_up = (seconds, usage_of(process.popen.pid).cpu_seconds)
             if first and not first_batch[1]:
                 first_batch = (seconds, first)
+            if 2 * first >= facts and not half[1]:
+                half = (seconds, first)
             if not first_output and (output.has_some() if job.output else first):
                 first_output = seconds
             if all(reached(done[query], goals[query]) for query in goals):
-                return CaughtUp(facts, seconds, first_output, first_batch, start_up, usage_of(process.popen.pid))
+                usage = usage_of(process.popen.pid)
+                return CaughtUp(facts, seconds, first_output, first_batch, half, start_up, usage)
             _refuse_hopeless(job, process, seconds)
             time.sleep(LOOK_SECONDS)
 

@@ -25,6 +25,7 @@ def measure(
     context: typer.Context,
     quick: Annotated[bool, typer.Option("--quick", help="A small run, in some six minutes.")] = False,
     facts: Annotated[int, typer.Option(help="Facts to catch up on; 0: as the size of the run has it.")] = 0,
+    pairs: Annotated[int, typer.Option(help="Pairs to grow to; 0: as the size of the run has it.")] = 0,
     only: Annotated[list[str] | None, typer.Option(help="This group of measures; several times for several.")] = None,
 ) -> None:
     """Measure, print a table, and write JSON, table and picture to artifacts/bench/; exit code 1 on wrong counts."""
@@ -33,7 +34,7 @@ def measure(
     if unknown := set(only or ()) - set(STEPS):
         raise typer.BadParameter(f"--only is one of {', '.join(STEPS)}, not {', '.join(sorted(unknown))}")
     size = QUICK if quick else FULL
-    size = replace(size, facts=facts or size.facts)
+    size = replace(size, facts=facts or size.facts, pairs=pairs or size.pairs)
     name = datetime.now(timezone.utc).strftime("%Y%m%dT%H%M%SZ")
     folder, data = REPOSITORY / "artifacts" / "bench" / name, Settings().data_dir / "bench" / name
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # what was started is stopped

@@ -1,7 +1,7 @@
 """What the machine can do at this moment: the least that any job here must do. Everything else is set against it."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from bench.catch_up import Job, as_measures, until_caught_up
 from bench.measures import Measure
@@ -9,12 +9,23 @@ from bench.place import Place
 from contract.facts import FACT_TOPICS
 from jobs.submit import spark_submit
 
-FLOOR = Job("floor", {"floor": FACT_TOPICS})
+FLOOR = "floor"
 
 
 def floor(place: Place) -> Sequence[Measure]:
     """Consume and parse what the topics hold, as `catch_up` does a job."""
-    *submit, _ = spark_submit(place.settings, FLOOR.name)
+    return _stage(place, "parse", FLOOR)
+
+
+def limits(place: Place) -> Iterable[Measure]:
+    """The floor without its parsing, and with the least state that there is."""
+    yield from _stage(place, "read", "limit.read")
+    yield from _stage(place, "state", "limit.state")
+
+
+def _stage(place: Place, stage: str, name: str) -> Sequence[Measure]:
+    job = Job(f"floor_{stage}", {f"floor_{stage}": FACT_TOPICS})
+    *submit, _ = spark_submit(place.settings, job.name)
     began = time.monotonic()
-    with place.running_other(FLOOR.name, (*submit, "bench/floor_job.py")) as process:
-        return as_measures(FLOOR.name, until_caught_up(place.settings, FLOOR, process, began))
+    with place.running_other(job.name, (*submit, "bench/floor_job.py", stage)) as process:
+        return as_measures(name, until_caught_up(place.settings, job, process, began))

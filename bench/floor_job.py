@@ -1,10 +1,15 @@
 """The least that any job here does: read the facts, parse their JSON, keep nothing.
 
     PYSPARK_PYTHON=.venv/bin/python .venv/bin/spark-submit --master "${MSM_SPARK_MASTER:-local[*]}" \
-        --properties-file conf/spark.conf bench/floor_job.py
+        --properties-file conf/spark.conf bench/floor_job.py [read | parse | state]
+
+`read` leaves the parsing out; `state` has besides the least state that there is: a maximum for each pair.
 """
 
-from pyspark.sql import SparkSession
+import sys
+from collections.abc import Callable
+
+from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from conf.kafka import spark_options
@@ -12,13 +17,33 @@ from conf.settings import load_settings
 from contract.facts import FACT_TOPICS
 from contract.spark import FACT_FIELDS
 
-NAME = "floor"
+
+def read(records: DataFrame) -> DataFrame:
+    """Records as they came."""
+    return records.select("topic", "partition", "offset", "timestamp", "value")
 
 
-def main() -> None:
+def parse(records: DataFrame) -> DataFrame:
+    """Their fields."""
+    fields = ", ".join(f"{name} string" for name in FACT_FIELDS)
+    fact = F.from_json(F.col("value").cast("string"), fields)
+    return records.select("topic", "partition", "offset", "timestamp", fact.alias("fact")).select("*", "fact.*")
+
+
+def state(records: DataFrame) -> DataFrame:
+    """Of each post and user the latest, in one store."""
+    return parse(records).groupBy("topic", "post_id", "user_id").agg(F.max("occurred_at"))
+
+
+STAGES: dict[str, Callable[[DataFrame], DataFrame]] = {stage.__name__: stage for stage in (read, parse, state)}
+
+
+def main(stage: str) -> None:
     """Until it is stopped. Session and source are Spark's own, so that a changed job does not move the floor."""
     settings = load_settings().acting_as("posts_with_counts")
-    spark = SparkSession.builder.appName(NAME).getOrCreate()
+    name = f"floor_{stage}"
+    spark = SparkSession.builder.appName(name).getOrCreate()
+    spark.conf.set("spark.sql.shuffle.partitions", settings.shuffle_partitions)
     records = (
         spark.readStream.format("kafka")
         .options(**spark_options(settings))
@@ -27,13 +52,10 @@ def main() -> None:
         .option("maxOffsetsPerTrigger", settings.max_facts_a_batch)
         .load()
     )
-    fields = ", ".join(f"{name} string" for name in FACT_FIELDS)
-    fact = F.from_json(F.col("value").cast("string"), fields)
-    checkpoint = str(settings.checkpoint_dir / NAME)
-    parsed = records.select("topic", "partition", "offset", "timestamp", fact.alias("fact")).select("*", "fact.*")
-    parsed.writeStream.format("noop").queryName(NAME).option("checkpointLocation", checkpoint).start()
+    query = records.transform(STAGES[stage]).writeStream.outputMode("update").format("noop").queryName(name)
+    query.option("checkpointLocation", str(settings.checkpoint_dir / name)).start()
     spark.streams.awaitAnyTermination()
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1] if len(sys.argv) > 1 else parse.__name__)

@@ -48,6 +48,9 @@ def growth(place: Place, many: int) -> Iterable[Measure]:
     with place.running(COUNTS.name) as job:
         of_even = until_caught_up(place.settings, COUNTS, job, began)
         yield from as_measures("even", of_even)
+        if of_even.slower is not None:
+            how = "seconds a fact in the second half over those in the first, the first batch left out"
+            yield Measure("even.second_half", "times", of_even.slower, how)
         until_ready(place, COUNTS.name)
         yield from _state(State.of(place))
         phases = Phases(place, COUNTS.name, job)

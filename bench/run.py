@@ -11,7 +11,7 @@ from bench import facts
 from bench.catch_up import ARCHIVE, COUNTS, TRENDING, catch_up
 from bench.exact import exact
 from bench.facts import History
-from bench.floor import floor
+from bench.floor import floor, limits
 from bench.growth import growth
 from bench.latency import latency
 from bench.live import Pace
@@ -24,7 +24,7 @@ from bench.whole import whole
 
 @dataclass(frozen=True)
 class Size:
-    """How much is measured; a quick run has a smaller one, and nothing else."""
+    """How much is measured; a quick run has a smaller one, `without` what is measured once and then known."""
 
     name: str
     facts: int
@@ -32,13 +32,14 @@ class Size:
     paces: tuple[Pace, ...]
     whole: tuple[Pace, ...]
     serving: Serving
+    without: tuple[str, ...] = ()
 
 
 SLOW, FAST = Pace(1_000, 20, 45), Pace(5_000, 20, 45)
 # Four JVMs on a few cores: a tick of the rankings needs minutes until what it runs is compiled.
 WARM = replace(SLOW, warm=240)
 SHORT = Pace(1_000, 10, 10)
-QUICK = Size("quick", 100_000, 50_000, (SHORT,), (SHORT,), Serving(50_000, 2_000, 5))
+QUICK = Size("quick", 100_000, 50_000, (SHORT,), (SHORT,), Serving(50_000, 2_000, 5), without=("limit",))
 FULL = Size("full", 1_000_000, 1_000_000, (SLOW, FAST), (WARM, FAST), Serving(1_000_000, 2_000, 20))
 Step = Callable[[Place, Size], Iterable[Measure]]
 
@@ -64,6 +65,7 @@ def catch_ups(place: Place, size: Size) -> Iterable[Measure]:
 
 STEPS: dict[str, Step] = {
     "floor": the_floor,
+    "limit": lambda place, size: limits(place),
     "catch-up": catch_ups,
     "growth": lambda place, size: growth(place, size.pairs),
     "latency": lambda place, size: latency(place, size.paces),
@@ -76,7 +78,7 @@ def bench(folder: Path, data: Path, size: Size, only: Sequence[str], console: Co
     """Take the measures and write the report; 1 where counts were wrong."""
     run = Run(about(f"{size.name}, {size.facts:,} facts"))
     with a_place(data) as place:
-        for name in STEPS if not only else dict.fromkeys(["floor", *only]):
+        for name in dict.fromkeys(["floor", *only]) if only else (step for step in STEPS if step not in size.without):
             _take(run, name, STEPS[name](place, size), folder, console)
     write_report(run, folder)
     show(run, console)

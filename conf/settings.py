@@ -97,6 +97,10 @@ class Settings(BaseSettings):
         settings._principal = principal
         return settings
 
+    def with_batches_of(self, facts: int) -> "Settings":
+        """The same with smaller batches: `facts` at most."""
+        return self.model_copy(update={"max_facts_a_batch": min(facts, self.max_facts_a_batch)})
+
     @property
     def principal(self) -> str:
         """Whom Kafka knows us as, where it asks; empty until `acting_as` says."""

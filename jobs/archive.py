@@ -38,10 +38,13 @@ EVENTS = (
     .add("arrived_date", "date")
 )
 Batch = Callable[[DataFrame, int], None]
+IN_MEMORY = 250_000
+"""Records of a batch at most: it is kept while it is looked at twice, and captions may have 2,200 characters."""
 
 
 def start(spark: SparkSession, settings: Settings, catching_up: bool = False) -> Sequence[StreamingQuery]:
     """Two queries: the archive with its dead letters, and the projection of the counts."""
+    settings = settings.with_batches_of(IN_MEMORY)
     events = read_topics(spark, settings, *FACT_TOPICS)
     counts = read_topics(spark, settings, POSTS_WITH_COUNTS)
     trigger = CATCH_UP if catching_up else {"processingTime": EVERY}

@@ -41,8 +41,6 @@ from jobs.submit import INTERPRETED
 log = structlog.get_logger()
 RECORDS_A_TASK = 100_000
 """One post may be half of all traffic: its part of a topic is then read by several tasks, and none waits for one."""
-IN_MEMORY = 250_000
-"""Facts of a batch that is kept while it is looked at twice: each may have a caption of 2,200 characters."""
 DAMAGE = ("FAILED_READ_FILE", "DELTA_", "_delta_log", ".parquet")
 """Signs that what Spark could not read is a table of the lake."""
 TORN = ("CANNOT_LOAD_STATE_STORE", "Checksum error", "Incomplete log file")
@@ -68,12 +66,9 @@ def spark_session(name: str, settings: Settings) -> SparkSession:
     return spark
 
 
-def read_topics(
-    spark: SparkSession, settings: Settings, *topics: str, in_batches: bool = True, at_most: int = IN_MEMORY
-) -> DataFrame:
-    """Every record of the topics from the earliest on, in one scan, `at_most` a batch; lost offsets stop the job."""
-    bound = min(at_most, settings.max_facts_a_batch)
-    a_batch = {"maxOffsetsPerTrigger": bound, "maxRecordsPerPartition": RECORDS_A_TASK}
+def read_topics(spark: SparkSession, settings: Settings, *topics: str, in_batches: bool = True) -> DataFrame:
+    """Every record of the topics from the earliest on, in one scan; offsets that were lost stop the job."""
+    a_batch = {"maxOffsetsPerTrigger": settings.max_facts_a_batch, "maxRecordsPerPartition": RECORDS_A_TASK}
     return (
         spark.readStream.format("kafka")
         .options(**spark_options(settings))
@@ -107,12 +102,8 @@ def was_written(settings: Settings, topic: str) -> bool:
 
 
 def read_facts(spark: SparkSession, settings: Settings, checkpoint: Path, in_batches: bool = True) -> DataFrame:
-    """Every fact record: those of Kafka, and before them those that `msm backfill` took from the archive.
-
-    For a query that keeps nothing of a batch.
-    """
-    at_most = settings.max_facts_a_batch
-    records = read_topics(spark, settings, *FACT_TOPICS, in_batches=in_batches, at_most=at_most)
+    """Every fact record: those of Kafka, and before them those that `msm backfill` took from the archive."""
+    records = read_topics(spark, settings, *FACT_TOPICS, in_batches=in_batches)
     name = seed_name(checkpoint)
     if not name:
         return records

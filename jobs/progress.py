@@ -1,15 +1,19 @@
 """What a running query says of itself, for Prometheus."""
 
+import json
 from collections.abc import Sequence, Set
 from typing import Any
 
 from prometheus_client import Counter, Gauge
+from pyspark import SparkContext
 from pyspark.sql.streaming.listener import (
+    JStreamingQueryListener,
     QueryIdleEvent,
     QueryProgressEvent,
     QueryStartedEvent,
     QueryTerminatedEvent,
     StreamingQueryListener,
+    StreamingQueryProgress,
 )
 
 from contract.facts import parse_time
@@ -57,11 +61,24 @@ class Ready:
 READY = Ready()
 
 
+class _AsText(JStreamingQueryListener):
+    """Fetches progress in one call; PySpark would make one for each of some hundred numbers of state, at each batch."""
+
+    def onQueryProgress(self, jevent: Any) -> None:  # noqa: N802
+        progress = StreamingQueryProgress.fromJson(json.loads(jevent.progress().json()))
+        self.pylistener.onQueryProgress(QueryProgressEvent(progress))
+
+
 class ProgressListener(StreamingQueryListener):
     """Turns progress events into metrics; a batch that left nothing behind means that the query has caught up."""
 
     def __init__(self) -> None:
         self._names: dict[str, str] = {}
+
+    @property
+    def _jlistener(self) -> Any:
+        jvm: Any = SparkContext._jvm
+        return jvm.PythonStreamingQueryListenerWrapper(_AsText(self))
 
     def onQueryStarted(self, event: QueryStartedEvent) -> None:  # noqa: N802
         self._names[str(event.id)] = event.name or str(event.id)
@@ -103,8 +120,8 @@ class ProgressListener(StreamingQueryListener):
             WATERMARK.labels(name).set(_seconds(watermark))
 
 
-def _number(value: float) -> float:
-    return value if value == value else 0.0
+def _number(value: float | None) -> float:
+    return value if value is not None and value == value else 0.0
 
 
 def _seconds(watermark: str) -> float:

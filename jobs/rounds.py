@@ -61,8 +61,9 @@ class Rounds:
             elif waits >= MANY or (self._real_time and not self._caught_up):
                 log.info("catching up", job=self._name, facts=waits)
                 begins = waits >= MANY and not committed_offsets(self._settings.checkpoint_dir / query)
+                settings = self._settings.with_batches_of(FIRST_BATCH) if begins else self._settings
                 with compiling(spark) if waits >= MANY else nullcontext():
-                    queries = self._start(spark, self._with_small_batches() if begins else self._settings, True)
+                    queries = self._start(spark, settings, True)
                 (self._show_some if begins else self._do_what_waits)(queries)
             else:
                 self._go_live(self._start(spark, self._settings, False))
@@ -73,10 +74,6 @@ class Rounds:
         self._wait(lambda: all([is_done(query) for query in queries]))
         self._evict_at = time.monotonic() + EVICT_EVERY.total_seconds()
         _stop_between_batches(queries)
-
-    def _with_small_batches(self) -> Settings:
-        small = min(FIRST_BATCH, self._settings.max_facts_a_batch)
-        return self._settings.model_copy(update={"max_facts_a_batch": small})
 
     def _show_some(self, queries: Sequence[StreamingQuery]) -> None:
         self._wait(lambda: all([_did_a_batch(query) for query in queries]))

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
+from pyspark import StorageLevel
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql.streaming.query import StreamingQuery
@@ -19,7 +20,7 @@ from contract import tables
 from jobs.checkpoints import committed_watermark
 from jobs.harness import main, now, query_id, read_topics
 from jobs.rounds import CATCH_UP
-from jobs.sinks.lake import COMPACT_EVERY, append_once, compact, drop, ensure_table, fold, table_path
+from jobs.sinks.lake import COMPACT_EVERY, append, append_once, compact, drop, ensure_table, fold, table_path
 from jobs.sinks.rankings import FirstHours, Fresh, Rankings, offsets_of_batch
 from jobs.transforms.facts import facts, valid
 from jobs.transforms.panes import dated_acts, first_hour_engagement, minute_panes, summed
@@ -45,6 +46,8 @@ POST_FACTS = StructType()
 for _name in [*FACT, *BODY]:
     POST_FACTS = POST_FACTS.add(_name, {"partition": "integer", "offset": "long"}.get(_name, "string"))
 Batch = Callable[[DataFrame, int], None]
+Read = Callable[..., DataFrame]
+"""The facts of the topics that are named."""
 
 
 def start(spark: SparkSession, settings: Settings, catching_up: bool = False) -> Sequence[StreamingQuery]:
@@ -73,9 +76,16 @@ def _started(
     ensure_table(spark, table_path(settings, tables.POST_FACTS), POST_FACTS)
     rankings = Rankings(spark, settings)
     ranks, keeps = tick(settings, rankings, rank_every), keep_first_hours(rankings.first_hours)
+
+    def read(*topics: str) -> DataFrame:
+        records = read_topics(spark, settings, *topics)
+        # A task costs more than the few records that a partition has in one tick: no more tasks than cores.
+        few = records if trigger is CATCH_UP else records.coalesce(spark.sparkContext.defaultParallelism)
+        return few.transform(facts).transform(valid)
+
     return [
-        _run(panes_and_posts(spark, settings, evicted.get(NAME)), NAME, ranks, settings, trigger),
-        _run(first_hours(spark, settings, evicted.get(RISING)), RISING, keeps, settings, trigger),
+        _run(panes_and_posts(spark, read, evicted.get(NAME)), NAME, ranks, settings, trigger),
+        _run(first_hours(read, evicted.get(RISING)), RISING, keeps, settings, trigger),
     ]
 
 
@@ -94,15 +104,13 @@ def _checkpoint(settings: Settings, name: str) -> str:
     return str(settings.checkpoint_dir.absolute() / name)
 
 
-def panes_and_posts(spark: SparkSession, settings: Settings, evicted: datetime | None) -> DataFrame:
+def panes_and_posts(spark: SparkSession, read: Read, evicted: datetime | None) -> DataFrame:
     """Changes of panes, and as they came the facts of posts (`fact`, else null); each topic is read once."""
-    engagement = read_topics(spark, settings, "likes", "comments").transform(facts).transform(valid)
-    dated = engagement.transform(dated_acts)
+    dated = read("likes", "comments").transform(dated_acts)
     panes = dated.unionByName(clock(spark, dated)).transform(minute_panes, evicted)
-    posts = read_topics(spark, settings, "posts").transform(facts).transform(valid)
     fact = F.struct(*FACT, *BODY).alias("fact")
     no_pane = [F.lit(None).cast(field.dataType).alias(field.name) for field in PANES]
-    return panes.withColumn("fact", F.lit(None).cast(POST_FACTS)).unionByName(posts.select(*no_pane, fact))
+    return panes.withColumn("fact", F.lit(None).cast(POST_FACTS)).unionByName(read("posts").select(*no_pane, fact))
 
 
 def clock(spark: SparkSession, like: DataFrame) -> DataFrame:
@@ -130,7 +138,8 @@ def tick(settings: Settings, rankings: Rankings, rank_every: timedelta) -> Batch
         moment, seen = now(), offsets_of_batch(settings.checkpoint_dir / NAME, batch_id)
         is_first, began = ranked_at is None, time.monotonic()
         is_due = ranked_at is None or began - ranked_at >= rank_every.total_seconds()
-        rows = batch.persist()
+        # On disk: a batch of posts with the longest captions is more than there is memory for.
+        rows = batch.persist(StorageLevel.DISK_ONLY)
         try:
             # All of it in one job, also where it was kept before: the ranking has several, and state is written once.
             changed = F.count("judged_from").alias("changes"), F.collect_set("fact.post_id").alias("post_ids")
@@ -145,7 +154,8 @@ def tick(settings: Settings, rankings: Rankings, rank_every: timedelta) -> Batch
                 changes = changes.transform(summed, "judged_from", "post_id", "minute")
                 append_once(changes.coalesce(1), panes, f"panes-{writer}", batch_id)
             if there.post_ids:
-                append_once(facts_of_posts.coalesce(1), post_facts, f"posts-{writer}", batch_id)
+                # Not once: whoever reads them takes the least and the greatest, and asking costs as much as appending.
+                append(facts_of_posts.coalesce(1), post_facts)
             if is_first:
                 rankings.publish(session, moment, seen, None)
         finally:
@@ -162,14 +172,14 @@ def tick(settings: Settings, rankings: Rankings, rank_every: timedelta) -> Batch
     return run
 
 
-def first_hours(spark: SparkSession, settings: Settings, evicted: datetime | None) -> DataFrame:
+def first_hours(read: Read, evicted: datetime | None) -> DataFrame:
     """Changes of engagement within the first hour of each post."""
-    posts = read_topics(spark, settings, "posts").transform(facts).transform(valid)
-    created = posts.where("event_type = 'post_created'").select(
-        "post_id", F.col("occurred_at").cast("timestamp").alias("born")
+    created = (
+        read("posts")
+        .where("event_type = 'post_created'")
+        .select("post_id", F.col("occurred_at").cast("timestamp").alias("born"))
     )
-    engagement = read_topics(spark, settings, "likes", "comments").transform(facts).transform(valid)
-    return first_hour_engagement(created, engagement.transform(dated_acts), evicted)
+    return first_hour_engagement(created, read("likes", "comments").transform(dated_acts), evicted)
 
 
 def keep_first_hours(table: FirstHours) -> Batch:

@@ -43,6 +43,11 @@ def ensure_table(spark: SparkSession, path: str, schema: StructType, partitioned
     return path
 
 
+def append(rows: DataFrame, path: str) -> None:
+    """Append rows that may be there twice."""
+    rows.write.format("delta").mode("append").save(path)
+
+
 def append_once(rows: DataFrame, path: str, writer: str, batch_id: int) -> None:
     """Append a batch; a batch that is run again after a fault appends nothing.
 

@@ -6,8 +6,8 @@ from bench.catch_up import CaughtUp, as_measures
 from bench.usage import Usage
 
 
-def caught_up(first_batch: tuple[float, int]) -> CaughtUp:
-    return CaughtUp(1_000, 20.0, 8.0, first_batch, (5.0, 10.0), Usage(30.0, 2**30))
+def caught_up(first_batch: tuple[float, int], half: tuple[float, int] = (12.0, 500)) -> CaughtUp:
+    return CaughtUp(1_000, 20.0, 8.0, first_batch, half, (5.0, 10.0), Usage(30.0, 2**30))
 
 
 def test_the_rate_after_the_first_batch_is_that_of_the_others() -> None:
@@ -17,6 +17,12 @@ def test_the_rate_after_the_first_batch_is_that_of_the_others() -> None:
 def test_one_batch_has_no_rate_after_it() -> None:
     assert caught_up((20.0, 1_000)).steady is None
     assert "x.steady" not in {one.name for one in as_measures("x", caught_up((20.0, 1_000)))}
+
+
+def test_the_second_half_is_set_against_the_first_without_the_first_batch() -> None:
+    assert caught_up((8.0, 100), half=(12.0, 500)).slower == pytest.approx((8 / 500) / (4 / 400))
+    assert caught_up((20.0, 1_000), half=(20.0, 1_000)).slower is None
+    assert caught_up((12.0, 600), half=(12.0, 600)).slower is None
 
 
 def test_cost_is_for_a_million_facts_and_the_rate_from_the_start() -> None:
