@@ -76,7 +76,7 @@ STEPS: dict[str, Step] = {
 
 def bench(folder: Path, data: Path, size: Size, only: Sequence[str], console: Console) -> int:
     """Take the measures and write the report; 1 where counts were wrong."""
-    run = Run(about(f"{size.name}, {size.facts:,} facts"))
+    run = Run(about(f"{size.name}, {size.facts:,} facts, {size.pairs:,} pairs"))
     with a_place(data) as place:
         for name in dict.fromkeys(["floor", *only]) if only else (step for step in STEPS if step not in size.without):
             _take(run, name, STEPS[name](place, size), folder, console)
