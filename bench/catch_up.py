@@ -41,7 +41,7 @@ class CaughtUp:
     """Seconds are counted from the start of the process; `facts` is what the first query has read.
 
     `first_batch`: when that query had done its first batch, and how many facts were in it; `half`: when it had done
-    half of all, and how many those were; `start_up`: when it began its first batch, and the processor seconds till then.
+    half of all, and how many those were; `start_up`: when it began its first batch, and processor seconds until then.
     """
 
     facts: int
