@@ -1,5 +1,6 @@
 """What every job needs around its frames: a session, topics to read, a way to stop, numbers to watch."""
 
+import gc
 import os
 import signal
 import socket
@@ -147,6 +148,7 @@ def _run(name: str, start: Start, real_time: bool, evict: Evict | None, settings
     spark = spark_session(name, settings)
     spark.streams.addListener(ProgressListener())
     state_file = _announce(name, settings)
+    gc.freeze()  # what was imported stays, and need not be looked at after each batch
     try:
         Rounds(name, start, evict, real_time, told, settings).run(spark)
     except (PySparkException, Py4JJavaError) as error:

@@ -1,5 +1,6 @@
 """What a running query says of itself, for Prometheus."""
 
+import gc
 import json
 from collections.abc import Sequence, Set
 from typing import Any
@@ -104,6 +105,8 @@ class ProgressListener(StreamingQueryListener):
         reads_seed = any("FileStreamSource" in one.description and one.numInputRows for one in progress.sources)
         if lag == 0 and not reads_seed:
             READY.caught_up(name)
+        # Objects of py4j refer to themselves: until Python looks for such, the JVM keeps every plan of every batch.
+        gc.collect()
 
     def _state(self, name: str, progress: Any) -> None:
         for number, operator in enumerate(progress.stateOperators):
