@@ -24,7 +24,7 @@ from contract.spark import SEED_RECORD
 from contract.topics import DEAD_LETTERS
 from jobs.harness import read_records
 from jobs.sinks.kafka import producer_options
-from jobs.sinks.lake import ensure_table, table_path
+from jobs.sinks.lake import append, ensure_table, table_path
 from jobs.transforms.counts import acts, standing
 from jobs.transforms.facts import facts, valid
 
@@ -154,7 +154,7 @@ def _note_erased(spark: SparkSession, settings: Settings, going: DataFrame, post
     path = ensure_table(spark, table_path(settings, tables.ERASED), ERASED)
     others = going.join(posts.withColumn("is_own", F.lit(True)), "post_id", "left")
     kept = others.withColumn("post_id", F.when(F.col("is_own").isNull(), F.col("post_id")))
-    kept.select(ERASED.fieldNames()).write.format("delta").mode("append").save(path)
+    append(kept.select(ERASED.fieldNames()), path)
 
 
 def _remove(spark: SparkSession, settings: Settings, table: str, which: DataFrame, keys: list[str]) -> int:

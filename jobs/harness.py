@@ -68,7 +68,7 @@ def spark_session(name: str, settings: Settings) -> SparkSession:
 
 
 def read_topics(spark: SparkSession, settings: Settings, *topics: str, in_batches: bool = True) -> DataFrame:
-    """Every record of the topics from the earliest on, in one scan; offsets that were lost stop the job."""
+    """Every record of the topics from the earliest on, in one scan; lost offsets stop the job."""
     a_batch = {"maxOffsetsPerTrigger": settings.max_facts_a_batch, "maxRecordsPerPartition": RECORDS_A_TASK}
     return (
         spark.readStream.format("kafka")
