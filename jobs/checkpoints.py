@@ -26,7 +26,7 @@ MADE = "made.json"
 START = "start.json"
 
 STATES: dict[str, dict[str, str]] = {
-    "posts_with_counts": {"posts_with_counts": "f8b90331"},
+    "posts_with_counts": {"posts_with_counts": "e23db60b"},
     "trending_posts": {"trending_posts": "e6874a66", "first_hour_engagement": "597ee6a6"},
     "archive": {"events": "none", "posts_with_counts_lake": "none"},
 }

@@ -40,11 +40,11 @@ def start(spark: SparkSession, settings: Settings, catching_up: bool = False) ->
 def counts(spark: SparkSession, settings: Settings, in_batches: bool) -> DataStreamWriter:
     """From the facts to the result topic."""
     # Spark refuses an aggregate after an aggregate in update mode, since the second would count updates as new rows.
-    # Here the second keeps the last two updates and the third sums their differences: docs/decisions/disabled-check.md
+    # Here the second knows that they are updates, and the third sums differences: docs/decisions/disabled-check.md
     spark.conf.set("spark.sql.streaming.unsupportedOperationCheck", "false")
     checkpoint, topic = checkpoint_of(settings), result_topic(POSTS_WITH_COUNTS, settings.beside)
     records = read_facts(spark, settings, checkpoint, in_batches)
-    counted = records.transform(facts).transform(valid).transform(count)
+    counted = records.transform(facts).transform(valid).transform(count, in_batches)
     published = counted.transform(under_term, term_of(spark, settings, checkpoint, topic)).transform(post_records)
     return kafka_stream(published, settings, topic).queryName(NAME).option("checkpointLocation", str(checkpoint))
 

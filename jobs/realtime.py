@@ -20,7 +20,9 @@ SET_UP = "make it with make setup ARGS=--realtime, or set MSM_COUNTS_TRIGGER=mic
 TRIGGER: Any = {"realTime": "2 minutes"}  # not in the types of Spark 4.2
 """How often state is committed. Rows leave at once; a commit holds them up for a moment, a kill repeats one batch."""
 SLOTS = 64
-"""All stages run at once, a task for each partition of the topics and of two shuffles. They wait most of the time."""
+"""All stages run at once, a task for each partition of the topics and of three shuffles. They wait most of the time."""
+HELD = ("spark.shuffle.streaming.networkBufferMaxWaitTimeMs", 10)
+"""How long a row waits for others before it goes through a shuffle; 50 ms by default, at each of three."""
 
 
 def python_of(settings: Settings, job: str) -> Path:
@@ -65,4 +67,5 @@ def prepared(builder: SparkSession.Builder, settings: Settings) -> SparkSession.
         return builder
     if settings.spark_master.startswith("local"):
         builder = builder.master(f"local[{SLOTS}]")
-    return builder.config("spark.sql.extensions", "").config("spark.sql.catalog.spark_catalog", "builtin")
+    builder = builder.config("spark.sql.extensions", "").config("spark.sql.catalog.spark_catalog", "builtin")
+    return builder.config(*HELD)

@@ -4,16 +4,22 @@ Every aggregate here is a maximum, a minimum or a sum of differences of such: th
 redeliveries cannot matter, and the state of a (post, user) pair has a fixed size however it flaps.
 """
 
-from collections.abc import Mapping
-
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 PAIR = ("post_id", "kind", "member")
 
 
-def acts(facts: DataFrame) -> DataFrame:
-    """One row a fact: who (`member`) turned what (`kind`: post, like, comment) of a post on or off."""
+def this_batch() -> Column:
+    """A number that the records of a micro-batch have in common, also where it is run again, and those of no other."""
+    return F.unix_millis(F.current_timestamp())
+
+
+def acts(facts: DataFrame, batch: Column | None = None) -> DataFrame:
+    """One row a fact: who (`member`) turned what (`kind`: post, like, comment) of a post on or off.
+
+    `mark`: in one number the batch that it came in, and whether it turns on.
+    """
     is_comment = F.col("topic") == "comments"
     turns_on = F.col("event_type").isin("post_created", "post_liked", "comment_added")
     return facts.select(
@@ -26,6 +32,7 @@ def acts(facts: DataFrame) -> DataFrame:
         turns_on.alias("turns_on"),
         F.when(F.col("topic") == "posts", F.struct("image_url", "caption")).alias("body"),
         F.struct("partition", "offset").alias("position"),
+        ((this_batch() if batch is None else batch) * 2 + turns_on.cast("long")).alias("mark"),
     )
 
 
@@ -44,27 +51,8 @@ def standing(acts: DataFrame, *keys: str) -> DataFrame:
         F.min(creation).alias("creation"),
         F.max(F.when(~is_like, F.col("occurred_at"))).alias("touched_at"),
         F.max("position").alias("position"),
-    )
-
-
-def moves(standing: DataFrame, *keys: str, of: Mapping[str, Column]) -> DataFrame:
-    """Of each pair the values `of` a standing row, as they are `now` and as they were `before`, when last emitted.
-
-    An aggregate over the updates of an aggregate: `records` orders them, the last two are kept. State has two of
-    these values a pair, so name only what is needed; each must be one that may be null, or Spark 4.3 in real time
-    refuses the state that 4.2 wrote.
-    """
-    value = F.struct("records", *(column.alias(name) for name, column in of.items()))
-    last_two = F.max_by(value, F.col("records"), 2)
-    return (
-        standing.groupBy(*PAIR, *keys)
-        .agg(last_two.alias("last_two"))
-        .select(
-            *keys,
-            *PAIR,
-            F.element_at("last_two", 1).alias("now"),
-            F.try_element_at("last_two", F.lit(2)).alias("before"),
-        )
+        F.min("mark").alias("least_mark"),
+        F.max("mark").alias("greatest_mark"),
     )
 
 
@@ -73,9 +61,13 @@ def stands() -> Column:
     return F.when(F.col("latest.turns_on"), F.lit(True))
 
 
-def pair_moves(standing: DataFrame) -> DataFrame:
-    """What the totals of a post need to know of each of its pairs, `now` and `before`."""
-    created = F.col("creation")
+def contributions(standing: DataFrame, batch: Column, lone: int) -> DataFrame:
+    """What each pair adds to its post: of itself where it has at most `lone` records, else by its changes.
+
+    A pair with its only record in this batch will never be emitted so again: it needs no memory of its own, and what
+    its post has of such can be summed. `pair` is null for it, and names every other.
+    """
+    created, is_lone = F.col("creation"), F.col("records") <= lone
     post = F.struct(
         created["occurred_at"].alias("created_at"),
         created["event_id"].alias("event_id"),
@@ -86,45 +78,94 @@ def pair_moves(standing: DataFrame) -> DataFrame:
     )
     is_like, is_post = F.col("kind") == "l", F.col("kind") == "p"
     touched_at = F.when(is_like, F.col("latest.occurred_at")).when(created.isNotNull(), F.col("touched_at"))
-    values = {
-        "stands": stands(),
-        "post": F.when(is_post & created.isNotNull(), post),
-        "touched_at": F.when(~is_post, touched_at),
-        "position": F.col("position"),
-    }
-    return moves(standing, of=values)
 
+    # Each may be null, also the first: Spark 4.3 in real time refuses the state that 4.2 wrote otherwise.
+    update = F.when(~is_lone, F.col("records")).alias("records"), stands().alias("stands"), _was_on(batch)
 
-def changes(moves: DataFrame) -> DataFrame:
-    """Signed changes of one pair, for its post; a post's own row carries the post, order first."""
-    change = F.col("now.stands").isNotNull().cast("long") - F.col("before.stands").isNotNull().cast("long")
-    return moves.select(
+    def seen(kind: str) -> Column:
+        return F.when(F.col("kind") == kind, F.col("position"))
+
+    def alone(kind: str) -> Column:
+        return F.when(is_lone & (F.col("kind") == kind), stands().isNotNull().cast("long"))
+
+    return standing.select(
         "post_id",
-        "kind",
-        F.when(F.col("kind") == "l", change).alias("likes"),
-        F.when(F.col("kind") == "c", change).alias("comments"),
-        "now.post",
-        "now.touched_at",
-        (F.col("now.records") - F.coalesce(F.col("before.records"), F.lit(0))).alias("records"),
-        "now.position",
+        F.when(~is_lone, F.concat("kind", "member")).alias("pair"),
+        alone("l").alias("likes"),
+        alone("c").alias("comments"),
+        F.when(is_lone, F.col("records")).alias("records"),
+        F.when(~is_lone, F.struct(*update)).alias("update"),
+        F.when(is_post & created.isNotNull(), post).alias("post"),
+        F.when(~is_post, touched_at).alias("touched_at"),
+        seen("p").alias("posts"),
+        seen("l").alias("likes_seen"),
+        seen("c").alias("comments_seen"),
+    )
+
+
+def _was_on(batch: Column) -> Column:
+    """Of a pair that had one record before this batch, whether that turned on; null where it had none.
+
+    Said of one that had more, it means nothing. Marks are compared for being the same: clocks step back.
+    """
+    marks = F.col("least_mark"), F.col("greatest_mark")
+    was_on = (F.when(F.shiftright(mark, 1) != batch, F.pmod(mark, F.lit(2)) == 1) for mark in marks)
+    return F.coalesce(*was_on).alias("was_on")
+
+
+def kept(contributions: DataFrame) -> DataFrame:
+    """Of each post the sums of what lone pairs add; of each other pair its last two updates, by its records."""
+    return contributions.groupBy("post_id", "pair").agg(
+        F.sum("likes").alias("likes"),
+        F.sum("comments").alias("comments"),
+        F.sum("records").alias("records"),
+        F.max_by("update", F.col("update.records"), 2).alias("last_two"),
+        *_seen_of_post(),
+    )
+
+
+def _seen_of_post() -> list[Column]:
+    least, greatest = ("post",), ("touched_at", "posts", "likes_seen", "comments_seen")
+    return [F.min(name).alias(name) for name in least] + [F.max(name).alias(name) for name in greatest]
+
+
+def changes(kept: DataFrame) -> DataFrame:
+    """For each post what stands of its lone pairs (`alone`), and signed changes of one other pair."""
+    now, before = F.element_at("last_two", 1), F.try_element_at("last_two", F.lit(2))
+    # A pair that was lone was counted with its post: that is what stood of it before its first change.
+    did_stand = F.coalesce(before["stands"], F.when(before.isNull(), now["was_on"]), F.lit(False))
+    had = F.coalesce(before["records"], F.when(now["was_on"].isNotNull(), F.lit(1)), F.lit(0))
+    change = now["stands"].isNotNull().cast("long") - did_stand.cast("long")
+    is_lone, kind = F.col("pair").isNull(), F.left("pair", F.lit(1))
+    return kept.select(
+        "post_id",
+        F.when(is_lone, F.struct("records", "likes", "comments")).alias("alone"),
+        F.when(kind == "l", change).alias("likes"),
+        F.when(kind == "c", change).alias("comments"),
+        F.when(~is_lone, now["records"] - had).alias("records"),
+        "post",
+        "touched_at",
+        "posts",
+        "likes_seen",
+        "comments_seen",
     )
 
 
 def totals(changes: DataFrame) -> DataFrame:
     """Absolute counts of each post. `version` counts its records, so it grows the same way in any batches."""
+    added = changes.groupBy("post_id").agg(
+        F.max("alone").alias("alone"),
+        F.sum("likes").alias("likes"),
+        F.sum("comments").alias("comments"),
+        F.sum("records").alias("records"),
+        *_seen_of_post(),
+    )
 
-    def seen(kind: str) -> Column:
-        return F.max(F.when(F.col("kind") == kind, F.col("position")))
+    def both(name: str) -> Column:
+        return F.coalesce(F.col("alone")[name], F.lit(0)) + F.coalesce(F.col(name), F.lit(0))
 
-    return changes.groupBy("post_id").agg(
-        F.coalesce(F.sum("likes"), F.lit(0)).alias("likes"),
-        F.coalesce(F.sum("comments"), F.lit(0)).alias("comments"),
-        F.min("post").alias("post"),
-        F.max("touched_at").alias("touched_at"),
-        F.sum("records").alias("version"),
-        seen("p").alias("posts"),
-        seen("l").alias("likes_seen"),
-        seen("c").alias("comments_seen"),
+    return added.withColumns(
+        {"likes": both("likes"), "comments": both("comments"), "version": both("records")},
     )
 
 
@@ -172,12 +213,17 @@ def living_posts(post_facts: DataFrame) -> DataFrame:
     )
 
 
-def count(facts: DataFrame) -> DataFrame:
-    """All of it: stream, backfill and audit call this and nothing else."""
+def count(facts: DataFrame, in_batches: bool = True) -> DataFrame:
+    """All of it: stream, backfill and audit call this and nothing else.
+
+    In real time records have no batch in common, and every pair is kept by itself; both go on from the same state.
+    """
+    batch, lone = (this_batch(), 1) if in_batches else (F.lit(0).cast("long"), 0)
     return (
-        facts.transform(acts)
+        facts.transform(acts, batch)
         .transform(standing)
-        .transform(pair_moves)
+        .transform(contributions, batch, lone)
+        .transform(kept)
         .transform(changes)
         .transform(totals)
         .transform(posts_with_counts)

@@ -3,12 +3,13 @@
 `window("1 hour", "1 minute")` would copy every fact sixty times; a pane holds it once a judging window.
 """
 
+from collections.abc import Mapping
 from datetime import datetime
 
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from jobs.transforms.counts import acts, moves, standing, stands
+from jobs.transforms.counts import PAIR, acts, standing, stands
 
 LATENESS = "70 minutes"
 """Watermark delay: the hour that a ranking looks at, and twice the five minutes that a fact may be ahead."""
@@ -55,6 +56,26 @@ def minute_panes(dated: DataFrame, evicted: datetime | None = None) -> DataFrame
         .transform(moves, "window", of={"minute": F.when(stands(), F.date_trunc("minute", _counted_at()))})
         .select(F.col("window.start").alias("judged_from"), "post_id", F.inline(_out_and_in()))
         .where(F.col("minute").isNotNull())
+    )
+
+
+def moves(standing: DataFrame, *keys: str, of: Mapping[str, Column]) -> DataFrame:
+    """Of each pair the values `of` a standing row, as they are `now` and as they were `before`, when last emitted.
+
+    An aggregate over the updates of an aggregate: `records` orders them, the last two are kept. State has two of
+    these values a pair, so name only what is needed.
+    """
+    value = F.struct("records", *(column.alias(name) for name, column in of.items()))
+    last_two = F.max_by(value, F.col("records"), 2)
+    return (
+        standing.groupBy(*PAIR, *keys)
+        .agg(last_two.alias("last_two"))
+        .select(
+            *keys,
+            *PAIR,
+            F.element_at("last_two", 1).alias("now"),
+            F.try_element_at("last_two", F.lit(2)).alias("before"),
+        )
     )
 
 

@@ -1,5 +1,6 @@
 """The counts are what the rules say, in batch and in any stream, whatever arrives in which order."""
 
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -134,6 +135,37 @@ def test_a_pair_that_flaps_two_hundred_times_in_reverse_keeps_one_state_and_one_
     backwards = flaps[::-1]
     batches = [[POST], backwards[:50], backwards[50:120], backwards[120:]]
     assert streamed(chained, tmp_path, batches)["p1"].likes == 1
+
+
+def test_only_a_pair_with_several_records_has_a_row_beside_that_of_what_stands(
+    chained: SparkSession, tmp_path: Path
+) -> None:
+    likes = [fact("post_liked", f"a{number}", "12:01", f"u{number}") for number in range(20)]
+    both, again = [fact("post_liked", "f1", "12:01", "both"), fact("post_unliked", "f2", "12:02", "both")], likes[1]
+    reader, stream = Reader(), CutStream(chained, tmp_path)
+    stream.add([POST, *likes, *both])
+    stream.add([fact("post_unliked", "g0", "12:02", "u0"), again])
+    progress = stream.run(counted, reader).lastProgress
+    assert progress is not None
+    standing, in_all, one_post = sorted((rows.numRowsTotal for rows in progress.stateOperators), reverse=True)
+    assert (standing, in_all, one_post) == (22, 1 + 3, 1)
+    assert reader.posts["p1"].likes == 19
+
+
+def test_what_the_only_record_of_a_pair_said_is_what_stood_before_its_second(
+    chained: SparkSession, tmp_path: Path
+) -> None:
+    on, off = "post_liked", "post_unliked"
+    batches: list[list[Fact]] = [[], [], []]
+    for number, (first, *then) in enumerate(product([on, off], [on, off], [on, off, None])):
+        post = f"p{number}"
+        batches[0] += [{**POST, "event_id": post, "post_id": post}, fact(first, f"a{number}", "12:01", "bob", post)]
+        later = [event_type for event_type in then if event_type]
+        batches[1] += [fact(one, f"b{number}{at}", f"12:1{at}", "bob", post) for at, one in enumerate(later)]
+        batches[2] += [fact(on, f"c{number}", "12:59", "bob", post)]
+    for upto in range(1, len(batches) + 1):
+        seen = [one for batch in batches[:upto] for one in batch]
+        assert streamed(chained, tmp_path / str(upto), batches[:upto]) == reference.posts_with_counts(seen)
 
 
 @settings(HOSTILE, max_examples=4)
