@@ -52,7 +52,8 @@ def test_a_checkpoint_with_other_partitions_is_refused(folder: Path) -> None:
 
 def test_a_checkpoint_with_other_columns_in_its_state_is_refused(folder: Path) -> None:
     schema = folder / COUNTS / "state/1/0/_metadata/schema"
-    schema.write_bytes(schema.read_bytes().replace(b"touched_at", b"touched_on"))
+    assert b"was_on" in schema.read_bytes()
+    schema.write_bytes(schema.read_bytes().replace(b"was_on", b"is_off"))
     with pytest.raises(SystemExit, match=r"another shape .* make backfill"):
         refuse_other_shapes(folder, COUNTS, PARTITIONS)
 
