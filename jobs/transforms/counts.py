@@ -15,10 +15,25 @@ def this_batch() -> Column:
     return F.unix_millis(F.current_timestamp())
 
 
+def mark(batch: Column, turns_on: Column) -> Column:
+    """In one number the batch that a record came in, and whether it turns on."""
+    return batch * 2 + turns_on.cast("long")
+
+
+def turned_on(mark: Column) -> Column:
+    """Whether the record with this mark turns on."""
+    return F.pmod(mark, F.lit(2)) == 1
+
+
+def is_of(batch: Column, mark: Column) -> Column:
+    """Whether the record with this mark came in this batch."""
+    return F.shiftright(mark, 1) == batch
+
+
 def acts(facts: DataFrame, batch: Column | None = None) -> DataFrame:
     """One row a fact: who (`member`) turned what (`kind`: post, like, comment) of a post on or off.
 
-    `mark`: in one number the batch that it came in, and whether it turns on.
+    `mark`: see there.
     """
     is_comment = F.col("topic") == "comments"
     turns_on = F.col("event_type").isin("post_created", "post_liked", "comment_added")
@@ -32,16 +47,18 @@ def acts(facts: DataFrame, batch: Column | None = None) -> DataFrame:
         turns_on.alias("turns_on"),
         F.when(F.col("topic") == "posts", F.struct("image_url", "caption")).alias("body"),
         F.struct("partition", "offset").alias("position"),
-        ((this_batch() if batch is None else batch) * 2 + turns_on.cast("long")).alias("mark"),
+        mark(this_batch() if batch is None else batch, turns_on).alias("mark"),
     )
 
 
-def standing(acts: DataFrame, *keys: str) -> DataFrame:
+def standing(acts: DataFrame, *keys: str, of_each: Column | None = None) -> DataFrame:
     """What stands of each pair: the latest like fact rules; a deletion is final; the first creation is the one.
 
     `records` counts the pair's records, redeliveries included: it only grows. Of a like, whose latest fact is the
-    last one, `touched_at` would say nothing new, and is null.
+    last one, `touched_at` would say nothing new, and is null. `least` and `greatest` are of the records' marks, or of
+    what else is to be known `of_each`, the mark first in it.
     """
+    of_each = F.col("mark") if of_each is None else of_each
     is_like = F.col("kind") == "l"
     is_final = ~is_like & ~F.col("turns_on")
     creation = F.when(~is_like & F.col("turns_on"), F.struct("occurred_at", "event_id", "body"))
@@ -51,8 +68,8 @@ def standing(acts: DataFrame, *keys: str) -> DataFrame:
         F.min(creation).alias("creation"),
         F.max(F.when(~is_like, F.col("occurred_at"))).alias("touched_at"),
         F.max("position").alias("position"),
-        F.min("mark").alias("least_mark"),
-        F.max("mark").alias("greatest_mark"),
+        F.min(of_each).alias("least"),
+        F.max(of_each).alias("greatest"),
     )
 
 
@@ -80,7 +97,11 @@ def contributions(standing: DataFrame, batch: Column, lone: int) -> DataFrame:
     touched_at = F.when(is_like, F.col("latest.occurred_at")).when(created.isNotNull(), F.col("touched_at"))
 
     # Each may be null, also the first: Spark 4.3 in real time refuses the state that 4.2 wrote otherwise.
-    update = F.when(~is_lone, F.col("records")).alias("records"), stands().alias("stands"), _was_on(batch)
+    # Of a pair that had one record before this batch, whether that turned on; null where it had none, and of one that
+    # had more, it means nothing. Marks are compared for being the same: clocks step back.
+    marks = F.col("least"), F.col("greatest")
+    was_on = F.coalesce(*(F.when(~is_of(batch, one), turned_on(one)) for one in marks)).alias("was_on")
+    update = F.when(~is_lone, F.col("records")).alias("records"), stands().alias("stands"), was_on
 
     def seen(kind: str) -> Column:
         return F.when(F.col("kind") == kind, F.col("position"))
@@ -101,16 +122,6 @@ def contributions(standing: DataFrame, batch: Column, lone: int) -> DataFrame:
         seen("l").alias("likes_seen"),
         seen("c").alias("comments_seen"),
     )
-
-
-def _was_on(batch: Column) -> Column:
-    """Of a pair that had one record before this batch, whether that turned on; null where it had none.
-
-    Said of one that had more, it means nothing. Marks are compared for being the same: clocks step back.
-    """
-    marks = F.col("least_mark"), F.col("greatest_mark")
-    was_on = (F.when(F.shiftright(mark, 1) != batch, F.pmod(mark, F.lit(2)) == 1) for mark in marks)
-    return F.coalesce(*was_on).alias("was_on")
 
 
 def kept(contributions: DataFrame) -> DataFrame:

@@ -3,13 +3,13 @@
 `window("1 hour", "1 minute")` would copy every fact sixty times; a pane holds it once a judging window.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable
 from datetime import datetime
 
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from jobs.transforms.counts import PAIR, acts, standing, stands
+from jobs.transforms.counts import acts, is_of, mark, standing, stands, this_batch, turned_on
 
 LATENESS = "70 minutes"
 """Watermark delay: the hour that a ranking looks at, and twice the five minutes that a fact may be ahead."""
@@ -52,44 +52,61 @@ def minute_panes(dated: DataFrame, evicted: datetime | None = None) -> DataFrame
     judged = dated.transform(watermarked, "occurred", evicted).withColumn("window", F.window("occurred", *JUDGED))
     return (
         judged.transform(_after, "window.end", evicted, "engagement of an hour")
-        .transform(standing, "window")
-        .transform(moves, "window", of={"minute": F.when(stands(), F.date_trunc("minute", _counted_at()))})
-        .select(F.col("window.start").alias("judged_from"), "post_id", F.inline(_out_and_in()))
-        .where(F.col("minute").isNotNull())
-    )
-
-
-def moves(standing: DataFrame, *keys: str, of: Mapping[str, Column]) -> DataFrame:
-    """Of each pair the values `of` a standing row, as they are `now` and as they were `before`, when last emitted.
-
-    An aggregate over the updates of an aggregate: `records` orders them, the last two are kept. State has two of
-    these values a pair, so name only what is needed.
-    """
-    value = F.struct("records", *(column.alias(name) for name, column in of.items()))
-    last_two = F.max_by(value, F.col("records"), 2)
-    return (
-        standing.groupBy(*PAIR, *keys)
-        .agg(last_two.alias("last_two"))
+        .transform(moves, "window", counts_in=lambda moment: F.date_trunc("minute", moment))
         .select(
-            *keys,
-            *PAIR,
-            F.element_at("last_two", 1).alias("now"),
-            F.try_element_at("last_two", F.lit(2)).alias("before"),
+            F.col("window.start").alias("judged_from"),
+            "post_id",
+            F.col("place").alias("minute"),
+            F.when(F.col("kind") == "l", F.col("change")).otherwise(0).alias("likes"),
+            F.when(F.col("kind") == "l", 0).otherwise(F.col("change")).alias("comments"),
         )
     )
 
 
-def _out_and_in() -> Column:
-    return F.array(_change("before", -1), _change("now", +1))
+def moves(dated: DataFrame, *keys: str, counts_in: Callable[[Column], Column]) -> DataFrame:
+    """Dated acts to signed changes of what stands: (`keys`, post_id, kind, place, change).
 
+    `counts_in`: the place in which something that stands counts, by the moment that it is dated; null for none. A
+    change takes a pair out of the place where it counted, and puts it where it counts now.
 
-def _change(state: str, sign: int) -> Column:
-    is_like = F.col("kind") == "l"
-    return F.struct(
-        F.col(f"{state}.minute").alias("minute"),
-        F.when(is_like, F.lit(sign)).otherwise(F.lit(0)).cast("long").alias("likes"),
-        F.when(is_like, F.lit(0)).otherwise(F.lit(sign)).cast("long").alias("comments"),
+    An aggregate over the updates of an aggregate. Pairs with their only record in this batch are summed by post; of
+    each other one the last two updates are kept: docs/decisions/two-updates.md.
+    """
+    batch = this_batch()
+    now = counts_in(F.when(stands(), _counted_at()))
+    # Of a pair that had one record before: see `contributions`.
+    records = F.col("least"), F.col("greatest")
+    was = F.coalesce(
+        *(F.when(~is_of(batch, one["mark"]) & turned_on(one["mark"]), counts_in(one["occurred"])) for one in records)
     )
+    is_lone = F.col("records") == 1
+    updates = (
+        dated.withColumn("mark", mark(batch, F.col("turns_on")))  # a join has held some since they came
+        .transform(standing, *keys, of_each=F.struct("mark", "occurred"))
+        .select(
+            *keys,
+            "post_id",
+            "kind",
+            F.when(~is_lone, F.col("member")).alias("member"),
+            F.when(is_lone, batch).alias("batch"),
+            F.when(is_lone, now).alias("place"),
+            F.when(~is_lone, F.struct("records", now.alias("now"), was.alias("was"))).alias("update"),
+        )
+        .where(F.col("update").isNotNull() | F.col("place").isNotNull())
+    )
+    last_two = F.max_by("update", F.col("update.records"), 2)
+    kept = updates.groupBy("post_id", "kind", "member", *keys, "batch", "place").agg(
+        F.count("*").alias("lone"), last_two.alias("last_two")
+    )
+    after, before = F.element_at("last_two", 1), F.try_element_at("last_two", F.lit(2))
+    did_count_in = F.when(before.isNotNull(), before["now"]).otherwise(after["was"])
+    out_and_in = F.array(
+        F.struct(did_count_in.alias("place"), F.lit(-1).cast("long").alias("change")),
+        F.struct(after["now"].alias("place"), F.lit(1).cast("long").alias("change")),
+    )
+    alone = F.array(F.struct("place", F.col("lone").alias("change")))
+    changes = F.when(F.col("member").isNull(), alone).otherwise(out_and_in)
+    return kept.select(*keys, "post_id", "kind", F.inline(changes)).where(F.col("place").isNotNull())
 
 
 def _counted_at() -> Column:
@@ -111,21 +128,13 @@ def first_hour_engagement(created: DataFrame, dated: DataFrame, evicted: datetim
     recent = dated.transform(_after, "occurred", evicted, "engagement")
     pairs = recent.transform(watermarked, "occurred", evicted).join(posts, in_first_hour)
     # Also after the join, which may hold a post for longer than the aggregates.
-    judged = pairs.transform(_after, "born", evicted, "first hours").drop("occurred", "born_id")
-    is_like = F.col("kind") == "l"
-    is_early = _counted_at() < F.col("born") + F.expr("INTERVAL 1 HOUR")
-    change = F.col("now.counts").isNotNull().cast("long") - F.col("before.counts").isNotNull().cast("long")
-    return (
-        judged.transform(standing, "born")
-        .transform(moves, "born", of={"counts": F.when(is_early, stands())})
-        .select("born", "post_id", is_like.alias("is_like"), change.alias("change"))
-        .where(F.col("change") != 0)
-        .select(
-            "born",
-            "post_id",
-            F.when(F.col("is_like"), F.col("change")).otherwise(0).alias("likes"),
-            F.when(F.col("is_like"), 0).otherwise(F.col("change")).alias("comments"),
-        )
+    judged = pairs.transform(_after, "born", evicted, "first hours").drop("born_id")
+    hour = F.col("born") + F.expr("INTERVAL 1 HOUR")
+    return judged.transform(moves, "born", counts_in=lambda moment: F.when(moment < hour, F.lit(True))).select(
+        "born",
+        "post_id",
+        F.when(F.col("kind") == "l", F.col("change")).otherwise(0).alias("likes"),
+        F.when(F.col("kind") == "l", 0).otherwise(F.col("change")).alias("comments"),
     )
 
 
