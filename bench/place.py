@@ -4,6 +4,7 @@ import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from conf.settings import Settings
@@ -21,11 +22,11 @@ from runtime.topics import ensure_topics
 STOP_SECONDS = 60
 
 
+@dataclass(frozen=True)
 class Place:
     """Broker and data dir; what is started here is stopped here."""
 
-    def __init__(self, settings: Settings, stack: ExitStack) -> None:
-        self.settings, self._stack = settings, stack
+    settings: Settings
 
     def empty(self) -> None:
         """New topics without records, and no checkpoint, table or view of what was in the old ones."""
@@ -80,7 +81,7 @@ def a_place(folder: Path) -> Iterator[Place]:
         else:
             _refuse_facts_of_others(settings)
             stack.callback(_remove_topics, settings)
-        yield Place(settings, stack)
+        yield Place(settings)
 
 
 def own_settings(folder: Path) -> Settings:

@@ -17,11 +17,11 @@ from contract.topics import POSTS_WITH_COUNTS
 
 PYTHON = Path(__file__).resolve().parents[1] / ".venv-realtime" / "bin" / "python"
 SET_UP = "make it with make setup ARGS=--realtime, or set MSM_COUNTS_TRIGGER=micro-batch"
-TRIGGER: Any = {"realTime": "2 minutes"}  # not in the types of Spark 4.2
-"""How often state is committed. Rows leave at once; a commit holds them up for a moment, a kill repeats one batch."""
+TRIGGER: Any = {"realTime": "5 minutes"}  # not in the types of Spark 4.2
+"""How often state is committed. Rows leave at once; a commit holds them up for a second, a kill repeats one batch."""
 SLOTS = 64
 """All stages run at once, a task for each partition of the topics and of three shuffles. They wait most of the time."""
-HELD = ("spark.shuffle.streaming.networkBufferMaxWaitTimeMs", 10)
+HELD = ("spark.shuffle.streaming.networkBufferMaxWaitTimeMs", 20)
 """How long a row waits for others before it goes through a shuffle; 50 ms by default, at each of three."""
 
 

@@ -38,7 +38,11 @@ def a_broker(settings: Settings) -> Iterator[None]:
 
 @contextmanager
 def running_jobs(settings: Settings, jobs: Sequence[str]) -> Iterator[Mapping[str, Process]]:
-    """The jobs as processes of this one; at the end they stop between two batches."""
+    """The jobs as processes of this one; at the end they stop between two batches.
+
+    All in batches: whoever runs them waits until they have committed, which in real time would be minutes.
+    """
+    settings = settings.model_copy(update={"counts_trigger": "micro-batch"})
     env = {**job_env(settings), "MSM_BESIDE": str(settings.beside).lower()}
     suffix = "-beside" if settings.beside else ""
     stop_files = [settings.run_dir / f"{job}.stop" for job in jobs]

@@ -38,7 +38,7 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
 def job(settings: Settings, trigger: str) -> Iterator[Process]:
     """The job as the stack starts it, once it has caught up."""
     chosen = settings.model_copy(update={"counts_trigger": trigger})
-    env = {**job_env(chosen), "MSM_COUNTS_TRIGGER": trigger, "MSM_KAFKA_PORT": str(settings.kafka_port)}
+    env = {**job_env(chosen), "MSM_KAFKA_PORT": str(settings.kafka_port)}
     command = spark_submit(chosen, POSTS_WITH_COUNTS)
     process = Process.start(POSTS_WITH_COUNTS, command, settings.log_dir, env, REPOSITORY)
     try:
@@ -75,7 +75,7 @@ def test_numbers_are_exact_through_kills_and_both_ways_between_batches_and_real_
 
 
 def test_in_real_time_a_row_does_not_wait_for_the_batch_to_end(settings: Settings) -> None:
-    """A batch takes two minutes: what it has read is out before it is over."""
+    """A batch takes five minutes: what it has read is out before it is over."""
     common = {"user_id": "ada", "post_id": "stack-live", "occurred_at": format_time(now())}
     created = PostCreated(event_id=new_event_id(), image_url="/a.jpg", caption="", **common)
     liked = PostLiked(event_id=new_event_id(), **common)
