@@ -58,7 +58,7 @@ def growth(place: Place, many: int) -> Iterable[Measure]:
     place.empty()
     facts.write(place.settings, even)
     began = time.monotonic()
-    in_batches = Place(place.settings.model_copy(update={"counts_trigger": "micro-batch"}))
+    in_batches = Place(place.settings.counting_in_batches())
     with in_batches.running(COUNTS.name) as job:
         of_even = until_caught_up(place.settings, COUNTS, job, began)
         yield from as_measures("even", of_even)

@@ -101,6 +101,10 @@ class Settings(BaseSettings):
         """The same with smaller batches: `facts` at most."""
         return self.model_copy(update={"max_facts_a_batch": min(facts, self.max_facts_a_batch)})
 
+    def counting_in_batches(self) -> "Settings":
+        """The same, never in real time: for whoever waits for a commit."""
+        return self.model_copy(update={"counts_trigger": "micro-batch"})
+
     @property
     def principal(self) -> str:
         """Whom Kafka knows us as, where it asks; empty until `acting_as` says."""

@@ -48,8 +48,14 @@ def spark_submit(settings: Settings, name: str, *options: str, folder: str = "jo
 def job_env(settings: Settings) -> dict[str, str]:
     """What it gets besides the caller's environment."""
     loopback = {"SPARK_LOCAL_IP": "127.0.0.1"} if settings.spark_master.startswith("local") else {}
-    same = {ARENAS: spark_conf()[f"spark.executorEnv.{ARENAS}"], "MSM_COUNTS_TRIGGER": settings.counts_trigger}
-    return {"MSM_DATA_DIR": str(settings.data_dir.absolute()), "PYSPARK_PYTHON": sys.executable, **same, **loopback}
+    return {
+        "MSM_DATA_DIR": str(settings.data_dir.absolute()),
+        "MSM_BESIDE": str(settings.beside).lower(),
+        "MSM_COUNTS_TRIGGER": settings.counts_trigger,
+        "PYSPARK_PYTHON": sys.executable,
+        ARENAS: spark_conf()[f"spark.executorEnv.{ARENAS}"],
+        **loopback,
+    }
 
 
 def for_a_batch(settings: Settings) -> tuple[str, ...]:

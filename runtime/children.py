@@ -42,8 +42,8 @@ def running_jobs(settings: Settings, jobs: Sequence[str]) -> Iterator[Mapping[st
 
     All in batches: whoever runs them waits until they have committed, which in real time would be minutes.
     """
-    settings = settings.model_copy(update={"counts_trigger": "micro-batch"})
-    env = {**job_env(settings), "MSM_BESIDE": str(settings.beside).lower()}
+    settings = settings.counting_in_batches()
+    env = job_env(settings)
     suffix = "-beside" if settings.beside else ""
     stop_files = [settings.run_dir / f"{job}.stop" for job in jobs]
     with ExitStack() as stack:
