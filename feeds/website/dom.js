@@ -60,7 +60,6 @@ export function showCount(element, count) {
   element.title = plain.format(count);
   if (before === undefined || reducedMotion.matches) return;
   const from = count > Number(before) ? "55%" : "-55%";
-  element.getAnimations().forEach((animation) => animation.cancel());
   element.animate(
     [{ transform: `translateY(${from})`, opacity: 0.15 }, { transform: "none", opacity: 1 }],
     { duration: 260, easing: "cubic-bezier(.2,.8,.3,1)" },

@@ -130,6 +130,9 @@ class World:
         """What went into a post, as the archive has it."""
         return [fact for fact in self._facts.get(post_id, []) if fact.offset <= self._counted]
 
+    def has_counted_all(self) -> bool:
+        return self._counted == self._stored
+
     def apply_all(self) -> None:
         """Count what is stored."""
         while self._waiting:
