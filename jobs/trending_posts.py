@@ -24,11 +24,14 @@ from jobs.sinks.lake import COMPACT_EVERY, append, append_once, compact, drop, e
 from jobs.sinks.rankings import FirstHours, Fresh, Rankings, offsets_of_batch
 from jobs.transforms.facts import facts, valid
 from jobs.transforms.panes import dated_acts, first_hour_engagement, minute_panes, summed
+from jobs.transforms.ranking import PastHour
 
 NAME = "trending_posts"
 RISING = "first_hour_engagement"
 KEEP = timedelta(days=1)
 """How long panes are kept; facts that could only change older ones are left out."""
+FOLDED = timedelta(minutes=15)
+"""Of how many minutes the changes are folded at a time: three times those between two foldings of a job on time."""
 RANK_WHILE_CATCHING_UP = timedelta(seconds=30)
 """How old a ranking of what was read so far may be, while there is more; each costs as much as thousands of facts."""
 PANES = (
@@ -164,12 +167,19 @@ def tick(settings: Settings, rankings: Rankings, rank_every: timedelta) -> Batch
             ranked_at = began
             rankings.remember(session, moment, f"history-{writer}")
         if batch_id % COMPACT_EVERY == COMPACT_EVERY - 1:
-            recent = f"judged_from >= timestamp '{moment - timedelta(hours=4):%Y-%m-%d %H:00:00}'"
-            fold(session, panes, ["judged_from", "post_id", "minute"], recent)
-            drop(session, panes, f"judged_from < timestamp '{moment - KEEP:%Y-%m-%d %H:00:00}'")
+            tidy(session, panes, moment)
             compact(session, post_facts, looked_up="post_id")
 
     return run
+
+
+def tidy(spark: SparkSession, panes: str, moment: datetime) -> None:
+    """Fold what came of late, not the whole hour, which only grows; join the files of hours that are over."""
+    is_told = f"judged_from >= timestamp '{PastHour.at(moment).judged_from:%Y-%m-%d %H:00:00}'"
+    is_recent = f"minute >= timestamp '{moment - FOLDED:%Y-%m-%d %H:%M:00}'"
+    fold(spark, panes, ["judged_from", "post_id", "minute"], f"{is_told} AND {is_recent}")
+    drop(spark, panes, f"judged_from < timestamp '{moment - KEEP:%Y-%m-%d %H:00:00}'")
+    compact(spark, panes, f"NOT ({is_told})")
 
 
 def first_hours(read: Read, evicted: datetime | None) -> DataFrame:
@@ -197,6 +207,7 @@ def keep_first_hours(table: FirstHours) -> Batch:
             old = f"born < timestamp '{now() - timedelta(hours=3):%Y-%m-%d %H:00:00}'"
             drop(batch.sparkSession, table.path, old)
             fold(batch.sparkSession, table.path, ["born", "post_id"], f"NOT ({old})")
+            compact(batch.sparkSession, table.path)
 
     return run
 

@@ -84,7 +84,6 @@ def fold(spark: SparkSession, path: str, keys: Sequence[str], where: str) -> Non
         .option("replaceWhere", where)
         .save(path)
     )
-    DeltaTable.forPath(spark, path).vacuum()
 
 
 def drop(spark: SparkSession, path: str, where: str) -> None:

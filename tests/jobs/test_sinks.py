@@ -17,10 +17,10 @@ from conf.settings import Settings
 from contract import tables
 from contract.spark import POST_WITH_COUNTS_ROW
 from jobs.harness import fix, reason
-from jobs.sinks.lake import append_once, compact, drop, ensure_table, fold, table_path
+from jobs.sinks.lake import append, append_once, compact, drop, ensure_table, fold, table_path
 from jobs.sinks.projection import latest_of_each_post, merge_posts
 from jobs.sinks.rankings import Rankings
-from jobs.trending_posts import PANES, POST_FACTS
+from jobs.trending_posts import PANES, POST_FACTS, tidy
 from tests.jobs.histories import RECORD
 
 pytestmark = pytest.mark.spark
@@ -160,6 +160,31 @@ def test_folding_leaves_the_sums_and_few_rows_and_files(spark: SparkSession, tmp
     compact(spark, path)
     assert rows(spark, path) == [("p", 1, 6, 0)]
     assert len(spark.read.format("delta").load(path).inputFiles()) == 1
+
+
+def test_what_is_tidied_is_what_came_of_late_and_hours_that_are_over(spark: SparkSession, tmp_path: Path) -> None:
+    path = ensure_table(spark, str(tmp_path / "t"), PANES, ["judged_from"])
+    now, minute = NOON + timedelta(minutes=50), timedelta(minutes=1)
+
+    def add(judged_from: datetime, at: datetime) -> None:
+        append(spark.createDataFrame([(judged_from, "p", at, 1, 0)], PANES), path)
+
+    def panes() -> DataFrame:
+        return spark.read.format("delta").load(path).where(F.col("likes") > 0)
+
+    add(NOON, NOON + 5 * minute)
+    (earlier,) = panes().inputFiles()
+    for _ in range(2):
+        add(NOON, now - minute)
+        add(NOON - 60 * minute, now - minute)
+        add(NOON - 120 * minute, NOON - minute)  # of an hour that is over
+        add(NOON - timedelta(days=2), NOON - timedelta(days=1, minutes=90))
+    tidy(spark, path, now)
+    found = sorted((row.judged_from.astimezone(timezone.utc), row.likes) for row in panes().collect())
+    over = NOON - 120 * minute
+    assert found == [(over, 1), (over, 1), (NOON - 60 * minute, 2), (NOON, 1), (NOON, 2)]
+    assert len(panes().where(F.col("judged_from") == over).inputFiles()) == 1
+    assert earlier in panes().inputFiles()
 
 
 def tasks_of(spark: SparkSession, act: Callable[[], object]) -> int:
