@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 TESTS = Path(__file__).parent
-STACKS = ("bench", "chaos", "cluster", "notebooks", "stack")
+STACKS = ("bench", "chaos", "cluster", "notebooks", "stack", "website")
 """Folders that start a whole stack, or several brokers: one after the other."""
 
 

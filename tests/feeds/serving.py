@@ -1,6 +1,7 @@
 """Apps on a real uvicorn server, and clients of their event streams."""
 
 import json
+import os
 import random
 import socket
 import threading
@@ -14,7 +15,9 @@ import uvicorn
 from fastapi import FastAPI
 
 PATIENCE_SECONDS = 20.0
-PORTS = range(23_100, 24_000)
+WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+PORTS = range(23_100 + 900 * WORKER, 24_000 + 900 * WORKER)
+"""Of this worker alone: a port that was free a moment ago would be another's."""
 
 
 @dataclass(frozen=True)
