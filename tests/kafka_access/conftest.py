@@ -17,10 +17,12 @@ from tests.feeds.serving import free_ports
 
 @pytest.fixture(scope="session")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
+    kafka = free_ports(3)  # broker, controller, and for whoever has pages
     settings = Settings(
         data_dir=tmp_path_factory.mktemp("secured"),
         kafka_bootstrap="",
-        kafka_port=free_ports(2),
+        kafka_port=kafka,
+        http_port=kafka + 2,
         kafka_security="scram",
     )
     with embedded_broker(settings):
