@@ -1,23 +1,26 @@
 """Which tests run side by side. `make test` starts a worker for every two cores: a test mostly waits."""
 
 import os
-from collections.abc import Sequence
-from pathlib import Path
+from typing import Any
 
 import pytest
+from xdist.scheduler import LoadScopeScheduling
 
-TESTS = Path(__file__).parent
 STACKS = ("bench", "chaos", "cluster", "notebooks", "stack", "website")
 """Folders that start a whole stack, or several brokers: one after the other."""
+
+
+class ByFolder(LoadScopeScheduling):
+    """The tests of a folder stay together, since they share what they start."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        folder = nodeid.split("/")[1]
+        return "stacks" if folder in STACKS else folder
 
 
 def pytest_xdist_auto_num_workers() -> int:
     return max(1, len(os.sched_getaffinity(0)) // 2)
 
 
-@pytest.hookimpl(tryfirst=True)  # before pytest-xdist looks for groups
-def pytest_collection_modifyitems(items: Sequence[pytest.Item]) -> None:
-    """The tests of a folder stay together, since they share what they start."""
-    for item in items:
-        folder = item.path.relative_to(TESTS).parts[0]
-        item.add_marker(pytest.mark.xdist_group("stacks" if folder in STACKS else folder))
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByFolder:
+    return ByFolder(config, log)
