@@ -1,4 +1,4 @@
-"""Which tests run side by side. `make test` starts a worker for every two cores: a test mostly waits."""
+"""Which tests run side by side. `make test` starts a worker for every two cores, none for two: a test mostly waits."""
 
 import os
 from typing import Any
@@ -19,7 +19,8 @@ class ByFolder(LoadScopeScheduling):
 
 
 def pytest_xdist_auto_num_workers() -> int:
-    return max(1, len(os.sched_getaffinity(0)) // 2)
+    workers = len(os.sched_getaffinity(0)) // 2
+    return workers if workers > 1 else 0
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByFolder:
