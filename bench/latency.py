@@ -30,7 +30,8 @@ def latency(place: Place, paces: Sequence[Pace]) -> Iterable[Measure]:
             with reading(place, "reader", "--topic", POSTS_WITH_COUNTS) as rows:
                 traffic = send(place, pace, f"alone-{pace.rate}", [phases])
                 seconds = of_rows(traffic, rows)
-            yield from percentiles(f"{name}.kafka", seconds, told("a committed row of the counts", pace))
+            yield from percentiles(f"{name}.kafka", seconds, told("a committed row of the counts", traffic))
+            yield reached(name, traffic)
             yield phases.cores(name)
             yield from phases.of_batch(name, POSTS_WITH_COUNTS)
 
@@ -40,7 +41,7 @@ def floor(place: Place) -> Iterable[Measure]:
     with reading(place, "reader", "--topic", PostLiked.topic) as likes:
         traffic = send(place, FLOOR, "floor")
         seconds = of_rows(traffic, likes)
-    yield from percentiles("floor.latency", seconds, told("the like itself, read from its topic", FLOOR))
+    yield from percentiles("floor.latency", seconds, told("the like itself, read from its topic", traffic))
 
 
 def of_rows(traffic: Traffic, rows: Reading) -> list[float]:
@@ -49,5 +50,11 @@ def of_rows(traffic: Traffic, rows: Reading) -> list[float]:
     return [row.at - like.at for like, row in pairs if traffic.is_measured(like)]
 
 
-def told(what: str, pace: Pace) -> str:
-    return f"from the producer's call to {what}, at {pace.rate:,} facts/s after {pace.warm:.0f} s"
+def told(what: str, traffic: Traffic) -> str:
+    return f"from the producer's call to {what}, at {traffic.rate:,.0f} facts/s after {traffic.pace.warm:.0f} s"
+
+
+def reached(name: str, traffic: Traffic) -> Measure:
+    """A latency at a pace is one only if the pace was reached."""
+    how = f"acknowledged, of {traffic.pace.rate:,} that were asked for; the traffic is one process"
+    return Measure(f"{name}.sent", "facts/s", traffic.rate, how, "higher")

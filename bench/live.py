@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from bench.place import Place
-from bench.probes import Mark, Seen, Sent, Unmatched, read_lines
+from bench.probes import EVERY, Mark, Seen, Sent, Unmatched, read_lines
 from runtime.processes import Process, wait_until
 
 T = TypeVar("T")
@@ -29,14 +29,20 @@ class Pace:
 
 @dataclass(frozen=True)
 class Traffic:
-    """What was sent at that pace: all of it, and from when on it is measured."""
+    """What was sent: all the probes among it, and from when on they are measured."""
 
-    tag: str
+    pace: Pace
     sent: list[Sent]
     measured_from: float
 
     def is_measured(self, one: Sent) -> bool:
         return one.at >= self.measured_from
+
+    @property
+    def rate(self) -> float:
+        """Facts a second, of what is measured: fewer than were asked for, where the machine has no time for more."""
+        at = [one.at for one in self.sent if self.is_measured(one)]
+        return (len(at) - 1) * EVERY / (max(at) - min(at))
 
 
 @dataclass(frozen=True)
@@ -81,7 +87,7 @@ def send(place: Place, pace: Pace, tag: str, watch: "Sequence[Watch]" = ()) -> T
     if process.exit_code:
         raise SystemExit(f"the traffic ended: {process.last_words()} (log: {process.log})")
     sent = read_lines(log, Sent)
-    return Traffic(tag, sent, min(one.at for one in sent) + pace.warm)
+    return Traffic(pace, sent, min(one.at for one in sent) + pace.warm)
 
 
 def _sleep(process: Process, seconds: float) -> None:

@@ -15,6 +15,8 @@ from bench.measures import Measure
 
 T = TypeVar("T")
 Offsets = Mapping[str, Mapping[str, int]]
+EVERY = 10
+"""One fact in so many is a probe."""
 
 
 @dataclass(frozen=True)

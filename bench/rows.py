@@ -8,6 +8,7 @@ from datetime import datetime, timedelta, timezone
 from multiprocessing import get_context
 
 from bench.facts import CAPTION, WRITERS, post_id, quiet
+from bench.pace import paced
 from conf.kafka import python_security
 from conf.settings import Settings
 from contract.facts import format_time
@@ -65,16 +66,13 @@ def _write(settings: Settings, numbers: Iterable[int]) -> None:
 
 def change(publisher: Publisher, rate: float, seconds: float, posts: int) -> None:
     """Posts that change one after the other, so many a second."""
-    began = time.monotonic()
-    for turn in range(int(rate * seconds)):
-        time.sleep(max(0.0, began + turn / rate - time.monotonic()))
+    for turn in paced(rate, seconds):
         publisher.send(row(turn % posts, 2 + turn // posts))
 
 
 def probe(publisher: Publisher, rate: float, seconds: float) -> int:
     """New posts whose caption is the moment at which they were sent (`time.monotonic()`); how many."""
-    began, count = time.monotonic(), int(rate * seconds)
-    for turn in range(count):
-        time.sleep(max(0.0, began + turn / rate - time.monotonic()))
+    turn = -1
+    for turn in paced(rate, seconds):
         publisher.acknowledged(publisher.send(row(turn, 1, repr(time.monotonic()), prefix="probe-")))
-    return count
+    return turn + 1

@@ -35,7 +35,8 @@ class Size:
     without: tuple[str, ...] = ()
 
 
-SLOW, FAST = Pace(1_000, 20, 45), Pace(5_000, 20, 45)
+# Until what runs is compiled, by Java as well.
+SLOW, FAST = Pace(1_000, 40, 45), Pace(5_000, 40, 45)
 # Four JVMs on a few cores: a tick of the rankings needs minutes until what it runs is compiled.
 WARM = replace(SLOW, warm=240)
 SHORT = Pace(1_000, 10, 10)

@@ -10,7 +10,8 @@ from typing import Annotated
 import typer
 
 from bench.facts import History, Story, created
-from bench.probes import Sent, append
+from bench.pace import paced
+from bench.probes import EVERY, Sent, append
 from conf.kafka import python_security
 from conf.settings import load_settings
 from contract.facts import PostLiked, format_time, new_event_id
@@ -18,7 +19,6 @@ from producers.publisher import Delivery, Publisher, Record
 
 PROBES = 20
 """Posts that are probed: enough for every partition."""
-EVERY = 10
 
 cli = typer.Typer(add_completion=False)
 
@@ -53,7 +53,7 @@ def _write(publisher: Publisher, rate: float, seconds: float, tag: str) -> list[
     under_way: deque[tuple[Delivery, int, float]] = deque()
     sent: list[Sent] = []
     probes = 0
-    for turn in _paced(rate, seconds):
+    for turn in paced(rate, seconds):
         is_probe = turn % EVERY == 0
         record = _like(probe_post(tag, probes), probes) if is_probe else story.next(_now())
         at = time.monotonic()
@@ -70,14 +70,6 @@ def _stored(publisher: Publisher, tag: str, delivery: Delivery, probe: int, at: 
     stored = publisher.acknowledged(delivery)
     if probe >= 0:
         yield Sent(probe_post(tag, probe), probe // PROBES + 1, at, PostLiked.topic, stored.partition, stored.offset)
-
-
-def _paced(rate: float, seconds: float) -> Iterator[int]:
-    """Numbers at an even pace; a late one is not waited for."""
-    began = time.monotonic()
-    for number in range(int(rate * seconds)):
-        time.sleep(max(0.0, began + number / rate - time.monotonic()))
-        yield number
 
 
 def _like(post: str, number: int) -> Record:

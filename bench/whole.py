@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from bench import facts
 from bench.facts import post_id
-from bench.latency import POSTS, of_rows, told
+from bench.latency import POSTS, of_rows, reached, told
 from bench.live import Pace, Reading, Traffic, Watch, matched, reading, send, until_ready
 from bench.measures import Measure
 from bench.phases import Phases
@@ -76,7 +76,7 @@ def whole(place: Place, paces: Sequence[Pace]) -> Iterable[Measure]:
             with ExitStack() as readers:
                 seeing = _look_on(place, readers)
                 traffic = send(place, pace, f"whole-{pace.rate}", list(phases.values()))
-                yield from _latencies(f"whole.{pace.rate}", pace, traffic, seeing)
+                yield from _latencies(f"whole.{pace.rate}", traffic, seeing)
             yield from _costs(f"whole.{pace.rate}", phases)
 
 
@@ -90,17 +90,18 @@ def _look_on(place: Place, stack: ExitStack) -> Seeing:
     )
 
 
-def _latencies(name: str, pace: Pace, traffic: Traffic, seeing: Seeing) -> Iterable[Measure]:
-    yield from percentiles(f"{name}.kafka", of_rows(traffic, seeing.rows), told("a committed row", pace))
-    yield from percentiles(f"{name}.sse", of_rows(traffic, seeing.page), told("a client of /feed/stream", pace))
-    yield from _own_writes(name, pace, traffic, read_lines(seeing.own.log, OwnWrite))
+def _latencies(name: str, traffic: Traffic, seeing: Seeing) -> Iterable[Measure]:
+    yield reached(name, traffic)
+    yield from percentiles(f"{name}.kafka", of_rows(traffic, seeing.rows), told("a committed row", traffic))
+    yield from percentiles(f"{name}.sse", of_rows(traffic, seeing.page), told("a client of /feed/stream", traffic))
+    yield from _own_writes(name, traffic, read_lines(seeing.own.log, OwnWrite))
     likes = [(one, one.topic, one.partition, one.offset) for one in traffic.sent if traffic.is_measured(one)]
     ranked = matched(lambda: first_marks(likes, seeing.rankings.marks()))
     fresh = [at - like.at for like, at in ranked]
-    yield from percentiles(f"{name}.trending", fresh, told("a trending ranking in which it was considered", pace))
+    yield from percentiles(f"{name}.trending", fresh, told("a trending ranking in which it was considered", traffic))
     kept = matched(lambda: first_marks(likes, seeing.events.marks))
     fresh = [at - like.at for like, at in kept]
-    yield from percentiles(f"{name}.lake.events", fresh, told("the commit that has it in the table events", pace))
+    yield from percentiles(f"{name}.lake.events", fresh, told("the commit that has it in the table events", traffic))
     rows = [
         (like, POSTS_WITH_COUNTS, row.partition, row.offset)
         for like, row in first_rows(traffic.sent, seeing.rows.rows())
@@ -108,16 +109,16 @@ def _latencies(name: str, pace: Pace, traffic: Traffic, seeing: Seeing) -> Itera
     ]
     kept = matched(lambda: first_marks(rows, seeing.table.marks))
     fresh = [at - like.at for like, at in kept]
-    yield from percentiles(f"{name}.lake.counts", fresh, told("the commit of the table posts_with_counts", pace))
+    yield from percentiles(f"{name}.lake.counts", fresh, told("the commit of the table posts_with_counts", traffic))
 
 
-def _own_writes(name: str, pace: Pace, traffic: Traffic, writes: Sequence[OwnWrite]) -> Iterable[Measure]:
+def _own_writes(name: str, traffic: Traffic, writes: Sequence[OwnWrite]) -> Iterable[Measure]:
     last = max(one.at for one in traffic.sent)
     measured = [one for one in writes if traffic.measured_from <= one.began <= last]
     if not all(one.caught_up for one in measured):
         raise Unmatched(f"{sum(not one.caught_up for one in measured)} reads gave up waiting for their own write")
     commands = [one.answered - one.began for one in measured]
-    beside = f"at {pace.rate:,} other facts/s"
+    beside = f"at {traffic.rate:,.0f} other facts/s"
     yield from percentiles(f"{name}.command", commands, f"PUT of a like until the broker has it, {beside}")
     own = [one.visible - one.began for one in measured]
     yield from percentiles(f"{name}.own_write", own, f"PUT of a like until GET with its token has it, {beside}")

@@ -66,7 +66,9 @@ class Rounds:
                     queries = self._start(spark, settings, True)
                 (self._show_some if begins else self._do_what_waits)(queries)
             else:
-                self._go_live(self._start(spark, self._settings, False))
+                with projecting(spark) if self._real_time else nullcontext():
+                    queries = self._start(spark, self._settings, False)
+                self._go_live(queries)
 
     def _let_go(self, queries: Sequence[StreamingQuery], waits: int) -> None:
         """Where many facts wait, a batch of each is enough."""
@@ -108,6 +110,16 @@ def compiling(spark: SparkSession) -> Iterator[None]:
         yield
     finally:
         change(spark, INTERPRETED, UNCOUNTED)
+
+
+@contextmanager
+def projecting(spark: SparkSession) -> Iterator[None]:
+    """In real time a plan runs for minutes, row by row: its projections are generated, its loops are not."""
+    change(spark, {}, ["spark.sql.codegen.factoryMode"])
+    try:
+        yield
+    finally:
+        change(spark, INTERPRETED)
 
 
 def change(spark: SparkSession, options: Mapping[str, str], back: Iterable[str] = ()) -> None:

@@ -21,7 +21,9 @@ def paced(moments: Iterable[datetime], unpaced: int) -> Iterator[datetime]:
     """Each moment when it has come; the first `unpaced` at once. A late one is not waited for."""
     for number, moment in enumerate(moments):
         if number >= unpaced:
-            time.sleep(max(0.0, (moment - datetime.now(timezone.utc)).total_seconds()))
+            early = (moment - datetime.now(timezone.utc)).total_seconds()
+            if early > 0:  # not even a sleep(0): it hands the interpreter to the producer's thread, for milliseconds
+                time.sleep(early)
         yield moment
 
 

@@ -2,6 +2,7 @@
 
 import pytest
 
+from bench.live import Pace, Traffic
 from bench.probes import Mark, Seen, Sent, Unmatched, append, first_marks, first_rows, percentiles, read_lines
 
 
@@ -69,3 +70,9 @@ def test_what_is_written_is_read_while_the_last_line_is_not_whole(tmp_path) -> N
         log.write('{"post": "p", "lik')
         log.flush()
         assert read_lines(path, Seen) == [row]
+
+
+def test_the_rate_is_the_one_that_was_reached_not_the_one_asked_for() -> None:
+    """A probe each hundredth of a second, one fact in ten: 1,000 facts/s. What came while it was warming up is left out."""
+    sent = likes("p", -50.0, *(turn / 100 for turn in range(101)))
+    assert Traffic(Pace(5_000, 50, 1), sent, measured_from=0.0).rate == pytest.approx(1_000)
