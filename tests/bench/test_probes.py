@@ -73,6 +73,6 @@ def test_what_is_written_is_read_while_the_last_line_is_not_whole(tmp_path) -> N
 
 
 def test_the_rate_is_the_one_that_was_reached_not_the_one_asked_for() -> None:
-    """A probe each hundredth of a second, one fact in ten: 1,000 facts/s. What came while it was warming up is left out."""
+    """A probe each hundredth of a second, one fact in ten. What came while warming up is left out."""
     sent = likes("p", -50.0, *(turn / 100 for turn in range(101)))
     assert Traffic(Pace(5_000, 50, 1), sent, measured_from=0.0).rate == pytest.approx(1_000)
