@@ -1,7 +1,9 @@
 """What the counts cost where state is large, and where one post has half of the traffic."""
 
+import os
 import time
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -33,7 +35,7 @@ class State:
         metrics = job_metrics(place.settings, POSTS_WITH_COUNTS)
         memory = [size for name, size in metrics.items() if name.startswith("msm_job_state_memory_bytes{")]
         folder = place.settings.checkpoint_dir / POSTS_WITH_COUNTS / "state"
-        return cls(_pairs(metrics), sum(memory), sum(file.stat().st_size for file in _files(folder)))
+        return cls(_pairs(metrics), sum(memory), bytes_in(folder))
 
 
 def _pairs(metrics: Mapping[str, float]) -> float:
@@ -45,8 +47,14 @@ def _told(place: Place) -> bool:
     return _pairs(job_metrics(place.settings, POSTS_WITH_COUNTS)) > 0
 
 
-def _files(folder: Path) -> Iterable[Path]:
-    return [file for file in folder.rglob("*") if file.is_file()]
+def bytes_in(folder: Path) -> int:
+    """What its files take; a job at work may remove some, and folders, while they are looked at."""
+    total = 0
+    for parent, _, names in os.walk(folder):
+        for name in names:
+            with suppress(FileNotFoundError):
+                total += os.stat(os.path.join(parent, name)).st_size
+    return total
 
 
 def growth(place: Place, many: int) -> Iterable[Measure]:
