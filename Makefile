@@ -35,7 +35,7 @@ audit: ready  ## Recount every fact in two ways and compare; fails on drift (30 
 	@$(MSM) audit $(ARGS)
 chaos: ready  ## Kill, pause, fill and tear a stack of its own, and audit after each fault (1 h; ARGS=--short: 5 min)
 	@$(MSM) chaos $(ARGS)
-bench: ready  ## Measure speed, latency and cost beside a floor of the same run (30 min; ARGS=--quick: 6 min)
+bench: ready  ## Measure speed, latency and cost beside a floor of the same run (40 min; ARGS=--quick: below 5)
 	@$(MSM) bench $(ARGS)
 backfill: ready  ## Count everything anew beside the running jobs, and compare (minutes; ARGS=switch, rollback, compare or drop)
 	@$(MSM) backfill $(ARGS)
