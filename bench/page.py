@@ -6,7 +6,7 @@ import signal
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import IO, Annotated
+from typing import IO, Annotated, Any
 
 import typer
 
@@ -46,14 +46,41 @@ async def _until_told(log: Path, work: Callable[[Settings, IO[str]], Awaitable[N
 
 
 async def _follow(settings: Settings, lines: IO[str]) -> None:
+    shown: set[str] = set()
+    is_told_to_reload = asyncio.Event()
+
     def take(event: bytes, at: float) -> None:
         if b'"probe-' in event:
-            row = json.loads(data_of(event))
-            append(lines, [Seen(row["post_id"], row["likes"], at)])
+            show(json.loads(data_of(event)), at)
+        elif b"event: reset" in event.split(b"\n"):
+            is_told_to_reload.set()
 
-    connection = await Connection.open(settings.http_host, settings.http_port, Events(take).feed)
-    await connection.request("GET", "/feed/stream")
-    raise SystemExit("the stream of changes has ended")
+    def show(row: dict[str, Any], at: float) -> None:
+        shown.add(row["post_id"])
+        append(lines, [Seen(row["post_id"], row["likes"], at)])
+
+    following = await Connection.open(settings.http_host, settings.http_port, Events(take).feed)
+
+    async def follow() -> None:
+        await following.request("GET", "/feed/stream")
+        raise SystemExit("the stream of changes has ended")
+
+    async def reload() -> None:
+        """As a page does where more has changed than it is told."""
+        while await is_told_to_reload.wait():
+            is_told_to_reload.clear()
+            asking = await Connection.open(settings.http_host, settings.http_port)
+            for post in list(shown):
+                answer = await asking.request("GET", f"/posts/{post}")
+                if answer.status != 200:
+                    raise SystemExit(f"{post} was answered with {answer.status}: {answer.body!r}")
+                show(json.loads(answer.body), answer.at)
+            asking.close()
+
+    try:
+        await asyncio.gather(follow(), reload())
+    finally:
+        following.close()
 
 
 async def _like_and_look(settings: Settings, lines: IO[str], post: str) -> None:
