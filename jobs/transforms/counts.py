@@ -11,8 +11,12 @@ PAIR = ("post_id", "kind", "member")
 
 
 def this_batch() -> Column:
-    """A number that the records of a micro-batch have in common, also where it is run again, and those of no other."""
-    return F.unix_millis(F.current_timestamp())
+    """A number that the records of a micro-batch have in common, and those of no other: when Spark planned it.
+
+    Of rows with a `kind`, whose length is one, which Spark does not know: so the number stays beside the code that it
+    generates. Within it, all of that would be compiled anew for each batch, by Spark and by Java.
+    """
+    return F.element_at(F.expr("(SELECT array(unix_millis(current_timestamp())))"), F.length("kind"))
 
 
 def mark(batch: Column, turns_on: Column) -> Column:
@@ -37,9 +41,9 @@ def acts(facts: DataFrame, batch: Column | None = None) -> DataFrame:
     """
     is_comment = F.col("topic") == "comments"
     turns_on = F.col("event_type").isin("post_created", "post_liked", "comment_added")
-    return facts.select(
+    return facts.withColumn("kind", F.substring("topic", 1, 1)).select(
         "post_id",
-        F.substring("topic", 1, 1).alias("kind"),
+        "kind",
         # Member = author makes a stranger's deletion harmless by itself.
         F.when(is_comment, F.concat_ws("/", "comment_id", "user_id")).otherwise(F.col("user_id")).alias("member"),
         "occurred_at",

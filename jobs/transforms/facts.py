@@ -81,7 +81,15 @@ def _reason() -> Column:
         (_first_field(_bad).isNotNull(), "bad_field"),
         (_is_from_the_future(), "from_the_future"),
     ]
-    return F.when(~_is_plain_fact(), F.coalesce(*(F.when(check, F.lit(name)) for check, name in checks)))
+    return F.when(~_is_plain_fact(), _seldom(F.coalesce(*(F.when(check, F.lit(name)) for check, name in checks))))
+
+
+def _seldom(column: Column) -> Column:
+    """The same, interpreted: Spark generates no code for what a function of higher order does.
+
+    For what few records need: its code would be nine tenths of all, and each task writes it anew.
+    """
+    return F.transform(F.array(F.lit(0)), lambda _: column)[0]
 
 
 def _is_plain_fact() -> Column:
@@ -125,7 +133,7 @@ def _detail() -> Column:
         "bad_field": _first_field(_bad),
         "from_the_future": F.concat(F.lit("occurred_at "), F.col("occurred_at")),
     }
-    return F.coalesce(*(F.when(F.col("reason") == reason, text) for reason, text in said.items()))
+    return _seldom(F.coalesce(*(F.when(F.col("reason") == reason, text) for reason, text in said.items())))
 
 
 def _is_no_json() -> Column:
