@@ -18,7 +18,7 @@ from runtime.access import access_differences
 from runtime.admin import admin_client, may_administer
 from runtime.broker import is_taken
 from runtime.checkpoints import last_batch, unreadable
-from runtime.jars import JARS, wrong_jars
+from runtime.jars import JARS, jar_folders, wrong_jars
 from runtime.machine import GIB, INSTALL_JAVA, SetupError, check_disk, check_java, java_commands
 from runtime.setup import USUAL
 from runtime.topics import differences
@@ -114,7 +114,7 @@ def _normal(name: str) -> str:
 
 
 def _jars() -> Check:
-    wrong = wrong_jars(JARS)
+    wrong = wrong_jars(JARS, jar_folders())
     return Check(
         "jars",
         not wrong,
