@@ -5,7 +5,6 @@ import threading
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
 
 import structlog
 from py4j.protocol import Py4JJavaError
@@ -14,6 +13,7 @@ from pyspark.sql import DataFrame, Row, SparkSession
 from pyspark.sql import functions as F
 
 from conf.settings import Settings
+from conf.store import Place
 from contract import tables
 from contract.facts import format_time
 from contract.results import RISING_KEY, TRENDING_KEY, RankedPost, Ranking
@@ -194,6 +194,6 @@ def _ranking(posts: list[RankedPost], hour: PastHour, moment: datetime) -> Ranki
     )
 
 
-def offsets_of_batch(checkpoint: Path, batch_id: int) -> str:
+def offsets_of_batch(checkpoint: Place, batch_id: int) -> str:
     """Where this batch ends in Kafka, {topic: {partition: next offset}}, from the query's own log."""
     return json.dumps(offsets_in((checkpoint / "offsets" / str(batch_id)).read_text()))
