@@ -142,7 +142,8 @@ def session_conf(settings: Settings) -> dict[str, Any]:
         return {}
     endpoint, region = os.environ.get("AWS_ENDPOINT_URL"), os.environ.get("AWS_REGION")
     own = {"endpoint": endpoint, "path.style.access": "true"} if endpoint else {}
-    s3a: Mapping[str, str | None] = {**own, "endpoint.region": region}
+    # S3A's own way to read tries again for minutes; the one for Parquet, its default, gave up on a busy machine.
+    s3a: Mapping[str, str | None] = {**own, "endpoint.region": region, "input.stream.type": "classic"}
     return {
         "spark.sql.streaming.checkpointFileManagerClass": FILE_MANAGER,
         **{f"spark.hadoop.fs.s3a.{name}": value for name, value in s3a.items() if value},

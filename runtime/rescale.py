@@ -1,13 +1,14 @@
 """Gives the states of the jobs another number of partitions, with Spark's own tool, while no job runs."""
 
 from collections.abc import Callable
+from pathlib import Path
 
 from py4j.protocol import Py4JJavaError
 from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame, SparkSession
 
 from conf.settings import Settings
-from conf.store import Place, checkpoints
+from conf.store import refuse_store
 from jobs.checkpoints import STATES, shape_of
 from jobs.harness import reason
 from runtime.children import refuse_while_used
@@ -22,10 +23,11 @@ def rescale(settings: Settings, partitions: int, say: Callable[[str], None]) -> 
 
     Interrupted, it is run again with the same number.
     """
+    refuse_store(settings, "msm rescale", "start over with new checkpoints (docs/operations.md)")
     refuse_running_jobs(settings)
     with batch_session(settings) as spark:
         for query in (query for states in STATES.values() for query, state in states.items() if state != "none"):
-            say(f"{query}: {rescale_query(spark, checkpoints(settings) / query, partitions)}")
+            say(f"{query}: {rescale_query(spark, settings.checkpoint_dir / query, partitions)}")
 
 
 def refuse_running_jobs(settings: Settings) -> None:
@@ -33,7 +35,7 @@ def refuse_running_jobs(settings: Settings) -> None:
     refuse_while_used(settings, "states")
 
 
-def rescale_query(spark: SparkSession, checkpoint: Place, partitions: int) -> str:
+def rescale_query(spark: SparkSession, checkpoint: Path, partitions: int) -> str:
     """What became of one checkpoint."""
     shape = shape_of(checkpoint)
     if shape is None or shape.partitions == partitions:
@@ -46,7 +48,7 @@ def rescale_query(spark: SparkSession, checkpoint: Place, partitions: int) -> st
     return f"{shape.partitions} partitions are {partitions} now; {rows:,} rows of state, the same as before"
 
 
-def _repartition(spark: SparkSession, checkpoint: Place, partitions: int) -> None:
+def _repartition(spark: SparkSession, checkpoint: Path, partitions: int) -> None:
     try:
         spark._streamingCheckpointManager.repartition(str(checkpoint), partitions)
     except (PySparkException, Py4JJavaError) as error:
@@ -57,7 +59,7 @@ def _repartition(spark: SparkSession, checkpoint: Place, partitions: int) -> Non
         ) from None
 
 
-def contents(spark: SparkSession, checkpoint: Place) -> Contents:
+def contents(spark: SparkSession, checkpoint: Path) -> Contents:
     """Of each store its rows and the sum of their hashes, which is the same in any order and any partitions."""
     # Readers of state want the coordinator of the stores, and only a session that looked at its streams has one.
     _ = spark.streams.active
@@ -69,7 +71,7 @@ def contents(spark: SparkSession, checkpoint: Place) -> Contents:
     }
 
 
-def store(spark: SparkSession, checkpoint: Place, operator: int, side: str = "none") -> DataFrame:
+def store(spark: SparkSession, checkpoint: Path, operator: int, side: str = "none") -> DataFrame:
     """What an aggregate, or a `side` of a join, has in state."""
     options = {"operatorId": str(operator), "joinSide": side}
     return spark.read.format("statestore").options(**options).load(str(checkpoint))
