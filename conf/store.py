@@ -4,7 +4,7 @@ Keys, endpoint and region are AWS's own variables, which each library takes from
 """
 
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path, PurePosixPath
@@ -117,14 +117,17 @@ def s3() -> Any:
 
 
 def checkpoints(settings: Settings) -> Place:
+    """One folder a query."""
     return Object(f"{settings.store}/checkpoints") if settings.store else settings.checkpoint_dir
 
 
 def lake(settings: Settings) -> Place:
+    """One folder a Delta table."""
     return Object(f"{settings.store}/lake") if settings.store else settings.lake_dir
 
 
 def media(settings: Settings) -> Path | Object:
+    """Pictures by the hash of their content."""
     return Object(f"{settings.store}/media") if settings.store else settings.media_dir
 
 
@@ -140,14 +143,16 @@ def session_conf(settings: Settings) -> dict[str, Any]:
     """
     if not settings.store:
         return {}
-    endpoint, region = os.environ.get("AWS_ENDPOINT_URL"), os.environ.get("AWS_REGION")
-    own = {"endpoint": endpoint, "path.style.access": "true"} if endpoint else {}
-    # S3A's own way to read tries again for minutes; the one for Parquet, its default, gave up on a busy machine.
-    s3a: Mapping[str, str | None] = {**own, "endpoint.region": region, "input.stream.type": "classic"}
-    return {
-        "spark.sql.streaming.checkpointFileManagerClass": FILE_MANAGER,
-        **{f"spark.hadoop.fs.s3a.{name}": value for name, value in s3a.items() if value},
+    endpoint, region = (os.environ.get(name, "") for name in ("AWS_ENDPOINT_URL", "AWS_REGION"))
+    s3a = {
+        "endpoint": endpoint,
+        "endpoint.region": region,
+        "path.style.access": "true" if endpoint else "",
+        # It tries again for minutes; the way for Parquet, S3A's default, gave up on a busy machine.
+        "input.stream.type": "classic",
     }
+    own = {f"spark.hadoop.fs.s3a.{name}": value for name, value in s3a.items() if value}
+    return {"spark.sql.streaming.checkpointFileManagerClass": FILE_MANAGER, **own}
 
 
 def delta_options(settings: Settings) -> dict[str, str] | None:
