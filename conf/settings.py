@@ -1,6 +1,7 @@
 """Settings, read once and typed: environment (`MSM_*`) over `conf/msm.yaml` over the defaults."""
 
 import os
+import re
 import secrets
 from functools import cache
 from pathlib import Path
@@ -18,6 +19,7 @@ from pydantic_settings import (
 SETTINGS_FILE = Path(__file__).with_name("msm.yaml")
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 STORE_SCHEME = "s3a://"
+STORE = re.compile(rf"{STORE_SCHEME}[a-z0-9][a-z0-9.-]+(/[A-Za-z0-9_.=-]+)*")
 SECRET_MIN_BYTES = 32  # RFC 7518, section 3.2: no shorter than the hash of HS256
 
 
@@ -33,7 +35,7 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="MSM_", yaml_file=SETTINGS_FILE, frozen=True)
 
     data_dir: Path = Path("./data")
-    store: str = Field("", pattern=rf"^({STORE_SCHEME}[a-z0-9][a-z0-9.-]+(/[A-Za-z0-9_.=-]+)*)?$")
+    store: str = ""
     kafka_bootstrap: str = ""
     kafka_port: int = Field(9092, ge=1, le=65_534)
     kafka_security: Literal["none", "scram"] = "none"
@@ -72,6 +74,13 @@ class Settings(BaseSettings):
     def _no_weak_secret(cls, secret: str, info: ValidationInfo) -> str:
         """On loopback a short one will do for a try: PyJWT warns of it."""
         return secret if not secret or info.data.get("http_host") in LOOPBACK else _long_enough(secret)
+
+    @field_validator("store")
+    @classmethod
+    def _a_bucket(cls, store: str) -> str:
+        if store and not STORE.fullmatch(store):
+            raise ValueError("write s3a://bucket or s3a://bucket/prefix; keys and endpoint are AWS's own variables")
+        return store
 
     @field_validator("counts_trigger", "beside")
     @classmethod
