@@ -24,6 +24,7 @@ from audit import archive, compare, feed, offsets, published, rankings, recount,
 from audit.offsets import CannotAuditError, Offsets
 from audit.report import SHOWN, Report
 from conf.settings import Settings, load_settings
+from conf.store import checkpoints, complaint, session_conf
 from contract import tables
 from contract.facts import FACT_TOPICS, format_time
 from contract.topics import DEAD_LETTERS, POSTS_WITH_COUNTS
@@ -50,18 +51,18 @@ class Published:
 
 def freeze(spark: SparkSession, settings: Settings, folder: Path) -> Published:
     """What everybody says, one after the other."""
-    checkpoint = settings.checkpoint_dir / POSTS_WITH_COUNTS
+    checkpoint = checkpoints(settings) / POSTS_WITH_COUNTS
     cut = offsets.committed(checkpoint)
     if not cut:
         raise CannotAuditError(f"the counts job has done nothing in {checkpoint}: make up, or set MSM_DATA_DIR")
     first, at_feed = offsets.in_kafka(settings, POSTS_WITH_COUNTS)
     pages = _feed(spark, settings, folder)
-    found = offsets.table(settings.lake_dir / tables.POSTS_WITH_COUNTS)
-    at_table = offsets.held(found, settings.checkpoint_dir / "posts_with_counts_lake", "posts")
+    found = offsets.table(settings, tables.POSTS_WITH_COUNTS)
+    at_table = offsets.held(found, checkpoints(settings) / "posts_with_counts_lake", "posts")
     _, end = offsets.in_kafka(settings, POSTS_WITH_COUNTS)
     _, most = offsets.in_kafka(settings, *FACT_TOPICS)  # in real time rows leave before their offsets are written down
     records = sources.from_topics(spark, settings, first, end)
-    in_table = spark.read.format("delta").option("versionAsOf", found.version()).load(found.table_uri)
+    in_table = sources.version(spark, settings, tables.POSTS_WITH_COUNTS, found.version())
     bounds = {"topic": end, "at_table": at_table, "at_feed": at_feed}
     return Published(cut, most, published.topic_rows(records), bounds, published.table_rows(in_table), pages)
 
@@ -86,11 +87,11 @@ def facts_up_to(spark: SparkSession, settings: Settings, most: Offsets, from_kaf
         return sources.facts_of_kafka(spark, settings)
     deadline = time.monotonic() + ARCHIVE_SECONDS
     while True:
-        found = offsets.table(settings.lake_dir / tables.EVENTS)
-        reached = offsets.held(found, settings.checkpoint_dir / tables.EVENTS, "events")
+        found = offsets.table(settings, tables.EVENTS)
+        reached = offsets.held(found, checkpoints(settings) / tables.EVENTS, "events")
         behind = offsets.behind(reached, most)
         if not behind:
-            return sources.archived(spark, settings.lake_dir / tables.EVENTS, found.version()), reached
+            return sources.archived(spark, settings, found.version()), reached
         if time.monotonic() > deadline:
             raise CannotAuditError(f"the archive is {behind:,} records behind the counts: wait, or use --from kafka")
         time.sleep(1)
@@ -98,6 +99,8 @@ def facts_up_to(spark: SparkSession, settings: Settings, most: Offsets, from_kaf
 
 def audit(spark: SparkSession, settings: Settings, from_kafka: bool) -> Report:
     """All of it; CannotAuditError where something is not there."""
+    if wrong := complaint(settings):
+        raise CannotAuditError(wrong)
     spark.conf.set("spark.sql.shuffle.partitions", PARTITIONS)
     spark.conf.set("spark.sql.variant.allowDuplicateKeys", "true")  # the last one counts, as for every parser
     began = time.monotonic()
@@ -114,7 +117,7 @@ def audit(spark: SparkSession, settings: Settings, from_kafka: bool) -> Report:
         ranked = rankings.candidates(settings, found)
         most = offsets.furthest(now.most, *rankings.most(ranked))
         records, reached = facts_up_to(spark, settings, most, from_kafka)
-        erased = sources.erased(spark, settings.lake_dir / tables.ERASED)
+        erased = sources.erased(spark, settings)
         report.compared = ["the topic", "the table", *(["the feed"] if now.feed is not None else [])]
         log.info("is the archive whole?")
         _judge_archive(report, records, reached, settings, erased)
@@ -205,7 +208,7 @@ def main() -> int:
     parser.add_argument("--from", dest="source", choices=("archive", "kafka"), default="archive")
     chosen = parser.parse_args()
     settings = load_settings().acting_as("auditor")
-    spark = SparkSession.builder.appName("audit").getOrCreate()
+    spark = SparkSession.builder.appName("audit").config(map=session_conf(settings)).getOrCreate()
     try:
         found = audit(spark, settings, chosen.source == "kafka").as_json()
         code = 1 if found["drift"] else 0

@@ -2,12 +2,12 @@
 
 import json
 import time
-from pathlib import Path
 
 from deltalake import DeltaTable
 from deltalake.exceptions import TableNotFoundError
 
 from conf.settings import Settings
+from conf.store import Place, delta_options, lake
 from jobs.checkpoints import committed_offsets, offsets_in
 from jobs.offsets import beginnings, ends
 
@@ -19,7 +19,7 @@ class CannotAuditError(RuntimeError):
     """Nothing can be said about drift; the message names what is missing, and the fix."""
 
 
-def of_batch(checkpoint: Path, batch_id: int) -> Offsets:
+def of_batch(checkpoint: Place, batch_id: int) -> Offsets:
     """Where this batch of the query ends in Kafka, from the query's own log."""
     return _by_number(offsets_in((checkpoint / "offsets" / str(batch_id)).read_text()))
 
@@ -28,7 +28,7 @@ def _by_number(found: dict[str, dict[str, int]]) -> Offsets:
     return {topic: {int(part): offset for part, offset in parts.items()} for topic, parts in found.items()}
 
 
-def committed(checkpoint: Path) -> Offsets:
+def committed(checkpoint: Place) -> Offsets:
     """What the query is done with: each of these records is in what it writes."""
     for _ in range(3):  # the log is trimmed while one looks
         try:
@@ -38,15 +38,16 @@ def committed(checkpoint: Path) -> Offsets:
     raise CannotAuditError(f"the offsets of {checkpoint} cannot be read: make doctor looks at it")
 
 
-def table(path: Path) -> DeltaTable:
+def table(settings: Settings, name: str) -> DeltaTable:
     """The newest version of a table of the lake."""
+    path = lake(settings) / name
     try:
-        return DeltaTable(path)
+        return DeltaTable(str(path), storage_options=delta_options(settings))
     except TableNotFoundError:
         raise CannotAuditError(f"there is no table {path}: start the jobs (make up), or set MSM_DATA_DIR") from None
 
 
-def held(found: DeltaTable, checkpoint: Path, writer: str) -> Offsets:
+def held(found: DeltaTable, checkpoint: Place, writer: str) -> Offsets:
     """What this version of the table holds: Delta keeps the batch that wrote it last, the checkpoint its offsets."""
     try:
         query = json.loads((checkpoint / "metadata").read_text())["id"]

@@ -15,6 +15,7 @@ from pyspark.sql import functions as F
 from audit import recount
 from audit.offsets import Offsets, of_batch
 from conf.settings import Settings
+from conf.store import Place, checkpoints, lake
 from contract import tables
 from contract.facts import format_time, parse_time
 from contract.results import SEEN_HEADER, RankedPost, Ranking
@@ -107,9 +108,9 @@ def candidates(settings: Settings, found: list[Published]) -> list[Candidate]:
 
 def _rising(settings: Settings, ranking: Published, seen: Offsets) -> list[Candidate]:
     """Rising is read from a table that a query of its own writes: its batches that may have been the last one then."""
-    checkpoint = settings.checkpoint_dir / tables.FIRST_HOUR_ENGAGEMENT
+    checkpoint = checkpoints(settings) / tables.FIRST_HOUR_ENGAGEMENT
     made = parse_time(ranking.ranking.generated_at).timestamp() * 1000
-    batches = _batches(settings.lake_dir / tables.FIRST_HOUR_ENGAGEMENT / "_delta_log")
+    batches = _batches(lake(settings) / tables.FIRST_HOUR_ENGAGEMENT / "_delta_log")
     # Delta notes the time a little before others can see the commit.
     before = [batch for at, batch in batches if at < made][-2:]
     within = [batch for at, batch in batches if made <= at <= ranking.arrived_ms]
@@ -123,7 +124,7 @@ def _rising(settings: Settings, ranking: Published, seen: Offsets) -> list[Candi
     return found + ([Candidate("rising/none", ranking, seen, {})] if len(before) < 2 else [])
 
 
-def _batches(log: Path) -> list[tuple[int, int]]:
+def _batches(log: Place) -> list[tuple[int, int]]:
     """(when, batch) of the newest commits, oldest first."""
     found = []
     for path in sorted(log.glob("*.json"))[-2 * LOOK_BACK :]:

@@ -10,23 +10,31 @@ from pyspark.sql import functions as F
 from audit.offsets import CannotAuditError, Offsets, in_kafka
 from conf.kafka import spark_options
 from conf.settings import Settings
+from conf.store import delta_options, for_spark, lake
+from contract import tables
 from contract.facts import FACT_TOPICS
 from contract.spark import POST_WITH_COUNTS_JSON
 
 RECORD = ("topic", "partition", "offset", "arrived_at", "key", "value")
 
 
-def archived(spark: SparkSession, path: Path, version: int) -> DataFrame:
+def version(spark: SparkSession, settings: Settings, table: str, number: int) -> DataFrame:
+    """One version of a table of the lake."""
+    return spark.read.format("delta").option("versionAsOf", number).load(for_spark(lake(settings) / table))
+
+
+def archived(spark: SparkSession, settings: Settings, number: int) -> DataFrame:
     """Every record of the archive in one version of its table."""
-    return spark.read.format("delta").option("versionAsOf", version).load(str(path)).select(*RECORD)
+    return version(spark, settings, tables.EVENTS, number).select(*RECORD)
 
 
-def erased(spark: SparkSession, path: Path) -> DataFrame:
+def erased(spark: SparkSession, settings: Settings) -> DataFrame:
     """Places of records that `msm forget` took out of the archive: (topic, partition, offset, post_id)."""
-    if not DeltaTable.is_deltatable(str(path)):
+    path = for_spark(lake(settings) / tables.ERASED)
+    if not DeltaTable.is_deltatable(path, storage_options=delta_options(settings)):
         none = spark.createDataFrame([], "topic string, partition int, offset bigint, post_id string")
         return none.where("false")  # so that Spark knows, and joins nothing with it
-    return spark.read.format("delta").load(str(path)).distinct()
+    return spark.read.format("delta").load(path).distinct()
 
 
 def from_topics(spark: SparkSession, settings: Settings, first: Offsets, following: Offsets) -> DataFrame:

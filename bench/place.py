@@ -89,7 +89,7 @@ def own_settings(folder: Path) -> Settings:
     free = free_ports()
     os.environ.setdefault("MSM_KAFKA_PORT", str(free))
     os.environ.setdefault("MSM_HTTP_PORT", str(free + 2))
-    os.environ.update(MSM_DATA_DIR=str(folder.absolute()), MSM_AUDIT_EVERY_SECONDS="0")
+    os.environ.update(MSM_DATA_DIR=str(folder.absolute()), MSM_STORE="", MSM_AUDIT_EVERY_SECONDS="0")
     return Settings()
 
 

@@ -43,7 +43,8 @@ def own_settings(data_dir: Path) -> Settings:
     light = {} if data_dir.exists() else LIGHT  # what is there has its number of partitions
     for name, value in {**light, "MSM_KAFKA_PORT": str(free), "MSM_HTTP_PORT": str(free + 2)}.items():
         os.environ.setdefault(name, value)
-    os.environ.update(MSM_DATA_DIR=str(data_dir.absolute()), MSM_KAFKA_BOOTSTRAP="", MSM_AUDIT_EVERY_SECONDS="0")
+    alone = {"MSM_STORE": "", "MSM_KAFKA_BOOTSTRAP": "", "MSM_AUDIT_EVERY_SECONDS": "0"}
+    os.environ.update(alone, MSM_DATA_DIR=str(data_dir.absolute()))
     return Settings()
 
 

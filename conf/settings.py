@@ -1,6 +1,7 @@
 """Settings, read once and typed: environment (`MSM_*`) over `conf/msm.yaml` over the defaults."""
 
 import os
+import re
 import secrets
 from functools import cache
 from pathlib import Path
@@ -17,6 +18,8 @@ from pydantic_settings import (
 
 SETTINGS_FILE = Path(__file__).with_name("msm.yaml")
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
+STORE_SCHEME = "s3a://"
+STORE = re.compile(rf"{STORE_SCHEME}[a-z0-9][a-z0-9.-]+(/[A-Za-z0-9_.=-]+)*")
 SECRET_MIN_BYTES = 32  # RFC 7518, section 3.2: no shorter than the hash of HS256
 
 
@@ -32,6 +35,7 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="MSM_", yaml_file=SETTINGS_FILE, frozen=True)
 
     data_dir: Path = Path("./data")
+    store: str = ""
     kafka_bootstrap: str = ""
     kafka_port: int = Field(9092, ge=1, le=65_534)
     kafka_security: Literal["none", "scram"] = "none"
@@ -70,6 +74,20 @@ class Settings(BaseSettings):
     def _no_weak_secret(cls, secret: str, info: ValidationInfo) -> str:
         """On loopback a short one will do for a try: PyJWT warns of it."""
         return secret if not secret or info.data.get("http_host") in LOOPBACK else _long_enough(secret)
+
+    @field_validator("store")
+    @classmethod
+    def _a_bucket(cls, store: str) -> str:
+        if store and not STORE.fullmatch(store):
+            raise ValueError("write s3a://bucket or s3a://bucket/prefix; keys and endpoint are AWS's own variables")
+        return store
+
+    @field_validator("counts_trigger", "beside")
+    @classmethod
+    def _not_with_a_store(cls, value: str | bool, info: ValidationInfo) -> str | bool:
+        if value in ("real-time", True) and info.data.get("store"):
+            raise ValueError("it cannot be with MSM_STORE, but only in folders of the data dir: unset one of them")
+        return value
 
     @classmethod
     def settings_customise_sources(
@@ -144,15 +162,23 @@ class Settings(BaseSettings):
 
     @property
     def lake_dir(self) -> Path:
-        return self._made_dir / "lake"
+        """For who needs a folder; `conf/store.py` knows of object stores too."""
+        return self._in_files(self._made_dir / "lake")
 
     @property
     def checkpoint_dir(self) -> Path:
-        return self._made_dir / "checkpoints"
+        return self._in_files(self._made_dir / "checkpoints")
 
     @property
     def media_dir(self) -> Path:
-        return self.data_dir / "media"
+        return self._in_files(self.data_dir / "media")
+
+    def _in_files(self, folder: Path) -> Path:
+        if self.store:
+            raise SystemExit(
+                f"this reads {folder}, and MSM_STORE is {self.store}: unset it, and look at a copy in folders"
+            )
+        return folder
 
     @property
     def feeds_dir(self) -> Path:

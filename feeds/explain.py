@@ -14,6 +14,7 @@ from fastapi import APIRouter, HTTPException, Path, Query, Request
 from pydantic import BaseModel
 
 from conf.settings import Settings
+from conf.store import delta_options, lake
 from contract import tables
 from contract.facts import FACT_TOPICS, IDENTIFIER, format_time
 from contract.results import PostWithCounts
@@ -136,7 +137,7 @@ def _place(record: Archived) -> Place:
 def _read(settings: Settings, post_id: str) -> list[Archived]:
     """Every archived record that names the post; the search runs in Arrow, a batch at a time."""
     deadline = time.monotonic() + SECONDS
-    table = DeltaTable(settings.lake_dir / tables.EVENTS)
+    table = DeltaTable(str(lake(settings) / tables.EVENTS), storage_options=delta_options(settings))
     found: list[Archived] = []
     for row in _candidates(table, post_id, deadline):
         fact, reason = judge(row["topic"], row["value"], row["arrived_at"])

@@ -13,6 +13,7 @@ from pyspark.sql.streaming.query import StreamingQuery
 from pyspark.sql.types import StructType
 
 from conf.settings import Settings
+from conf.store import checkpoints
 from contract import tables
 from contract.facts import FACT_TOPICS
 from contract.spark import FACT_FIELDS, POST_WITH_COUNTS_ROW
@@ -58,7 +59,7 @@ def _run(records: DataFrame, name: str, batch: Batch, settings: Settings, trigge
     return (
         records.writeStream.foreachBatch(batch)
         .queryName(name)
-        .option("checkpointLocation", str(settings.checkpoint_dir / name))
+        .option("checkpointLocation", str(checkpoints(settings) / name))
         .trigger(**trigger)
         .start()
     )

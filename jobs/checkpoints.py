@@ -14,6 +14,8 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
+from conf.store import Place
+
 RULES = 1
 """Raise it where the same facts count otherwise than before, though state looks the same."""
 TERM = 1 << 40
@@ -50,7 +52,7 @@ FIX_DAMAGE = "put back the files from a copy, or start over with a new checkpoin
 FIX_BESIDE = "remove what stands beside with make backfill ARGS=drop, and build anew"
 
 
-def refuse_other_shapes(folder: Path, job: str, partitions: int, fix: str = FIX) -> None:
+def refuse_other_shapes(folder: Place, job: str, partitions: int, fix: str = FIX) -> None:
     """SystemExit with one sentence where a checkpoint of the job is of another shape than its code, or damaged."""
     for query, state in STATES[job].items():
         try:
@@ -67,7 +69,7 @@ def refuse_other_shapes(folder: Path, job: str, partitions: int, fix: str = FIX)
             )
 
 
-def shape_of(checkpoint: Path) -> Shape | None:
+def shape_of(checkpoint: Place) -> Shape | None:
     """The shape of what a checkpoint holds; None where no batch was done from it."""
     if done_batch(checkpoint) < 0:
         return None
@@ -76,7 +78,7 @@ def shape_of(checkpoint: Path) -> Shape | None:
     return Shape(state, partitions, made(checkpoint).get("rules", 1))
 
 
-def state_digest(checkpoint: Path) -> str:
+def state_digest(checkpoint: Place) -> str:
     """Of the names and types in the schemas of keys and values, which are the same for each partition.
 
     Whether a column may be null is said differently by versions of Spark that go on from each other's state. Of a join
@@ -87,31 +89,31 @@ def state_digest(checkpoint: Path) -> str:
     return hashlib.sha256(b"|".join(said)).hexdigest()[:8] if said else "none"
 
 
-def _names_and_types(schema: Path) -> bytes:
+def _names_and_types(schema: Place) -> bytes:
     return b"".join(re.findall(rb'"(?:name|type|elementType|keyType|valueType)":"[^"]*"', schema.read_bytes()))
 
 
-def _schemas(operator: Path) -> list[Path]:
+def _schemas(operator: Place) -> list[Place]:
     """Aggregates have a file for each partition, all the same; joins have one for all, named for a batch."""
     of_join = (path for path in (operator / "_stateSchema").rglob("[0-9]*") if path.is_file())
     return [*sorted((operator / "0").glob("**/_metadata/schema")), *sorted(of_join)]
 
 
-def _conf(checkpoint: Path) -> dict[str, Any]:
+def _conf(checkpoint: Place) -> dict[str, Any]:
     conf: dict[str, Any] = json.loads(_newest_offsets(checkpoint)[1])["conf"]
     return conf
 
 
-def _has_rate_source(checkpoint: Path) -> bool:
+def _has_rate_source(checkpoint: Place) -> bool:
     """Its offsets are mere numbers, which the clock of today's trending job cannot read."""
     return any(line.isdigit() for line in _newest_offsets(checkpoint)[2:])
 
 
-def _newest_offsets(checkpoint: Path) -> list[str]:
+def _newest_offsets(checkpoint: Place) -> list[str]:
     return (checkpoint / "offsets" / str(begun_batch(checkpoint))).read_text().splitlines()
 
 
-def made(checkpoint: Path) -> dict[str, int]:
+def made(checkpoint: Place) -> dict[str, int]:
     """What was written down when the checkpoint was made; empty for one that is older than that."""
     try:
         said: dict[str, int] = json.loads((checkpoint / MADE).read_text())
@@ -120,20 +122,25 @@ def made(checkpoint: Path) -> dict[str, int]:
     return said
 
 
-def sign(checkpoint: Path, term: int) -> None:
+def sign(checkpoint: Place, term: int) -> None:
     """Write down by which rules a checkpoint counts, and under which term it publishes."""
-    checkpoint.mkdir(parents=True, exist_ok=True)
+    if isinstance(checkpoint, Path):
+        checkpoint.mkdir(parents=True, exist_ok=True)
     write_whole(checkpoint / MADE, {"rules": RULES, "term": term})
 
 
-def write_whole(path: Path, content: Mapping[str, Any]) -> None:
+def write_whole(path: Place, content: Mapping[str, Any]) -> None:
     """Write it as JSON, all of it or nothing."""
+    text = json.dumps(content)
+    if not isinstance(path, Path):
+        path.write_bytes(text.encode())
+        return
     fresh = path.with_name(f"{path.name}.new")
-    fresh.write_text(json.dumps(content))
+    fresh.write_text(text)
     fresh.replace(path)
 
 
-def seed_name(checkpoint: Path) -> str:
+def seed_name(checkpoint: Place) -> str:
     """The folder of its seed; empty where it has none."""
     try:
         return (checkpoint / SEED).read_text()
@@ -141,7 +148,7 @@ def seed_name(checkpoint: Path) -> str:
         return ""
 
 
-def remove_unused_seeds(seeds: Path, checkpoints: Iterable[Path]) -> None:
+def remove_unused_seeds(seeds: Path, checkpoints: Iterable[Place]) -> None:
     """Seeds that no checkpoint reads."""
     used = {seed_name(checkpoint) for checkpoint in checkpoints}
     for folder in seeds.glob("*"):
@@ -149,33 +156,33 @@ def remove_unused_seeds(seeds: Path, checkpoints: Iterable[Path]) -> None:
             shutil.rmtree(folder)
 
 
-def committed_offsets(checkpoint: Path) -> dict[str, dict[str, int]]:
+def committed_offsets(checkpoint: Place) -> dict[str, dict[str, int]]:
     """{topic: {partition: next offset}} after the last batch that was done; empty before the first."""
     return offsets_in(_committed(checkpoint))
 
 
-def committed_watermark(checkpoint: Path) -> datetime:
+def committed_watermark(checkpoint: Place) -> datetime:
     """The event-time watermark of the last batch that was done; 1970 before the first."""
     _, said, *_ = _committed(checkpoint).splitlines() or ("", "{}")
     return datetime.fromtimestamp(json.loads(said).get("batchWatermarkMs", 0) / 1_000, timezone.utc)
 
 
-def begun_batch(checkpoint: Path) -> int:
+def begun_batch(checkpoint: Place) -> int:
     """The number of the newest batch that has begun; -1 before the first."""
     return newest_in(checkpoint / "offsets")
 
 
-def done_batch(checkpoint: Path) -> int:
+def done_batch(checkpoint: Place) -> int:
     """The number of the last batch that was done; -1 before the first."""
     return newest_in(checkpoint / "commits")
 
 
-def newest_in(log: Path) -> int:
+def newest_in(log: Place) -> int:
     """The newest batch that a log of a checkpoint knows; -1 where there is none."""
     return max((int(path.name) for path in log.glob("[0-9]*") if path.name.isdigit()), default=-1)
 
 
-def _committed(checkpoint: Path) -> str:
+def _committed(checkpoint: Place) -> str:
     """What Spark's log says of the last batch that was done; empty before the first."""
     done = done_batch(checkpoint)
     return "" if done < 0 else (checkpoint / "offsets" / str(done)).read_text()
@@ -190,7 +197,7 @@ def offsets_in(log: str) -> dict[str, dict[str, int]]:
     return offsets
 
 
-def pinned_start(folder: Path, topics: str) -> str:
+def pinned_start(folder: Place, topics: str) -> str:
     """Where a new checkpoint begins to read: where `msm backfill` says, else at the earliest record."""
     try:
         starts = json.loads((folder / START).read_text())

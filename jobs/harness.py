@@ -21,6 +21,7 @@ from pyspark.sql import DataFrame, SparkSession
 
 from conf.kafka import spark_options
 from conf.settings import Settings, load_settings
+from conf.store import WITH_S3_JARS, Place, checkpoints, complaint, session_conf
 from contract.facts import FACT_TOPICS
 from contract.spark import SEED_RECORD
 from jobs import realtime
@@ -55,7 +56,8 @@ def now() -> datetime:
 
 def spark_session(name: str, settings: Settings) -> SparkSession:
     """The session of a job; `conf/spark.conf` holds what spark-submit needs before it."""
-    spark = realtime.prepared(SparkSession.builder.appName(name), settings).getOrCreate()
+    builder = SparkSession.builder.appName(name).config(map=session_conf(settings))
+    spark = realtime.prepared(builder, settings).getOrCreate()
     if spark.version != version("pyspark"):
         raise SystemExit(
             f"spark-submit is of Spark {spark.version}, Python's is {version('pyspark')}: take both of one environment "
@@ -76,7 +78,7 @@ def read_topics(spark: SparkSession, settings: Settings, *topics: str, in_batche
         # A consumer that comes back to a partition first waits for the fetch it left behind: 500 ms by default.
         .option("kafka.fetch.max.wait.ms", 20)
         .option("subscribe", ",".join(topics))
-        .option("startingOffsets", pinned_start(settings.checkpoint_dir, ",".join(topics)))
+        .option("startingOffsets", pinned_start(checkpoints(settings), ",".join(topics)))
         .options(**(a_batch if in_batches else {}))
         .option("failOnDataLoss", "true")
         .load()
@@ -102,7 +104,7 @@ def was_written(settings: Settings, topic: str) -> bool:
         return True
 
 
-def read_facts(spark: SparkSession, settings: Settings, checkpoint: Path, in_batches: bool = True) -> DataFrame:
+def read_facts(spark: SparkSession, settings: Settings, checkpoint: Place, in_batches: bool = True) -> DataFrame:
     """Every fact record: those of Kafka, and before them those that `msm backfill` took from the archive."""
     records = read_topics(spark, settings, *FACT_TOPICS, in_batches=in_batches)
     name = seed_name(checkpoint)
@@ -134,10 +136,12 @@ def main(
     """
     settings = load_settings().acting_as(name)
     refuse_missing_broker(settings.bootstrap)
+    if wrong := complaint(settings):
+        raise SystemExit(wrong)
     with only_one(settings.run_dir, name):
         refuse_unfinished_switch(settings.beside_dir)
         fix = FIX_BESIDE if settings.beside else FIX
-        refuse_other_shapes(settings.checkpoint_dir, name, settings.shuffle_partitions, fix)
+        refuse_other_shapes(checkpoints(settings), name, settings.shuffle_partitions, fix)
         _run(name, start, in_real_time(settings), evict, settings)
 
 
@@ -184,6 +188,7 @@ def fix(error: str) -> str:
     """What a person must do about an error of Spark, by a sign in its text."""
     known = {
         "UnknownTopicOrPartition": "make the topics: msm topics",
+        "S3AFileSystem not found": f"the jars for S3 are not there: {WITH_S3_JARS}",
         "No space left on device": "free some space; nothing is lost, the job goes on where it was",
         "SaslAuthenticationException": "Kafka knows another password: see docs/security.md",
         "SslAuthenticationException": "ca.pem did not sign this broker: see docs/security.md",

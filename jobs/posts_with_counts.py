@@ -5,13 +5,13 @@
 """
 
 from collections.abc import Sequence
-from pathlib import Path
 
 from pyspark.sql import SparkSession
 from pyspark.sql.streaming.query import StreamingQuery
 from pyspark.sql.streaming.readwriter import DataStreamWriter
 
 from conf.settings import Settings
+from conf.store import Place, checkpoints
 from contract.topics import POSTS_WITH_COUNTS, result_topic
 from jobs import realtime
 from jobs.checkpoints import made, seed_name, sign
@@ -49,9 +49,9 @@ def counts(spark: SparkSession, settings: Settings, in_batches: bool) -> DataStr
     return kafka_stream(published, settings, topic).queryName(NAME).option("checkpointLocation", str(checkpoint))
 
 
-def checkpoint_of(settings: Settings) -> Path:
+def checkpoint_of(settings: Settings) -> Place:
     """Where its state is, in whichever mode it runs."""
-    return settings.checkpoint_dir / NAME
+    return checkpoints(settings) / NAME
 
 
 def goes_live(settings: Settings) -> bool:
@@ -59,7 +59,7 @@ def goes_live(settings: Settings) -> bool:
     return realtime.wanted(settings) and not seed_name(checkpoint_of(settings))
 
 
-def term_of(spark: SparkSession, settings: Settings, checkpoint: Path, topic: str) -> int:
+def term_of(spark: SparkSession, settings: Settings, checkpoint: Place, topic: str) -> int:
     """The term that the checkpoint publishes under; a new one goes on with the newest of its topic.
 
     Under that one, a recount from nothing stays below what readers have until it has caught up.

@@ -38,7 +38,7 @@ def python_of(settings: Settings, job: str) -> Path:
 
 def _is_chosen(settings: Settings) -> bool:
     """Of itself only where Spark is one process, and so of the version that we set up."""
-    if settings.beside:
+    if settings.beside or settings.store:
         return False
     is_ours = settings.counts_trigger == "auto" and settings.spark_master.startswith("local")
     return is_ours or settings.counts_trigger == "real-time"

@@ -14,6 +14,7 @@ from pyspark.sql import SparkSession
 from pyspark.sql.streaming.query import StreamingQuery
 
 from conf.settings import Settings
+from conf.store import checkpoints
 from contract.facts import FACT_TOPICS
 from jobs.checkpoints import STATES, committed_offsets
 from jobs.offsets import beginnings, ends
@@ -60,7 +61,7 @@ class Rounds:
                 self._let_go(self._evict(spark, self._settings), waits)
             elif waits >= MANY or (self._real_time and not self._caught_up):
                 log.info("catching up", job=self._name, facts=waits)
-                begins = waits >= MANY and not committed_offsets(self._settings.checkpoint_dir / query)
+                begins = waits >= MANY and not committed_offsets(checkpoints(self._settings) / query)
                 settings = self._settings.with_batches_of(FIRST_BATCH) if begins else self._settings
                 with compiling(spark) if waits >= MANY else nullcontext():
                     queries = self._start(spark, settings, True)
@@ -132,7 +133,7 @@ def change(spark: SparkSession, options: Mapping[str, str], back: Iterable[str] 
 
 def facts_waiting(settings: Settings, query: str) -> int:
     """How many records of the fact topics the query has not done; 0 where Kafka refuses, since Spark will say why."""
-    done = committed_offsets(settings.checkpoint_dir / query)
+    done = committed_offsets(checkpoints(settings) / query)
     try:
         first, following = beginnings(settings, FACT_TOPICS), ends(settings, FACT_TOPICS)
     except KafkaError:

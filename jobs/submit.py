@@ -5,6 +5,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from conf.settings import Settings
+from conf.store import WITH_S3_JARS, checkpoints
 from contract import tables
 from jobs.checkpoints import committed_offsets
 from jobs.realtime import python_of
@@ -19,6 +20,7 @@ Without the second option it would have a fifth of the room for what it compiles
 and a task that needs an adapter ends the JVM (VirtualMachineError, Spark's exit code 50).
 """
 SPARK_CONF = Path(__file__).resolve().parents[1] / "conf" / "spark.conf"
+S3_JARS = SPARK_CONF.parents[1] / ".jars" / "s3"
 JAVA_OPTIONS = "spark.driver.extraJavaOptions"
 ARCHIVE = "-XX:SharedArchiveFile=.venv/classes.jsa -Xlog:cds=off -Xlog:cds+dynamic=off"
 """Classes that `make setup` archived, for a quicker start; nothing where the file is missing or of another Java."""
@@ -42,7 +44,16 @@ def spark_submit(settings: Settings, name: str, *options: str, folder: str = "jo
         own = spark_conf()[JAVA_OPTIONS].replace(".venv/", f"{python.parents[1].name}/")
         line = ("env", f"PYSPARK_PYTHON={python}", *line, "--conf", f"spark.pyspark.python={python}")
         line = (*line, "--driver-java-options", own)
-    return (*line, *options, f"{folder}/{name}.py")
+    return (*line, *jars(settings), *options, f"{folder}/{name}.py")
+
+
+def jars(settings: Settings) -> tuple[str, ...]:
+    """Options for the jars of the store beside those of conf/spark.conf; SystemExit where they are not there."""
+    if not settings.store:
+        return ()
+    if not S3_JARS.exists():
+        raise SystemExit(f"MSM_STORE is {settings.store}, and {S3_JARS} is not there: {WITH_S3_JARS}")
+    return ("--jars", f"{spark_conf()['spark.jars']},.jars/s3/*.jar")
 
 
 def job_env(settings: Settings) -> dict[str, str]:
@@ -50,6 +61,7 @@ def job_env(settings: Settings) -> dict[str, str]:
     loopback = {"SPARK_LOCAL_IP": "127.0.0.1"} if settings.spark_master.startswith("local") else {}
     return {
         "MSM_DATA_DIR": str(settings.data_dir.absolute()),
+        "MSM_STORE": settings.store,
         "MSM_BESIDE": str(settings.beside).lower(),
         "MSM_COUNTS_TRIGGER": settings.counts_trigger,
         "PYSPARK_PYTHON": sys.executable,
@@ -70,5 +82,5 @@ def archived(settings: Settings) -> int:
     """How many records the archive has taken in; 0 where its checkpoint does not say."""
     found: dict[str, dict[str, int]] = {}
     with suppress(OSError, ValueError):
-        found = committed_offsets(settings.checkpoint_dir / tables.EVENTS)
+        found = committed_offsets(checkpoints(settings) / tables.EVENTS)
     return sum(offset for parts in found.values() for offset in parts.values())

@@ -16,6 +16,7 @@ from pyspark.sql.streaming.query import StreamingQuery
 from pyspark.sql.types import StructType
 
 from conf.settings import Settings
+from conf.store import checkpoints, for_spark
 from contract import tables
 from jobs.checkpoints import committed_watermark
 from jobs.harness import main, now, query_id, read_topics
@@ -58,7 +59,7 @@ def start(spark: SparkSession, settings: Settings, catching_up: bool = False) ->
     trigger = CATCH_UP if catching_up else {"processingTime": f"{settings.rank_every_seconds} seconds"}
     # A new checkpoint has read nothing yet, and a year of facts may wait; what is older than the tables is not needed.
     needed = now() - KEEP
-    evicted = {query: max(needed, committed_watermark(settings.checkpoint_dir / query)) for query in (NAME, RISING)}
+    evicted = {query: max(needed, committed_watermark(checkpoints(settings) / query)) for query in (NAME, RISING)}
     return _started(spark, settings, trigger, evicted, RANK_WHILE_CATCHING_UP if catching_up else timedelta(0))
 
 
@@ -97,14 +98,10 @@ def _run(changes: DataFrame, name: str, batch: Batch, settings: Settings, trigge
         changes.writeStream.outputMode("update")
         .foreachBatch(batch)
         .queryName(name)
-        .option("checkpointLocation", _checkpoint(settings, name))
+        .option("checkpointLocation", for_spark(checkpoints(settings) / name))
         .trigger(**trigger)
         .start()
     )
-
-
-def _checkpoint(settings: Settings, name: str) -> str:
-    return str(settings.checkpoint_dir.absolute() / name)
 
 
 def panes_and_posts(spark: SparkSession, read: Read, evicted: datetime | None) -> DataFrame:
@@ -138,7 +135,7 @@ def tick(settings: Settings, rankings: Rankings, rank_every: timedelta) -> Batch
     def run(batch: DataFrame, batch_id: int) -> None:
         nonlocal ranked_at
         session, writer = batch.sparkSession, query_id(batch)
-        moment, seen = now(), offsets_of_batch(settings.checkpoint_dir / NAME, batch_id)
+        moment, seen = now(), offsets_of_batch(checkpoints(settings) / NAME, batch_id)
         is_first, began = ranked_at is None, time.monotonic()
         is_due = ranked_at is None or began - ranked_at >= rank_every.total_seconds()
         # On disk: a batch of posts with the longest captions is more than there is memory for.

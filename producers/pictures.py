@@ -10,6 +10,8 @@ from pathlib import Path
 
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from conf.store import Object
+
 MAX_PIXELS = 50_000_000
 MAX_SCANS = 100
 """Of a progressive JPEG, which has about ten: each costs as much as the whole picture, and takes a few bytes."""
@@ -71,16 +73,23 @@ def _encode(image: Image.Image, picture_format: str) -> bytes:
     return encoded.getvalue()
 
 
-def keep_picture(folder: Path, data: bytes, extension: str) -> str:
+def keep_picture(folder: Path | Object, data: bytes, extension: str) -> str:
     """Store under the content's hash, whole or not at all; answers the file's name."""
     name = f"{hashlib.sha256(data).hexdigest()}.{extension}"
+    if isinstance(folder, Path):
+        _keep_file(folder, name, data)
+    elif not (folder / name).is_file():
+        (folder / name).write_bytes(data)
+    return name
+
+
+def _keep_file(folder: Path, name: str, data: bytes) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     if (folder / name).exists():
-        return name
+        return
     with tempfile.NamedTemporaryFile(dir=folder, prefix=".upload-", delete=False) as fresh:
         fresh.write(data)
         fresh.flush()
         os.fsync(fresh.fileno())
     os.chmod(fresh.name, 0o644)
     os.replace(fresh.name, folder / name)
-    return name

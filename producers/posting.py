@@ -8,18 +8,21 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Annotated, Any
 
+import structlog
 from fastapi import APIRouter, FastAPI, HTTPException, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import FileResponse
+from fastapi.responses import FileResponse, Response, StreamingResponse
 from pydantic import BaseModel, StringConstraints, ValidationError
 from starlette.datastructures import UploadFile
 
 from conf.settings import Settings, load_settings
+from conf.store import Object, media
 from contract.facts import CAPTION_MAX, IMAGE_URL_MAX, PostCreated, PostDeleted
-from producers.commands import Answer, Command, Commands, PostId, command_resources, now, publisher_health
+from producers.commands import Answer, Command, Commands, PostId, command_resources, now, publisher_health, unavailable
 from producers.pictures import CONTENT_TYPES, MEDIA_PATH, NAME, BadPicture, clean_picture, keep_picture
 from service.app import COMMANDS, Service, build_app, refusals, serve
 
+log = structlog.get_logger()
 router = APIRouter(tags=["posts"], responses=COMMANDS)
 Caption = Annotated[str, StringConstraints(max_length=CAPTION_MAX)]
 
@@ -89,20 +92,34 @@ async def delete_post(post_id: PostId, command: Command) -> Answer:
 
 
 @router.get("/media/{name}", response_class=FileResponse, responses=refusals(_404="there is no such picture"))
-async def picture(name: str, request: Request) -> FileResponse:
+async def picture(name: str, request: Request) -> Response:
     """A picture by its content hash; it never changes."""
     settings: Settings = request.app.state.settings
-    path = settings.media_dir / name
-    if not NAME.fullmatch(name) or not path.is_file():
-        raise HTTPException(404, "there is no such picture")
-    return FileResponse(
-        path,
-        media_type=CONTENT_TYPES[path.suffix[1:]],
-        headers={
-            "Cache-Control": "public, max-age=31536000, immutable",
-            "Content-Security-Policy": "default-src 'none'; sandbox",
-        },
-    )
+    folder, known = media(settings), NAME.fullmatch(name)
+    if not known:
+        raise HTTPException(404, _NO_PICTURE)
+    kind = CONTENT_TYPES[known[1]]
+    if isinstance(folder, Object):
+        return await asyncio.to_thread(_passed_on, folder / name, kind)
+    if not (folder / name).is_file():
+        raise HTTPException(404, _NO_PICTURE)
+    return FileResponse(folder / name, media_type=kind, headers=_FOR_EVER)
+
+
+def _passed_on(kept: Object, kind: str) -> Response:
+    """From the store, a piece at a time: those who are slow keep little in memory."""
+    try:
+        headers = {**_FOR_EVER, "Content-Length": str(kept.size), "ETag": f'"{kept.name}"'}
+    except FileNotFoundError:
+        raise HTTPException(404, _NO_PICTURE) from None
+    return StreamingResponse(kept.pieces(), media_type=kind, headers=headers)
+
+
+_NO_PICTURE = "there is no such picture"
+_FOR_EVER = {
+    "Cache-Control": "public, max-age=31536000, immutable",
+    "Content-Security-Policy": "default-src 'none'; sandbox",
+}
 
 
 def _post_created(command: Commands, image_url: str, caption: str) -> PostCreated:
@@ -153,7 +170,11 @@ def _kept(settings: Settings, data: bytes) -> str:
         clean, extension = clean_picture(data)
     except BadPicture as error:
         raise _invalid("image", str(error)) from None
-    return MEDIA_PATH + keep_picture(settings.media_dir, clean, extension)
+    try:
+        return MEDIA_PATH + keep_picture(media(settings), clean, extension)
+    except OSError as error:
+        log.warning("a picture was refused", reason=str(error))
+        raise unavailable() from error
 
 
 _WAYS = {"multipart/form-data": _uploaded, "application/json": _named}

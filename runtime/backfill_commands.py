@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.table import Table
 
 from conf.settings import Settings, load_settings
+from conf.store import refuse_store
 from contract.principals import ADMIN
 from jobs.generations import Comparison
 from runtime import backfill as work
@@ -20,7 +21,9 @@ backfill = typer.Typer(
 
 def administrator() -> Settings:
     """It makes topics, and writes what each of the jobs writes."""
-    return load_settings().acting_as(ADMIN)
+    settings = load_settings().acting_as(ADMIN)
+    refuse_store(settings, "make backfill", "start over with new checkpoints and tables (docs/operations.md)")
+    return settings
 
 
 Accept = Annotated[bool, typer.Option("--accept", help="The differences are meant: the logic has changed.")]

@@ -3,10 +3,11 @@
 import json
 import re
 from collections.abc import Iterable
-from pathlib import Path
+
+from conf.store import Place
 
 
-def unreadable(checkpoint: Path) -> str:
+def unreadable(checkpoint: Place) -> str:
     """What is wrong with it; empty where Spark could go on from it."""
     try:
         json.loads((checkpoint / "metadata").read_text())["id"]
@@ -32,11 +33,11 @@ def _parse_offsets(text: str) -> None:
             json.loads(line)
 
 
-def _batches(checkpoint: Path) -> Iterable[int]:
+def _batches(checkpoint: Place) -> Iterable[int]:
     return (int(path.name) for path in (checkpoint / "offsets").glob("*") if path.name.isdigit())
 
 
-def last_batch(checkpoint: Path) -> str:
+def last_batch(checkpoint: Place) -> str:
     """Which batch was planned last."""
     newest = max(_batches(checkpoint), default=None)
     return "no batch yet" if newest is None else f"readable, batch {newest}"

@@ -9,6 +9,7 @@ from typing import IO
 import psutil
 
 from conf.settings import Settings
+from conf.store import checkpoints
 from jobs.checkpoints import begun_batch, done_batch
 from jobs.locks import taken
 from jobs.submit import job_env, spark_submit
@@ -72,7 +73,7 @@ def caught_up(settings: Settings, processes: Mapping[str, Process]) -> bool:
 
 def ranked_from_now(settings: Settings) -> Callable[[], bool]:
     """Tells whether a live job has ranked with all that its queries have read by now; its last ranking may be older."""
-    ticks = settings.checkpoint_dir / TRENDING
+    ticks = checkpoints(settings) / TRENDING
     begun = begun_batch(ticks)
     return lambda: done_batch(ticks) > begun
 

@@ -21,6 +21,7 @@ from chaos.run import new_folder
 from chaos.run import run as run_faults
 from chaos.schedule import schedule
 from conf.settings import Settings, load_settings
+from conf.store import refuse_store
 from contract.facts import Identifier
 from contract.principals import ADMIN
 from jobs.submit import job_env, spark_submit
@@ -237,7 +238,9 @@ def rescale(
 @app.command()
 def scan(words: Annotated[list[str], typer.Argument(help="Text to look for.")]) -> None:
     """Search every file of the data dir, unpacked; exit code 1 where a word is found. Best while the stack is down."""
-    found = [f"{path}: {word}" for path, word in found_in(load_settings().data_dir, words)]
+    settings = load_settings()
+    refuse_store(settings, "msm scan", "unset it, and search a copy of the store too, by MSM_DATA_DIR")
+    found = [f"{path}: {word}" for path, word in found_in(settings.data_dir, words)]
     for line in found:
         console.print(line, markup=False, soft_wrap=True)
     if found:

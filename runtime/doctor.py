@@ -13,12 +13,13 @@ from rich.markup import escape
 from rich.table import Table
 
 from conf.settings import Settings
+from conf.store import checkpoints, complaint
 from runtime import stack
 from runtime.access import access_differences
 from runtime.admin import admin_client, may_administer
 from runtime.broker import is_taken
 from runtime.checkpoints import last_batch, unreadable
-from runtime.jars import JARS, wrong_jars
+from runtime.jars import JARS, jar_folders, wrong_jars
 from runtime.machine import GIB, INSTALL_JAVA, SetupError, check_disk, check_java, java_commands
 from runtime.setup import USUAL
 from runtime.topics import differences
@@ -45,8 +46,8 @@ class Check:
 def checks(settings: Settings) -> list[Check]:
     """Everything, in the order in which one thing rests on another."""
     runs = stack.running(settings) is not None
-    machine = [*_java(), _wheels(), _jars(), _versions(), _disk(settings)]
-    return [*machine, *_ports(settings, runs), *_cluster(settings, runs), *_checkpoints(settings.checkpoint_dir)]
+    machine = [*_java(), _wheels(), _jars(settings), _versions(), _disk(settings)]
+    return [*machine, *_ports(settings, runs), *_cluster(settings, runs), *_checkpoints(settings)]
 
 
 # The machine
@@ -113,8 +114,8 @@ def _normal(name: str) -> str:
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
-def _jars() -> Check:
-    wrong = wrong_jars(JARS)
+def _jars(settings: Settings) -> Check:
+    wrong = wrong_jars(JARS, jar_folders(with_s3=bool(settings.store)))
     return Check(
         "jars",
         not wrong,
@@ -207,9 +208,12 @@ def _topics(settings: Settings) -> Check:
 # What was kept
 
 
-def _checkpoints(folder: Path) -> Iterator[Check]:
+def _checkpoints(settings: Settings) -> Iterator[Check]:
     """One a query; none before the first start."""
-    kept = sorted(path for path in folder.glob("*") if path.is_dir())
+    if wrong := complaint(settings):
+        yield Check("store", False, "not there", wrong)
+        return
+    kept = sorted(path for path in checkpoints(settings).glob("*") if path.is_dir())
     if not kept:
         yield Check("checkpoints", True, "none yet")
     for path in kept:

@@ -13,6 +13,7 @@ from rich.console import Console
 
 from conf.kafka import python_security
 from conf.settings import Settings
+from conf.store import checkpoints, media, refuse_store
 from contract.facts import FACT_TOPICS
 from contract.topics import DEAD_LETTERS, POSTS_WITH_COUNTS, RESULT_TOPICS
 from jobs import erasure
@@ -56,6 +57,8 @@ class Removed:
 
 def forget(settings: Settings, user: str, with_facts: bool, console: Console) -> list[Removed]:
     """Take the user out of counts, results, tables, pictures and views; with `with_facts` out of Kafka's facts too."""
+    if with_facts:
+        refuse_store(settings, "msm forget --facts", "forget without --facts, and retention does the rest")
     refuse_while_jobs_run(settings)
     with a_broker(settings), batch_session(settings) as spark:
         return erase(spark, settings, user, with_facts, partial(let_jobs_read, settings), console.print)
@@ -121,10 +124,10 @@ def let_jobs_read(settings: Settings, jobs: Sequence[str]) -> None:
             if not caught_up(settings, processes):
                 return False
             of_facts = [query for job in jobs for query in STATES[job] if query != PROJECTED]
-            if not all(reached(committed_offsets(settings.checkpoint_dir / query), goal) for query in of_facts):
+            if not all(reached(committed_offsets(checkpoints(settings) / query), goal) for query in of_facts):
                 return False
             results = ends(settings, [POSTS_WITH_COUNTS])
-            return reached(committed_offsets(settings.checkpoint_dir / PROJECTED), results)
+            return reached(committed_offsets(checkpoints(settings) / PROJECTED), results)
 
         behind = f"the jobs do not catch up: see {settings.log_dir}"
         wait_until(all_read, READ_SECONDS, lambda: behind)
@@ -135,8 +138,8 @@ def let_jobs_read(settings: Settings, jobs: Sequence[str]) -> None:
 
 def _remove_pictures(settings: Settings, addresses: Sequence[str]) -> int:
     names = [address.rpartition(MEDIA_PATH)[2] for address in addresses if MEDIA_PATH in address]
-    files = [settings.media_dir / name for name in names if NAME.fullmatch(name)]
-    there = [file for file in files if file.exists()]
+    files = [media(settings) / name for name in names if NAME.fullmatch(name)]
+    there = [file for file in files if file.is_file()]
     for file in there:
         file.unlink()
     return len(there)

@@ -8,6 +8,7 @@ from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame, SparkSession
 
 from conf.settings import Settings
+from conf.store import refuse_store
 from jobs.checkpoints import STATES, shape_of
 from jobs.harness import reason
 from runtime.children import refuse_while_used
@@ -22,6 +23,7 @@ def rescale(settings: Settings, partitions: int, say: Callable[[str], None]) -> 
 
     Interrupted, it is run again with the same number.
     """
+    refuse_store(settings, "msm rescale", "start over with new checkpoints (docs/operations.md)")
     refuse_running_jobs(settings)
     with batch_session(settings) as spark:
         for query in (query for states in STATES.values() for query, state in states.items() if state != "none"):

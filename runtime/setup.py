@@ -1,6 +1,7 @@
 """Makes the environment: `.venv` from requirements.lock, `.jars` from conf/ivy.xml; `make setup` runs it.
 
-With `--realtime` it makes `.venv-realtime` too, for the counts job in real time (docs/realtime.md).
+With `--realtime` it makes `.venv-realtime` too, for the counts job in real time (docs/realtime.md); with `--s3` it
+fetches the jars for a store on an S3 API (docs/cluster.md).
 
 Standard library only, since nothing is installed yet. An interrupted run goes on where it was: the stamp that says
 "done" is written last.
@@ -19,13 +20,13 @@ import sys
 import time
 import venv
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from threading import Thread
 from typing import NamedTuple
 
-from runtime.jars import CHECKSUMS, JARS, ROOT, jar_folders, jar_sizes, wrong_jars
+from runtime.jars import CHECKSUMS, JARS, ROOT, S3, jar_folders, jar_sizes, wrong_jars
 from runtime.machine import (
     DISK_NEEDED,
     GIB,
@@ -89,9 +90,10 @@ def read_stamp(made: Environment) -> dict[str, dict[str, object]]:
     return stamp
 
 
-def is_done(made: Environment = USUAL) -> bool:
+def is_done(made: Environment = USUAL, with_s3: bool = False) -> bool:
     """Whether the stamp is of today's pins and every jar is there; by size, so that it takes no time."""
-    return has_packages(made) and read_stamp(made).get("jars") == jar_sizes() and made.classes.exists()
+    has_jars = read_stamp(made).get("jars") == jar_sizes() and ((JARS / S3).exists() or not with_s3)
+    return has_packages(made) and has_jars and made.classes.exists()
 
 
 def has_packages(made: Environment) -> bool:
@@ -150,28 +152,29 @@ def drop_half_installed(environment: Path) -> None:
 # Jars
 
 
-def make_jars() -> None:
-    """`.jars/spark` and `.jars/kafka`, each jar with the checksum that it must have."""
-    if not wrong_jars(JARS):
+def make_jars(with_s3: bool) -> None:
+    """The folders of `.jars` that are not as they must be, each jar with its checksum."""
+    folders = sorted({jar.split("/")[0] for jar in wrong_jars(JARS, jar_folders(with_s3))})
+    if not folders:
         return
     incoming = JARS / "incoming"
     shutil.rmtree(incoming, ignore_errors=True)
-    follow("jars", ivy_command(incoming))
-    wrong = wrong_jars(incoming)
+    follow("jars", ivy_command(incoming, folders))
+    wrong = wrong_jars(incoming, folders)
     if wrong:
         shutil.rmtree(JARS / "cache", ignore_errors=True)
         raise SetupError(f"these jars are not what conf/jars.sha256 says: {', '.join(wrong)}; run make setup again")
-    for folder in jar_folders():
-        shutil.rmtree(folder, ignore_errors=True)
-        (incoming / folder.name).rename(folder)
+    for folder in folders:
+        shutil.rmtree(JARS / folder, ignore_errors=True)
+        (incoming / folder).rename(JARS / folder)
     shutil.rmtree(incoming)
 
 
-def ivy_command(target: Path) -> list[str]:
+def ivy_command(target: Path, folders: Sequence[str]) -> list[str]:
     """pyspark carries Ivy, so that no Maven is needed; the cache in .jars keeps what an interrupted run fetched."""
     ivy = next(USUAL.folder.glob("lib/python*/site-packages/pyspark/jars/ivy-*.jar"))
-    files = ["-settings", str(IVY_SETTINGS), "-ivy", str(IVY)]
-    return [java_commands()[0], "-jar", str(ivy), *files, "-retrieve", f"{target}/{PATTERN}"]
+    what = ["-settings", str(IVY_SETTINGS), "-ivy", str(IVY), "-confs", *folders]
+    return [java_commands()[0], "-jar", str(ivy), *what, "-retrieve", f"{target}/{PATTERN}"]
 
 
 # Spark's start
@@ -262,28 +265,28 @@ def one_at_a_time() -> Iterator[None]:
         yield
 
 
-def set_up(made: Environment) -> None:
+def set_up(made: Environment, with_s3: bool) -> None:
     """Everything that is not there yet; the jars are for all environments."""
     check_machine(ROOT)
     with one_at_a_time():
-        if is_done(made):
+        if is_done(made, with_s3):
             return
         if not has_packages(made):
             make_venv(made)
-        make_jars()
+        make_jars(with_s3)
         archive_classes(made)
         made.stamp.write_text(json.dumps({"made_from": wanted(made), "jars": jar_sizes()}, indent=1))
 
 
 def main() -> int:
     """0 where the environment is as it should be, or was made so."""
-    quiet, realtime = "--quiet" in sys.argv[1:], "--realtime" in sys.argv[1:]
+    quiet, realtime, s3 = (option in sys.argv[1:] for option in ("--quiet", "--realtime", "--s3"))
     try:
         if realtime:
             check_python(sys.version_info[:2], REALTIME_PYTHON_NEEDED)
-        missing = [made for made in (USUAL, *([REALTIME] if realtime else [])) if not is_done(made)]
+        missing = [made for made in (USUAL, *([REALTIME] if realtime else [])) if not is_done(made, s3)]
         for made in missing:
-            set_up(made)
+            set_up(made, s3)
         if missing or not quiet:
             say("set-up is complete" + ("" if missing else ": nothing to do"))
     except (SetupError, OSError) as error:

@@ -8,7 +8,8 @@ from contextlib import contextmanager
 from pyspark.sql import SparkSession
 
 from conf.settings import Settings
-from jobs.submit import for_a_batch, job_env
+from conf.store import session_conf
+from jobs.submit import for_a_batch, jars, job_env
 from runtime.broker import REPOSITORY
 
 
@@ -16,10 +17,11 @@ from runtime.broker import REPOSITORY
 def batch_session(settings: Settings) -> Iterator[SparkSession]:
     """A session for the time of a block; paths in conf/spark.conf start at the repository's folder."""
     os.environ |= job_env(settings)
-    options = ["--master", settings.spark_master, "--properties-file", "conf/spark.conf", *for_a_batch(settings)]
-    os.environ["PYSPARK_SUBMIT_ARGS"] = shlex.join([*options, "pyspark-shell"])
+    usual = ["--master", settings.spark_master, "--properties-file", "conf/spark.conf"]
+    os.environ["PYSPARK_SUBMIT_ARGS"] = shlex.join([*usual, *jars(settings), *for_a_batch(settings), "pyspark-shell"])
     os.chdir(REPOSITORY)
-    spark = SparkSession.builder.appName("msm").config("spark.ui.showConsoleProgress", "false").getOrCreate()
+    builder = SparkSession.builder.appName("msm").config("spark.ui.showConsoleProgress", "false")
+    spark = builder.config(map=session_conf(settings)).getOrCreate()
     spark.conf.set("spark.sql.shuffle.partitions", settings.shuffle_partitions)
     spark.sparkContext.setLogLevel("ERROR")
     try:

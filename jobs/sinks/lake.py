@@ -7,6 +7,7 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.types import StructType
 
 from conf.settings import Settings
+from conf.store import for_spark, lake
 from jobs.transforms.panes import summed
 
 _PROPERTIES = {
@@ -23,7 +24,7 @@ COMPACT_EVERY = 60
 
 def table_path(settings: Settings, name: str) -> str:
     """Folder of a table, as Spark names it."""
-    return str(settings.lake_dir.absolute() / name)
+    return for_spark(lake(settings) / name)
 
 
 def ensure_table(spark: SparkSession, path: str, schema: StructType, partitioned_by: Sequence[str] = ()) -> str:

@@ -5,7 +5,6 @@ import threading
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
 
 import structlog
 from py4j.protocol import Py4JJavaError
@@ -14,8 +13,9 @@ from pyspark.sql import DataFrame, Row, SparkSession
 from pyspark.sql import functions as F
 
 from conf.settings import Settings
+from conf.store import Place
 from contract import tables
-from contract.facts import format_time, parse_time
+from contract.facts import format_time
 from contract.results import RISING_KEY, TRENDING_KEY, RankedPost, Ranking
 from contract.spark import RANKING_ROW
 from contract.topics import RANKING_MAX_BYTES, RISING_POSTS, TRENDING_POSTS, result_topic
@@ -26,6 +26,7 @@ from jobs.transforms.ranking import MINUTE, PastHour, Score, added, best, living
 
 log = structlog.get_logger()
 _BOARDS = (("trending", TRENDING_POSTS, TRENDING_KEY), ("rising", RISING_POSTS, RISING_KEY))
+_STRICT = {"mode": "FAILFAST"}
 AT_A_TIME = 2
 """Minutes of history that one tick keeps at most: each takes as long as a ranking, and the next tick waits."""
 KNOWN = 10_000
@@ -131,8 +132,10 @@ class Rankings:
             hour = PastHour(end)
             engagement = self._table(spark, tables.ENGAGEMENT_BY_MINUTE).transform(trending, hour)
             posts = self._best(spark, engagement).get("trending", [])
-            rows = spark.createDataFrame([_as_row(_ranking(posts, hour, moment))], RANKING_ROW)
-            append_once(rows.coalesce(1), self._history, writer, int(end.timestamp()) // 60)
+            text = F.lit(_ranking(posts, hour, moment).model_dump_json())
+            # A literal, since a row of Python would come through a process of Python, which executors need not have.
+            rows = spark.range(0, 1, 1, 1).select(F.inline(F.array(F.from_json(text, RANKING_ROW, _STRICT))))
+            append_once(rows, self._history, writer, int(end.timestamp()) // 60)
             self._remembered = end.timestamp()
 
     def _missing(self, last: datetime) -> Iterable[datetime]:
@@ -191,11 +194,6 @@ def _ranking(posts: list[RankedPost], hour: PastHour, moment: datetime) -> Ranki
     )
 
 
-def _as_row(ranking: Ranking) -> dict[str, object]:
-    times = {name: parse_time(getattr(ranking, name)) for name in ("window_start", "window_end", "generated_at")}
-    return {**ranking.model_dump(), **times}
-
-
-def offsets_of_batch(checkpoint: Path, batch_id: int) -> str:
+def offsets_of_batch(checkpoint: Place, batch_id: int) -> str:
     """Where this batch ends in Kafka, {topic: {partition: next offset}}, from the query's own log."""
     return json.dumps(offsets_in((checkpoint / "offsets" / str(batch_id)).read_text()))

@@ -10,6 +10,7 @@ from rich.console import Console
 
 from conf.kafka import python_security
 from conf.settings import Settings, load_settings
+from conf.store import media
 from producers.bulk import BulkWriter
 from producers.publisher import Publisher
 from producers.simulator.arrivals import arrivals, spread
@@ -59,7 +60,7 @@ def run(
         islice(moments, facts or None),
         users=users,
         opening_posts=min(OPENING_POSTS, posts or OPENING_POSTS),
-        images=paint_pictures(settings.media_dir),
+        images=paint_pictures(media(settings)),
         mix=_mix(posts, facts),
     )
     publisher = Publisher(settings.bootstrap, security=python_security(settings.acting_as("simulator")))

@@ -7,13 +7,14 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFilter
 
+from conf.store import Object
 from producers.pictures import MEDIA_PATH, keep_picture
 
 SIZE = (640, 480)
 Colour = tuple[int, int, int]
 
 
-def paint_pictures(folder: Path, seed: int = 1, count: int = 12) -> list[str]:
+def paint_pictures(folder: Path | Object, seed: int = 1, count: int = 12) -> list[str]:
     """Paint and keep them; answers their paths as posts name them."""
     rng = random.Random(f"pictures {seed}")
     painters = (_hills, _stripes, _circles, _city)

@@ -12,7 +12,6 @@ from tests.feeds.serving import free_ports
 
 WORKERS = 2
 HOST = "127.0.0.1"
-CORES, MEMORY = "1", "1g"
 
 
 @dataclass(frozen=True)
@@ -24,7 +23,8 @@ class Standalone:
 
 
 @contextmanager
-def standalone(folder: Path) -> Iterator[Standalone]:
+def standalone(folder: Path, cores: int = 1, memory: str = "1g") -> Iterator[Standalone]:
+    """`cores` and `memory` of each worker: how many executors it may have."""
     port = free_ports(1)
     master = f"spark://{HOST}:{port}"
     with ExitStack() as stack:
@@ -39,7 +39,7 @@ def standalone(folder: Path) -> Iterator[Standalone]:
 
         leader = run("master", "master.Master", "--port", str(port), "--webui-port", "0")
         wait_until(lambda: is_taken(port), 60, leader.last_words)
-        room = ("--cores", CORES, "--memory", MEMORY, "--webui-port", "0")
+        room = ("--cores", str(cores), "--memory", memory, "--webui-port", "0")
         workers = [run(f"worker-{number}", "worker.Worker", *room, master) for number in range(1, WORKERS + 1)]
         for worker in workers:
             wait_until(lambda log=worker.log: "registered with master" in log.read_text(), 60, worker.last_words)  # type: ignore[misc]

@@ -51,12 +51,40 @@ def test_the_file_shows_every_setting_with_its_default() -> None:
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("HTTP_PORT", "many"), ("HTTP_PORT", "0"), ("KAFKA_PORT", "65535"), ("TOP", ""), ("RANK_EVERY_SECONDS", "0.5")],
+    [
+        *[
+            ("HTTP_PORT", "many"),
+            ("HTTP_PORT", "0"),
+            ("KAFKA_PORT", "65535"),
+            ("TOP", ""),
+            ("RANK_EVERY_SECONDS", "0.5"),
+        ],
+        *[
+            ("STORE", "/data"),
+            ("STORE", "s3://bucket"),
+            ("STORE", "s3a://key:secret@bucket"),
+            ("STORE", "s3a://bucket/"),
+        ],
+    ],
 )
 def test_a_wrong_setting_is_named(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
     monkeypatch.setenv(f"MSM_{name}", value)
     with pytest.raises(SystemExit, match=rf"MSM_{name} \(or {name.lower()} in .*msm.yaml\): \w"):
         load_settings()
+
+
+@pytest.mark.parametrize(("name", "value"), [("COUNTS_TRIGGER", "real-time"), ("BESIDE", "true")])
+def test_what_needs_folders_cannot_be_set_with_a_store(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
+    monkeypatch.setenv("MSM_STORE", "s3a://bucket/prefix")
+    monkeypatch.setenv(f"MSM_{name}", value)
+    with pytest.raises(SystemExit, match=rf"MSM_{name} .*it cannot be with MSM_STORE"):
+        load_settings()
+
+
+@pytest.mark.parametrize("folder", ["checkpoint_dir", "lake_dir", "media_dir"])
+def test_whoever_needs_a_folder_that_is_in_a_bucket_is_told(folder: str) -> None:
+    with pytest.raises(SystemExit, match="MSM_STORE is s3a://bucket: unset it"):
+        getattr(Settings(store="s3a://bucket"), folder)
 
 
 def test_an_unknown_key_of_the_file_is_named(file: Path) -> None:

@@ -23,6 +23,7 @@ GROUPS = ("Start here", "Run", "Work on it")
 TARGETS = {"setup", "doctor", "demo", "up", "down", "status", "simulate", "jobs", "audit", "chaos", "backfill", "bench"}
 TARGETS |= {"notebooks", "test", "lint", "advisories", "clean"}
 JARS = {"spark/connector-1.jar": b"connector", "kafka/broker-1.jar": b"broker"}
+S3_JARS = {"s3/store-1.jar": b"store"}
 
 JAVA = """#!/bin/sh
 PATH=/usr/bin:/bin
@@ -59,9 +60,10 @@ class Folder:
             shutil.copy(REPOSITORY / name, self.root / name)
         (self.root / "requirements.lock").write_text("")
         (self.root / "pyproject.toml").write_text("")
-        lines = [f"{hashlib.sha256(content).hexdigest()}  {name}\n" for name, content in JARS.items()]
+        all_jars = JARS | S3_JARS
+        lines = [f"{hashlib.sha256(content).hexdigest()}  {name}\n" for name, content in all_jars.items()]
         (self.root / "conf" / "jars.sha256").write_text("".join(lines))
-        for name, content in JARS.items():
+        for name, content in all_jars.items():
             self.registry(name).parent.mkdir(parents=True, exist_ok=True)
             self.registry(name).write_bytes(content)
 
@@ -77,10 +79,10 @@ class Folder:
     def java(self, version: str = "17.0.15") -> "Folder":
         return self.tool("java", JAVA.format(version=version))
 
-    def start(self, **env: str) -> "subprocess.Popen[str]":
+    def start(self, *options: str, **env: str) -> "subprocess.Popen[str]":
         kept = {name: value for name, value in os.environ.items() if name not in ("JAVA_HOME", "PYTHONPATH")}
         return subprocess.Popen(
-            [sys.executable, "-m", "runtime.setup"],
+            [sys.executable, "-m", "runtime.setup", *options],
             cwd=self.root,
             env={**kept, "PATH": str(self.tools), "TOOLS": str(self.tools), **env},
             text=True,
@@ -88,9 +90,9 @@ class Folder:
             stderr=subprocess.PIPE,
         )
 
-    def run(self, **env: str) -> tuple[int, str, str]:
+    def run(self, *options: str, **env: str) -> tuple[int, str, str]:
         """Exit code, output, and what it said last to stderr."""
-        process = self.start(**env)
+        process = self.start(*options, **env)
         output, errors = process.communicate(timeout=60)
         return process.returncode, output, (errors.splitlines() or [""])[-1]
 
@@ -99,7 +101,7 @@ class Folder:
         return path.read_text().splitlines() if path.exists() else []
 
     def jars(self) -> dict[str, bytes]:
-        kept = (path for folder in ("spark", "kafka") for path in (self.root / ".jars" / folder).glob("*"))
+        kept = (path for folder in ("spark", "kafka", "s3") for path in (self.root / ".jars" / folder).glob("*"))
         return {str(path.relative_to(self.root / ".jars")): path.read_bytes() for path in kept}
 
 
@@ -201,6 +203,18 @@ def test_an_archive_of_classes_that_was_removed_is_made_again_and_nothing_else(f
     assert folder.run()[0] == 0
     assert (folder.root / ".venv" / "classes.jsa").exists()
     assert (folder.log("uv"), folder.log("java")) == before
+
+
+def test_jars_for_s3_are_fetched_once_they_were_asked_for_and_kept_from_then_on(folder: Folder) -> None:
+    folder.run()
+    assert "-confs kafka spark -" in folder.log("java")[0]
+    assert folder.run("--s3")[0] == 0
+    assert folder.jars() == JARS | S3_JARS
+    assert "-confs s3 -" in folder.log("java")[1]
+    assert "nothing to do" in folder.run("--s3")[1]
+    (folder.root / ".jars" / "s3" / "store-1.jar").unlink()
+    assert folder.run()[0] == 0
+    assert folder.jars() == JARS | S3_JARS
 
 
 def test_a_jar_that_was_removed_is_fetched_again(folder: Folder) -> None:
