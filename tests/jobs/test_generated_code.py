@@ -1,0 +1,64 @@
+"""What Spark generates for the counts is compiled once, not once a batch: it has no number in it that changes."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+
+from jobs.rounds import compiling
+from jobs.transforms.counts import count, this_batch
+from jobs.transforms.facts import facts, valid
+from tests.jobs.histories import Fact
+from tests.jobs.streams import CutStream
+
+pytestmark = pytest.mark.spark
+
+
+def likes(batch: int) -> list[Fact]:
+    at, by = f"2026-11-20T14:0{batch}:00.000Z", {"user_id": "ada", "post_id": "p1"}
+    return [{"event_id": f"e{batch}{user}", "event_type": "post_liked", "occurred_at": at, **by} for user in "ab"]
+
+
+class Compiled:
+    """How many classes Spark had compiled after each batch, and what the rows of that batch say."""
+
+    def __init__(self, spark: SparkSession) -> None:
+        self._metrics = spark._jvm.org.apache.spark.metrics.source.CodegenMetrics
+        self.classes: list[int] = []
+        self.rows: list[set[Any]] = []
+
+    def __call__(self, batch: DataFrame, _: int) -> None:
+        self.rows.append({row[0] for row in batch.collect()})
+        self.classes.append(self._metrics.METRIC_COMPILATION_TIME().getCount())
+
+
+def run(spark: SparkSession, folder: Path, frames: Callable[[DataFrame], DataFrame]) -> Compiled:
+    stream, seen = CutStream(spark, folder), Compiled(spark)
+    for batch in range(4):
+        stream.add(likes(batch))
+    with compiling(spark):
+        stream.run(frames, seen)
+    return seen
+
+
+def test_a_later_batch_compiles_nothing(spark: SparkSession, tmp_path: Path) -> None:
+    spark.conf.set("spark.sql.streaming.unsupportedOperationCheck", "false")
+    seen = run(spark, tmp_path, lambda records: records.transform(facts).transform(valid).transform(count))
+    spark.conf.unset("spark.sql.streaming.unsupportedOperationCheck")
+    _, second, third, fourth = seen.classes
+    assert second == third == fourth > 0
+
+
+def test_a_batch_has_one_number_that_no_other_has(spark: SparkSession, tmp_path: Path) -> None:
+    def numbers(records: DataFrame) -> DataFrame:
+        kinds = records.withColumn("kind", F.left("topic", F.lit(1)))
+        # Two places of one plan must agree, as acts and contributions must.
+        return kinds.select("kind", this_batch().alias("one")).select(F.struct("one", this_batch().alias("other")))
+
+    seen = run(spark, tmp_path, numbers)
+    assert [len(rows) for rows in seen.rows] == [1, 1, 1, 1]
+    assert all(row.one == row.other for rows in seen.rows for row in rows)
+    assert len({row.one for rows in seen.rows for row in rows}) == 4
