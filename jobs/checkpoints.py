@@ -56,6 +56,8 @@ def refuse_other_shapes(folder: Place, job: str, partitions: int, fix: str = FIX
     """SystemExit with one sentence where a checkpoint of the job is of another shape than its code, or damaged."""
     for query, state in STATES[job].items():
         try:
+            if number := left_by_rescale(folder / query):
+                raise SystemExit(f"msm rescale {number} was interrupted within {folder / query}: run it again")
             there = shape_of(folder / query)
         except (FileNotFoundError, LookupError, ValueError):  # a log of offsets that was cut, or is not there
             raise SystemExit(f"the checkpoint {folder / query} is damaged: {FIX_DAMAGE}") from None
@@ -74,8 +76,20 @@ def shape_of(checkpoint: Place) -> Shape | None:
     if done_batch(checkpoint) < 0:
         return None
     state = "with Spark's rate source" if _has_rate_source(checkpoint) else state_digest(checkpoint)
-    partitions = 0 if state == "none" else int(_conf(checkpoint)["spark.sql.shuffle.partitions"])
+    partitions = 0 if state == "none" else _partitions(checkpoint, begun_batch(checkpoint))
     return Shape(state, partitions, made(checkpoint).get("rules", 1))
+
+
+def left_by_rescale(checkpoint: Place) -> int:
+    """How many partitions a rescaling that was interrupted was to make; 0 where there was none.
+
+    It is a batch of its own. Spark goes on with it when asked for the same number, and until then starts no query.
+    """
+    begun, done = begun_batch(checkpoint), done_batch(checkpoint)
+    if done in (-1, begun):
+        return 0
+    wanted = _partitions(checkpoint, begun)
+    return wanted if wanted != _partitions(checkpoint, done) else 0
 
 
 def state_digest(checkpoint: Place) -> str:
@@ -99,18 +113,17 @@ def _schemas(operator: Place) -> list[Place]:
     return [*sorted((operator / "0").glob("**/_metadata/schema")), *sorted(of_join)]
 
 
-def _conf(checkpoint: Place) -> dict[str, Any]:
-    conf: dict[str, Any] = json.loads(_newest_offsets(checkpoint)[1])["conf"]
-    return conf
+def _partitions(checkpoint: Place, batch: int) -> int:
+    return int(json.loads(_offsets(checkpoint, batch)[1])["conf"]["spark.sql.shuffle.partitions"])
 
 
 def _has_rate_source(checkpoint: Place) -> bool:
     """Its offsets are mere numbers, which the clock of today's trending job cannot read."""
-    return any(line.isdigit() for line in _newest_offsets(checkpoint)[2:])
+    return any(line.isdigit() for line in _offsets(checkpoint, begun_batch(checkpoint))[2:])
 
 
-def _newest_offsets(checkpoint: Place) -> list[str]:
-    return (checkpoint / "offsets" / str(begun_batch(checkpoint))).read_text().splitlines()
+def _offsets(checkpoint: Place, batch: int) -> list[str]:
+    return (checkpoint / "offsets" / str(batch)).read_text().splitlines()
 
 
 def made(checkpoint: Place) -> dict[str, int]:

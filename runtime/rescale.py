@@ -9,7 +9,7 @@ from pyspark.sql import DataFrame, SparkSession
 
 from conf.settings import Settings
 from conf.store import refuse_store
-from jobs.checkpoints import STATES, shape_of
+from jobs.checkpoints import STATES, left_by_rescale, shape_of
 from jobs.harness import reason
 from runtime.children import refuse_while_used
 from runtime.spark import batch_session
@@ -38,14 +38,18 @@ def refuse_running_jobs(settings: Settings) -> None:
 def rescale_query(spark: SparkSession, checkpoint: Path, partitions: int) -> str:
     """What became of one checkpoint."""
     shape = shape_of(checkpoint)
-    if shape is None or shape.partitions == partitions:
-        return f"has {partitions} partitions already" if shape else "has no state yet"
+    if shape is None:
+        return "has no state yet"
+    is_begun = left_by_rescale(checkpoint) == partitions
+    if shape.partitions == partitions and not is_begun:
+        return f"has {partitions} partitions already"
     before = contents(spark, checkpoint)
     _repartition(spark, checkpoint, partitions)
     if contents(spark, checkpoint) != before:
         raise SystemExit(f"{checkpoint} is not what it was: put back a copy, or start over (docs/operations.md)")
     rows = sum(number for number, _ in before.values())
-    return f"{shape.partitions} partitions are {partitions} now; {rows:,} rows of state, the same as before"
+    how = "what was begun is done" if is_begun else f"{shape.partitions} partitions are {partitions} now"
+    return f"{how}; {rows:,} rows of state, the same as before"
 
 
 def _repartition(spark: SparkSession, checkpoint: Path, partitions: int) -> None:

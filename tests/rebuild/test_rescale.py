@@ -91,6 +91,17 @@ def test_a_checkpoint_that_was_left_within_a_batch_is_named_with_the_fix(spark: 
     assert shape_of(checkpoint) is not None
 
 
+def test_a_rescaling_that_was_interrupted_is_named_and_gone_on_with(spark: SparkSession, checkpoint: Path) -> None:
+    before = contents(spark, checkpoint)
+    rescale_query(spark, checkpoint, MORE)
+    (checkpoint / "commits" / str(done_batch(checkpoint))).unlink()
+    with pytest.raises(SystemExit, match=rf"msm rescale {MORE} was interrupted within {checkpoint}: run it again"):
+        refuse_other_shapes(checkpoint.parent, COUNTS, MORE)
+    assert rescale_query(spark, checkpoint, MORE).startswith("what was begun is done")
+    assert contents(spark, checkpoint) == before
+    refuse_other_shapes(checkpoint.parent, COUNTS, MORE)
+
+
 def test_a_query_without_state_is_left_alone(spark: SparkSession, tmp_path: Path) -> None:
     assert rescale_query(spark, tmp_path / COUNTS, MORE) == "has no state yet"
 
