@@ -15,7 +15,7 @@ help:
 ## Start here
 demo: ready  ## The live page with simulated traffic, until Ctrl-C (45 s to start; the first time 3 min more)
 	@$(MSM) demo
-test: ready  ## Prove it: all layers, from pure functions to the page in a browser (27 min on 4 cores; ARGS='-m "not stack"')
+test: ready  ## Prove it: all layers, from pure functions to the page in a browser (27 min on 4 cores, 39 on 2; ARGS='-m "not stack"')
 	@.venv/bin/python -m pytest -n auto $(ARGS)
 doctor: ready  ## Check Java, versions, ports, disk, broker, topics and checkpoints (5 s)
 	@$(MSM) doctor
