@@ -10,17 +10,18 @@ from pyspark.sql import functions as F
 from audit.offsets import CannotAuditError, Offsets, in_kafka
 from conf.kafka import spark_options
 from conf.settings import Settings
-from conf.store import delta_options, for_spark, lake
+from conf.store import delta_options
 from contract import tables
 from contract.facts import FACT_TOPICS
 from contract.spark import POST_WITH_COUNTS_JSON
+from jobs.sinks.lake import table_path
 
 RECORD = ("topic", "partition", "offset", "arrived_at", "key", "value")
 
 
 def version(spark: SparkSession, settings: Settings, table: str, number: int) -> DataFrame:
     """One version of a table of the lake."""
-    return spark.read.format("delta").option("versionAsOf", number).load(for_spark(lake(settings) / table))
+    return spark.read.format("delta").option("versionAsOf", number).load(table_path(settings, table))
 
 
 def archived(spark: SparkSession, settings: Settings, number: int) -> DataFrame:
@@ -30,7 +31,7 @@ def archived(spark: SparkSession, settings: Settings, number: int) -> DataFrame:
 
 def erased(spark: SparkSession, settings: Settings) -> DataFrame:
     """Places of records that `msm forget` took out of the archive: (topic, partition, offset, post_id)."""
-    path = for_spark(lake(settings) / tables.ERASED)
+    path = table_path(settings, tables.ERASED)
     if not DeltaTable.is_deltatable(path, storage_options=delta_options(settings)):
         none = spark.createDataFrame([], "topic string, partition int, offset bigint, post_id string")
         return none.where("false")  # so that Spark knows, and joins nothing with it

@@ -25,6 +25,11 @@ from service.app import COMMANDS, Service, build_app, refusals, serve
 log = structlog.get_logger()
 router = APIRouter(tags=["posts"], responses=COMMANDS)
 Caption = Annotated[str, StringConstraints(max_length=CAPTION_MAX)]
+_NO_PICTURE = "there is no such picture"
+_FOR_EVER = {
+    "Cache-Control": "public, max-age=31536000, immutable",
+    "Content-Security-Policy": "default-src 'none'; sandbox",
+}
 
 # Two at once: each may take 500 MB and all of a core for some seconds.
 PICTURES_AT_ONCE = 2
@@ -91,7 +96,7 @@ async def delete_post(post_id: PostId, command: Command) -> Answer:
     )
 
 
-@router.get("/media/{name}", response_class=FileResponse, responses=refusals(_404="there is no such picture"))
+@router.get("/media/{name}", response_class=FileResponse, responses=refusals(_404=_NO_PICTURE))
 async def picture(name: str, request: Request) -> Response:
     """A picture by its content hash; it never changes."""
     settings: Settings = request.app.state.settings
@@ -113,13 +118,6 @@ def _passed_on(kept: Object, kind: str) -> Response:
     except FileNotFoundError:
         raise HTTPException(404, _NO_PICTURE) from None
     return StreamingResponse(kept.pieces(), media_type=kind, headers=headers)
-
-
-_NO_PICTURE = "there is no such picture"
-_FOR_EVER = {
-    "Cache-Control": "public, max-age=31536000, immutable",
-    "Content-Security-Policy": "default-src 'none'; sandbox",
-}
 
 
 def _post_created(command: Commands, image_url: str, caption: str) -> PostCreated:

@@ -52,19 +52,15 @@ def test_the_file_shows_every_setting_with_its_default() -> None:
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        *[
-            ("HTTP_PORT", "many"),
-            ("HTTP_PORT", "0"),
-            ("KAFKA_PORT", "65535"),
-            ("TOP", ""),
-            ("RANK_EVERY_SECONDS", "0.5"),
-        ],
-        *[
-            ("STORE", "/data"),
-            ("STORE", "s3://bucket"),
-            ("STORE", "s3a://key:secret@bucket"),
-            ("STORE", "s3a://bucket/"),
-        ],
+        ("HTTP_PORT", "many"),
+        ("HTTP_PORT", "0"),
+        ("KAFKA_PORT", "65535"),
+        ("TOP", ""),
+        ("RANK_EVERY_SECONDS", "0.5"),
+        ("STORE", "/data"),
+        ("STORE", "s3://bucket"),
+        ("STORE", "s3a://key:secret@bucket"),
+        ("STORE", "s3a://bucket/"),
     ],
 )
 def test_a_wrong_setting_is_named(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:

@@ -9,11 +9,12 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from jobs.rounds import compiling
-from jobs.transforms.counts import count, this_batch
-from jobs.transforms.facts import facts, valid
+from jobs.transforms.counts import this_batch
 from tests.jobs.histories import Fact
 from tests.jobs.streams import CutStream
+from tests.jobs.test_counts import chained, counted
 
+__all__ = ["chained"]
 pytestmark = pytest.mark.spark
 
 
@@ -44,10 +45,8 @@ def run(spark: SparkSession, folder: Path, frames: Callable[[DataFrame], DataFra
     return seen
 
 
-def test_a_later_batch_compiles_nothing(spark: SparkSession, tmp_path: Path) -> None:
-    spark.conf.set("spark.sql.streaming.unsupportedOperationCheck", "false")
-    seen = run(spark, tmp_path, lambda records: records.transform(facts).transform(valid).transform(count))
-    spark.conf.unset("spark.sql.streaming.unsupportedOperationCheck")
+def test_a_later_batch_compiles_nothing(chained: SparkSession, tmp_path: Path) -> None:
+    seen = run(chained, tmp_path, counted)
     _, second, third, fourth = seen.classes
     assert second == third == fourth > 0
 
