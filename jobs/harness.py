@@ -85,6 +85,11 @@ def read_topics(spark: SparkSession, settings: Settings, *topics: str, in_batche
     )
 
 
+def in_few_tasks(records: DataFrame) -> DataFrame:
+    """No more tasks than cores: each costs more than the few records that a partition has in one live batch."""
+    return records.coalesce(records.sparkSession.sparkContext.defaultParallelism)
+
+
 def read_records(spark: SparkSession, settings: Settings, topic: str) -> DataFrame:
     """All that a topic holds now, with headers, for a batch."""
     return (

@@ -6,7 +6,7 @@
 
 from collections.abc import Sequence
 
-from pyspark.sql import SparkSession
+from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.streaming.query import StreamingQuery
 from pyspark.sql.streaming.readwriter import DataStreamWriter
 
@@ -15,7 +15,7 @@ from conf.store import Place, checkpoints
 from contract.topics import POSTS_WITH_COUNTS, result_topic
 from jobs import realtime
 from jobs.checkpoints import made, seed_name, sign
-from jobs.harness import main, read_facts, read_records, was_written
+from jobs.harness import in_few_tasks, main, read_facts, read_records, was_written
 from jobs.rounds import CATCH_UP
 from jobs.sinks.kafka import kafka_stream, post_records
 from jobs.transforms.counts import count
@@ -30,20 +30,21 @@ def start(spark: SparkSession, settings: Settings, catching_up: bool = False) ->
 
     In real time a row leaves some milliseconds after its fact came.
     """
+    in_real_time = goes_live(settings) and not catching_up
+    records = read_facts(spark, settings, checkpoint_of(settings), in_batches=not in_real_time)
+    if in_real_time:
+        return [counts(spark, settings, records, in_batches=False).trigger(**realtime.TRIGGER).start()]
     if catching_up:
-        return [counts(spark, settings, in_batches=True).trigger(**CATCH_UP).start()]
-    if goes_live(settings):
-        return [counts(spark, settings, in_batches=False).trigger(**realtime.TRIGGER).start()]
-    return [counts(spark, settings, in_batches=True).start()]
+        return [counts(spark, settings, records).trigger(**CATCH_UP).start()]
+    return [counts(spark, settings, in_few_tasks(records)).start()]
 
 
-def counts(spark: SparkSession, settings: Settings, in_batches: bool) -> DataStreamWriter:
+def counts(spark: SparkSession, settings: Settings, records: DataFrame, in_batches: bool = True) -> DataStreamWriter:
     """From the facts to the result topic."""
     # Spark refuses an aggregate after an aggregate in update mode, since the second would count updates as new rows.
     # Here the second knows that they are updates, and the third sums differences: docs/decisions/disabled-check.md
     spark.conf.set("spark.sql.streaming.unsupportedOperationCheck", "false")
     checkpoint, topic = checkpoint_of(settings), result_topic(POSTS_WITH_COUNTS, settings.beside)
-    records = read_facts(spark, settings, checkpoint, in_batches)
     counted = records.transform(facts).transform(valid).transform(count, in_batches)
     published = counted.transform(under_term, term_of(spark, settings, checkpoint, topic)).transform(post_records)
     return kafka_stream(published, settings, topic).queryName(NAME).option("checkpointLocation", str(checkpoint))

@@ -19,7 +19,7 @@ from conf.settings import Settings
 from conf.store import checkpoints, for_spark
 from contract import tables
 from jobs.checkpoints import committed_watermark
-from jobs.harness import main, now, query_id, read_topics
+from jobs.harness import in_few_tasks, main, now, query_id, read_topics
 from jobs.rounds import CATCH_UP
 from jobs.sinks.lake import COMPACT_EVERY, append, append_once, compact, drop, ensure_table, fold, table_path
 from jobs.sinks.rankings import FirstHours, Fresh, Rankings, offsets_of_batch
@@ -83,9 +83,8 @@ def _started(
 
     def read(*topics: str) -> DataFrame:
         records = read_topics(spark, settings, *topics)
-        # A task costs more than the few records that a partition has in one tick: no more tasks than cores.
-        few = records if trigger is CATCH_UP else records.coalesce(spark.sparkContext.defaultParallelism)
-        return few.transform(facts).transform(valid)
+        read_so = records if trigger is CATCH_UP else in_few_tasks(records)
+        return read_so.transform(facts).transform(valid)
 
     return [
         _run(panes_and_posts(spark, read, evicted.get(NAME)), NAME, ranks, settings, trigger),
