@@ -87,8 +87,9 @@ def test_state_leaves_in_a_round_of_its_own_and_what_comes_later_counts_once(
     spark: SparkSession, broker: Settings
 ) -> None:
     began = now()
-    ancient = of_a_post("p0", began - timedelta(days=2), "bob", "cy")
-    old = of_a_post("p1", began - timedelta(hours=8), "bob", "cy")
+    half_past = began.replace(minute=30)  # in the first five minutes of an hour a fact is in three windows
+    ancient = of_a_post("p0", half_past - timedelta(days=2), "bob", "cy")
+    old = of_a_post("p1", half_past - timedelta(hours=8), "bob", "cy")
     fresh = of_a_post("p2", began - timedelta(minutes=3), "bob")
     write(broker, [*ancient, *old])
     # Two likes in two windows of an hour each; two likes and their post.
