@@ -18,7 +18,7 @@ from contract import tables
 from contract.facts import FACT_TOPICS
 from contract.spark import FACT_FIELDS, POST_WITH_COUNTS_ROW
 from contract.topics import POSTS_WITH_COUNTS
-from jobs.harness import in_few_tasks, main, query_id, read_topics
+from jobs.harness import main, query_id, read_topics
 from jobs.rounds import CATCH_UP
 from jobs.sinks.dead_letters import DeadLetterSink
 from jobs.sinks.lake import COMPACT_EVERY, append_once, compact, ensure_table, table_path
@@ -46,9 +46,8 @@ IN_MEMORY = 250_000
 def start(spark: SparkSession, settings: Settings, catching_up: bool = False) -> Sequence[StreamingQuery]:
     """Two queries: the archive with its dead letters, and the projection of the counts."""
     settings = settings.with_batches_of(IN_MEMORY)
-    events, counts = (read_topics(spark, settings, *topics) for topics in (FACT_TOPICS, [POSTS_WITH_COUNTS]))
-    if not catching_up:
-        events, counts = in_few_tasks(events), in_few_tasks(counts)
+    events = read_topics(spark, settings, *FACT_TOPICS, live=not catching_up)
+    counts = read_topics(spark, settings, POSTS_WITH_COUNTS, live=not catching_up)
     trigger = CATCH_UP if catching_up else {"processingTime": EVERY}
     return [
         _run(events, "events", keep_events(spark, settings), settings, trigger),

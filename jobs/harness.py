@@ -69,10 +69,15 @@ def spark_session(name: str, settings: Settings) -> SparkSession:
     return spark
 
 
-def read_topics(spark: SparkSession, settings: Settings, *topics: str, in_batches: bool = True) -> DataFrame:
-    """Every record of the topics from the earliest on, in one scan; lost offsets stop the job."""
+def read_topics(
+    spark: SparkSession, settings: Settings, *topics: str, live: bool = False, in_batches: bool = True
+) -> DataFrame:
+    """Every record of the topics from the earliest on, in one scan; lost offsets stop the job.
+
+    Live batches are read by no more tasks than cores: each costs more than the few records that a partition has in one.
+    """
     a_batch = {"maxOffsetsPerTrigger": settings.max_facts_a_batch, "maxRecordsPerPartition": RECORDS_A_TASK}
-    return (
+    records = (
         spark.readStream.format("kafka")
         .options(**spark_options(settings))
         # A consumer that comes back to a partition first waits for the fetch it left behind: 500 ms by default.
@@ -83,11 +88,7 @@ def read_topics(spark: SparkSession, settings: Settings, *topics: str, in_batche
         .option("failOnDataLoss", "true")
         .load()
     )
-
-
-def in_few_tasks(records: DataFrame) -> DataFrame:
-    """No more tasks than cores: each costs more than the few records that a partition has in one live batch."""
-    return records.coalesce(records.sparkSession.sparkContext.defaultParallelism)
+    return records.coalesce(spark.sparkContext.defaultParallelism) if live and in_batches else records
 
 
 def read_records(spark: SparkSession, settings: Settings, topic: str) -> DataFrame:
@@ -109,9 +110,11 @@ def was_written(settings: Settings, topic: str) -> bool:
         return True
 
 
-def read_facts(spark: SparkSession, settings: Settings, checkpoint: Place, in_batches: bool = True) -> DataFrame:
+def read_facts(
+    spark: SparkSession, settings: Settings, checkpoint: Place, live: bool = False, in_batches: bool = True
+) -> DataFrame:
     """Every fact record: those of Kafka, and before them those that `msm backfill` took from the archive."""
-    records = read_topics(spark, settings, *FACT_TOPICS, in_batches=in_batches)
+    records = read_topics(spark, settings, *FACT_TOPICS, live=live, in_batches=in_batches)
     name = seed_name(checkpoint)
     if not name:
         return records

@@ -15,7 +15,7 @@ from conf.store import Place, checkpoints
 from contract.topics import POSTS_WITH_COUNTS, result_topic
 from jobs import realtime
 from jobs.checkpoints import made, seed_name, sign
-from jobs.harness import in_few_tasks, main, read_facts, read_records, was_written
+from jobs.harness import main, read_facts, read_records, was_written
 from jobs.rounds import CATCH_UP
 from jobs.sinks.kafka import kafka_stream, post_records
 from jobs.transforms.counts import count
@@ -30,13 +30,14 @@ def start(spark: SparkSession, settings: Settings, catching_up: bool = False) ->
 
     In real time a row leaves some milliseconds after its fact came.
     """
-    in_real_time = goes_live(settings) and not catching_up
-    records = read_facts(spark, settings, checkpoint_of(settings), in_batches=not in_real_time)
-    if in_real_time:
-        return [counts(spark, settings, records, in_batches=False).trigger(**realtime.TRIGGER).start()]
+    in_batches = catching_up or not goes_live(settings)
+    records = read_facts(spark, settings, checkpoint_of(settings), live=not catching_up, in_batches=in_batches)
+    query = counts(spark, settings, records, in_batches)
     if catching_up:
-        return [counts(spark, settings, records).trigger(**CATCH_UP).start()]
-    return [counts(spark, settings, in_few_tasks(records)).start()]
+        query = query.trigger(**CATCH_UP)
+    elif not in_batches:
+        query = query.trigger(**realtime.TRIGGER)
+    return [query.start()]
 
 
 def counts(spark: SparkSession, settings: Settings, records: DataFrame, in_batches: bool = True) -> DataStreamWriter:

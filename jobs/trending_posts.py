@@ -19,7 +19,7 @@ from conf.settings import Settings
 from conf.store import checkpoints, for_spark
 from contract import tables
 from jobs.checkpoints import committed_watermark
-from jobs.harness import in_few_tasks, main, now, query_id, read_topics
+from jobs.harness import main, now, query_id, read_topics
 from jobs.rounds import CATCH_UP
 from jobs.sinks.lake import COMPACT_EVERY, append, append_once, compact, drop, ensure_table, fold, table_path
 from jobs.sinks.rankings import FirstHours, Fresh, Rankings, offsets_of_batch
@@ -82,9 +82,8 @@ def _started(
     ranks, keeps = tick(settings, rankings, rank_every), keep_first_hours(rankings.first_hours)
 
     def read(*topics: str) -> DataFrame:
-        records = read_topics(spark, settings, *topics)
-        read_so = records if trigger is CATCH_UP else in_few_tasks(records)
-        return read_so.transform(facts).transform(valid)
+        records = read_topics(spark, settings, *topics, live=trigger is not CATCH_UP)
+        return records.transform(facts).transform(valid)
 
     return [
         _run(panes_and_posts(spark, read, evicted.get(NAME)), NAME, ranks, settings, trigger),

@@ -7,12 +7,14 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from conf.settings import Settings
+from contract import tables
 from contract.facts import FACT_TOPICS
 from contract.topics import TRENDING_POSTS
 from jobs import archive, harness, posts_with_counts, rounds, trending_posts
 from jobs.checkpoints import STATES, committed_offsets, done_batch
 from jobs.offsets import ends, reached, total
 from jobs.rounds import UNCOUNTED, facts_waiting
+from jobs.sinks.lake import table_path
 from jobs.submit import INTERPRETED
 from tests import reference
 from tests.rebuild.earlier_checkpoint import facts_after, facts_before, write
@@ -64,6 +66,18 @@ def test_what_waits_in_one_partition_is_read_by_several_tasks(
     assert max(tasks) <= 5
     assert sum(tasks) == len(facts) == total(ends(broker, FACT_TOPICS))
     assert any(end > 5 for ends_of in ends(broker, FACT_TOPICS).values() for end in ends_of.values())
+
+
+@pytest.mark.spark
+@pytest.mark.kafka
+@pytest.mark.timeout(600)
+def test_a_live_batch_is_read_by_no_more_tasks_than_there_are_cores(spark: SparkSession, broker: Settings) -> None:
+    write(broker, facts_before())
+    run_once(spark, broker, archive)
+    events = spark.read.format("delta").load(table_path(broker, tables.EVENTS))
+    cores = spark.sparkContext.defaultParallelism
+    assert events.select("topic", "partition").distinct().count() > cores
+    assert len(events.inputFiles()) <= cores  # each task that has records writes a file
 
 
 @pytest.mark.spark
