@@ -13,6 +13,7 @@ from bench.compare import BOUND, changes, missing, show_changes
 from bench.measures import Run
 from bench.probes import Unmatched
 from bench.run import FULL, QUICK, STEPS, bench
+from bench.soak import Soak
 from conf.settings import Settings
 from runtime.broker import REPOSITORY
 
@@ -26,6 +27,8 @@ def measure(
     quick: Annotated[bool, typer.Option("--quick", help="A small run, below five minutes on 4 cores.")] = False,
     facts: Annotated[int, typer.Option(help="Facts to catch up on; 0: as the size of the run has it.")] = 0,
     pairs: Annotated[int, typer.Option(help="Pairs to grow to; 0: as the size of the run has it.")] = 0,
+    minutes: Annotated[float, typer.Option(help="How long a soak takes; 0: three hours.")] = 0,
+    rate: Annotated[float, typer.Option(help="Facts a second of a soak; 0: 200.")] = 0,
     only: Annotated[list[str] | None, typer.Option(help="This group of measures; several times for several.")] = None,
 ) -> None:
     """Measure, print a table, and write JSON, table and picture to artifacts/bench/; exit code 1 on wrong counts."""
@@ -35,6 +38,7 @@ def measure(
         raise typer.BadParameter(f"--only is one of {', '.join(STEPS)}, not {', '.join(sorted(unknown))}")
     size = QUICK if quick else FULL
     size = replace(size, facts=facts or size.facts, pairs=pairs or size.pairs)
+    size = replace(size, soak=Soak(rate or size.soak.rate, minutes or size.soak.minutes))
     name = datetime.now(timezone.utc).strftime("%Y%m%dT%H%M%SZ")
     folder, data = REPOSITORY / "artifacts" / "bench" / name, Settings().data_dir / "bench" / name
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # what was started is stopped

@@ -1,11 +1,8 @@
 """What the counts cost where state is large, and where one post has half of the traffic."""
 
-import os
 import time
 from collections.abc import Iterable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from bench import facts
 from bench.catch_up import COUNTS, CaughtUp, as_measures, until_caught_up
@@ -14,6 +11,7 @@ from bench.live import Pace, send, until_ready
 from bench.measures import Measure
 from bench.phases import Phases
 from bench.place import Place
+from bench.usage import files_in
 from contract.topics import POSTS_WITH_COUNTS
 from runtime.parts import job_metrics
 from runtime.processes import wait_until
@@ -35,7 +33,7 @@ class State:
         metrics = job_metrics(place.settings, POSTS_WITH_COUNTS)
         memory = [size for name, size in metrics.items() if name.startswith("msm_job_state_memory_bytes{")]
         folder = place.settings.checkpoint_dir / POSTS_WITH_COUNTS / "state"
-        return cls(_pairs(metrics), sum(memory), bytes_in(folder))
+        return cls(_pairs(metrics), sum(memory), files_in(folder).size)
 
 
 def _pairs(metrics: Mapping[str, float]) -> float:
@@ -45,16 +43,6 @@ def _pairs(metrics: Mapping[str, float]) -> float:
 def _told(place: Place) -> bool:
     """Rows are counted when the job has gone live, and told at the end of a batch."""
     return _pairs(job_metrics(place.settings, POSTS_WITH_COUNTS)) > 0
-
-
-def bytes_in(folder: Path) -> int:
-    """What its files take; a job at work may remove some, and folders, while they are looked at."""
-    total = 0
-    for parent, _, names in os.walk(folder):
-        for name in names:
-            with suppress(FileNotFoundError):
-                total += os.stat(os.path.join(parent, name)).st_size
-    return total
 
 
 def growth(place: Place, many: int) -> Iterable[Measure]:

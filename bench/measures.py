@@ -35,12 +35,21 @@ class Measure:
     floor: str = ""
 
 
+@dataclass(frozen=True)
+class Look:
+    """What was seen in a stretch of a long measure that ended after so many minutes, by name."""
+
+    minutes: float
+    numbers: dict[str, float]
+
+
 @dataclass
 class Run:
     """One run: where, when, of what, and every measure in the order in which it was taken."""
 
     about: dict[str, Any]
     measures: list[Measure] = field(default_factory=list)
+    looks: list[Look] = field(default_factory=list)
 
     def value(self, name: str) -> float | None:
         """The measure of that name; None where it was not taken."""
@@ -68,7 +77,8 @@ class Run:
         """SystemExit where the file holds no run."""
         try:
             said = json.loads(path.read_text())
-            return cls(said["about"], [Measure(**one) for one in said["measures"]])
+            looks = [Look(**one) for one in said.get("looks", [])]
+            return cls(said["about"], [Measure(**one) for one in said["measures"]], looks)
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise SystemExit(f"{path} is no result of make bench: {error}") from None
 

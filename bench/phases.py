@@ -47,6 +47,11 @@ class Phases(Watch):
         """How many cores the job keeps busy."""
         return Measure(f"{name}.cores", "cores", self.cpu_seconds / self.seconds, f"in {self.seconds:.0f} s", "lower")
 
+    def batch_seconds(self, query: str) -> float | None:
+        """Mean of the batches that were seen, from trigger to commit; None where there was none."""
+        seconds = self._phases.get((query, "triggerExecution"))
+        return fmean(seconds) if seconds else None
+
     def of_batch(self, name: str, query: str) -> list[Measure]:
         """Mean of each phase of the batches that were seen, and how many there were a second."""
         how = f"{self.batches[query]:.0f} batches in {self.seconds:.0f} s, from the job's own metrics"

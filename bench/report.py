@@ -1,4 +1,4 @@
-"""A run for people: a table, and a picture of it."""
+"""A run for people: a table, and pictures of it."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -6,17 +6,21 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Column, Table
 
-from bench.measures import Measure, Run
+from bench.measures import Look, Measure, Run
 
+UNITS = {"batch": "ms", "cores": "used", "memory": "MiB", "files": "there", "size": "MiB", "own_write": "ms"}
+"""Of those numbers of a look whose unit their name does not say."""
 LOG_ABOVE = 100
 """How many times the least value the greatest may be on an even scale."""
 
 
 def write_report(run: Run, folder: Path) -> None:
-    """`bench.json`, `bench.md` and `bench.png`."""
+    """`bench.json`, `bench.md` and `bench.png`; of a soak `soak.png` too."""
     run.write(folder / "bench.json")
     (folder / "bench.md").write_text(as_markdown(run))
     draw(run, folder / "bench.png")
+    if run.looks:
+        draw_looks(run, folder / "soak.png")
 
 
 def number(value: float) -> str:
@@ -68,10 +72,44 @@ def draw(run: Run, path: Path) -> None:
     )
     for unit, panel in zip(units, axes[:, 0], strict=True):
         _bars(panel, unit, [one for one in run.measures if one.unit == unit])
-    figure.suptitle(f"{run.about['commit']}, {run.about['date'][:16]}, {run.about['cores']} cores", fontsize=9)
+    figure.suptitle(_of_what(run), fontsize=9)
     figure.tight_layout()
     figure.savefig(path, dpi=120)
     pyplot.close(figure)
+
+
+def draw_looks(run: Run, path: Path) -> None:
+    """How each number went: a panel for all whose names end alike, over the minutes."""
+    from matplotlib import use
+
+    use("Agg")
+    from matplotlib import pyplot
+
+    names = list(dict.fromkeys(name for look in run.looks for name in look.numbers))
+    kinds = list(dict.fromkeys(name.rpartition(".")[2] for name in names))
+    figure, axes = pyplot.subplots(len(kinds), 1, figsize=(9, 2.2 * len(kinds)), sharex=True, squeeze=False)
+    for kind, panel in zip(kinds, axes[:, 0], strict=True):
+        _lines(panel, kind, run.looks, [name for name in names if name.rpartition(".")[2] == kind])
+    figure.suptitle(_of_what(run), fontsize=9)
+    axes[-1, 0].set_xlabel("minutes", fontsize=8)
+    figure.tight_layout()
+    figure.savefig(path, dpi=120)
+    pyplot.close(figure)
+
+
+def _lines(panel, kind: str, looks: Sequence[Look], names: Sequence[str]) -> None:  # type: ignore[no-untyped-def]
+    for name in names:
+        seen = [(look.minutes, look.numbers[name]) for look in looks if name in look.numbers]
+        panel.plot(*zip(*seen, strict=True), marker=".", markersize=3, linewidth=1, label=name.rpartition(".")[0])
+    panel.set_title(f"{kind}, {UNITS[kind]}" if kind in UNITS else kind, fontsize=8, loc="left")
+    panel.set_ylim(bottom=0)
+    panel.legend(fontsize=6, loc="center left", bbox_to_anchor=(1, 0.5))
+    panel.tick_params(labelsize=7)
+    panel.spines[["top", "right"]].set_visible(False)
+
+
+def _of_what(run: Run) -> str:
+    return f"{run.about['commit']}, {run.about['date'][:16]}, {run.about['cores']} cores"
 
 
 def _bars(panel, unit: str, measures: Sequence[Measure]) -> None:  # type: ignore[no-untyped-def]

@@ -15,10 +15,11 @@ from bench.floor import floor, limits
 from bench.growth import growth
 from bench.latency import latency
 from bench.live import Pace
-from bench.measures import Measure, Run, about
+from bench.measures import Look, Measure, Run, about
 from bench.place import Place, a_place
-from bench.report import show, write_report
+from bench.report import number, show, write_report
 from bench.serving import Serving, serving
+from bench.soak import Soak, soak
 from bench.whole import whole
 
 
@@ -32,6 +33,7 @@ class Size:
     paces: tuple[Pace, ...]
     whole: tuple[Pace, ...]
     serving: Serving
+    soak: Soak
     without: tuple[str, ...] = ()
 
 
@@ -40,10 +42,13 @@ SLOW, FAST = Pace(1_000, 40, 45), Pace(5_000, 40, 45)
 # Four JVMs on a few cores: a tick of the rankings needs minutes until what it runs is compiled.
 WARM = replace(SLOW, warm=240)
 SHORT = Pace(1_000, 10, 10)
-LEFT_OUT = ("limit", "growth", "whole")
-QUICK = Size("quick", 100_000, 50_000, (SHORT,), (SHORT,), Serving(50_000, 2_000, 5), without=LEFT_OUT)
-FULL = Size("full", 1_000_000, 1_000_000, (SLOW, FAST), (WARM, FAST), Serving(1_000_000, 2_000, 20))
-Step = Callable[[Place, Size], Iterable[Measure]]
+HOURS = Soak(rate=200, minutes=180)
+LEFT_OUT = ("limit", "growth", "whole", "soak")
+QUICK = Size("quick", 100_000, 50_000, (SHORT,), (SHORT,), Serving(50_000, 2_000, 5), HOURS, without=LEFT_OUT)
+FULL = Size(
+    "full", 1_000_000, 1_000_000, (SLOW, FAST), (WARM, FAST), Serving(1_000_000, 2_000, 20), HOURS, without=("soak",)
+)
+Step = Callable[[Place, Size], Iterable[Measure | Look]]
 
 
 def the_floor(place: Place, size: Size) -> Iterable[Measure]:
@@ -73,11 +78,12 @@ STEPS: dict[str, Step] = {
     "latency": lambda place, size: latency(place, size.paces),
     "whole": lambda place, size: whole(place, size.whole),
     "serving": lambda place, size: serving(place, size.serving),
+    "soak": lambda place, size: soak(place, size.soak),
 }
 
 
 def bench(folder: Path, data: Path, size: Size, only: Sequence[str], console: Console) -> int:
-    """Take the measures and write the report; 1 where counts were wrong."""
+    """Take the measures and write the report; 1 where counts were wrong or drifted."""
     run = Run(about(f"{size.name}, {size.facts:,} facts, {size.pairs:,} pairs"))
     with a_place(data) as place:
         for name in dict.fromkeys(["floor", *only]) if only else (step for step in STEPS if step not in size.without):
@@ -85,13 +91,18 @@ def bench(folder: Path, data: Path, size: Size, only: Sequence[str], console: Co
     write_report(run, folder)
     show(run, console)
     console.print(f"the report: {folder}", soft_wrap=True)
-    return 1 if run.value("counts.wrong_posts") else 0
+    return 1 if run.value("counts.wrong_posts") or run.value("soak.drift") else 0
 
 
-def _take(run: Run, name: str, measures: Iterable[Measure], folder: Path, console: Console) -> None:
+def _take(run: Run, name: str, measures: Iterable[Measure | Look], folder: Path, console: Console) -> None:
     with console.status(f"{name} ...") as status:
         for one in measures:
-            run.measures.append(one)
+            if isinstance(one, Look):
+                run.looks.append(one)
+                told = ", ".join(f"{what} {number(value)}" for what, value in one.numbers.items())
+                console.print(f"  {one.minutes:.0f} min: {told}", markup=False)
+            else:
+                run.measures.append(one)
+                console.print(f"  {one.name:32} {one.value:>12,.2f} {one.unit}", markup=False)
             run.write(folder / "bench.json")
-            console.print(f"  {one.name:32} {one.value:>12,.2f} {one.unit}", markup=False)
             status.update(f"{name} ...")

@@ -17,6 +17,7 @@ from bench.probes import Mark, OwnWrite, Unmatched, first_marks, first_rows, per
 from contract.topics import POSTS_WITH_COUNTS, TRENDING_POSTS
 from jobs.checkpoints import committed_offsets
 from runtime.parts import JOBS
+from runtime.processes import Process
 
 LOOK_SECONDS = 0.1
 EVENTS, COUNTS_TABLE = "events", "posts_with_counts_lake"
@@ -67,10 +68,7 @@ def whole(place: Place, paces: Sequence[Pace]) -> Iterable[Measure]:
     place.empty()
     facts.write(place.settings, POSTS)
     with ExitStack() as stack:
-        started = {name: stack.enter_context(place.running(name)) for name in (JOBS[0], "web")}
-        until_ready(place, *started)
-        started |= {name: stack.enter_context(place.running(name)) for name in JOBS[1:]}
-        until_ready(place, *started)
+        started = start_all(place, stack)
         for pace in paces:
             phases = {job: Phases(place, job, started[job]) for job in JOBS}
             with ExitStack() as readers:
@@ -78,6 +76,15 @@ def whole(place: Place, paces: Sequence[Pace]) -> Iterable[Measure]:
                 traffic = send(place, pace, f"whole-{pace.rate}", list(phases.values()))
                 yield from _latencies(f"whole.{pace.rate}", traffic, seeing)
             yield from _costs(f"whole.{pace.rate}", phases)
+
+
+def start_all(place: Place, stack: ExitStack) -> dict[str, Process]:
+    """All jobs and the website, in the order in which the supervisor starts them, until they are ready."""
+    started = {name: stack.enter_context(place.running(name)) for name in (JOBS[0], "web")}
+    until_ready(place, *started)
+    started |= {name: stack.enter_context(place.running(name)) for name in JOBS[1:]}
+    until_ready(place, *started)
+    return started
 
 
 def _look_on(place: Place, stack: ExitStack) -> Seeing:

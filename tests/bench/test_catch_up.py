@@ -7,7 +7,7 @@ from bench.usage import Usage
 
 
 def caught_up(first_batch: tuple[float, int], half: tuple[float, int] = (12.0, 500)) -> CaughtUp:
-    return CaughtUp(1_000, 20.0, 8.0, first_batch, half, (5.0, 10.0), Usage(30.0, 2**30))
+    return CaughtUp(1_000, 20.0, 8.0, first_batch, half, (5.0, 10.0), Usage(30.0, 2**30, 2**29))
 
 
 def test_the_rate_after_the_first_batch_is_that_of_the_others() -> None:

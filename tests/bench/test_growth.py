@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from bench.growth import bytes_in
+from bench.usage import Files, files_in
 
 
 def test_a_file_that_vanishes_while_it_is_looked_at_counts_for_nothing(tmp_path: Path) -> None:
@@ -10,5 +10,5 @@ def test_a_file_that_vanishes_while_it_is_looked_at_counts_for_nothing(tmp_path:
     (tmp_path / "0" / "1").mkdir(parents=True)
     (tmp_path / "0" / "1" / "1.changelog").write_bytes(b"12345")
     (tmp_path / "0" / "1" / ".2.changelog.tmp").symlink_to(tmp_path / "renamed")
-    assert bytes_in(tmp_path) == 5
-    assert bytes_in(tmp_path / "never made") == 0
+    assert files_in(tmp_path) == Files(1, 5)
+    assert files_in(tmp_path / "never made") == Files(0, 0)

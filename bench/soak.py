@@ -1,0 +1,134 @@
+"""Hours of the whole stack under steady traffic: what grows although the work does not, and whether numbers drift."""
+
+import json
+import statistics
+import sys
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+
+from audit.results import result_path
+from audit.run import audit_once
+from bench import facts
+from bench.facts import History, post_id
+from bench.live import reading
+from bench.measures import Look, Measure
+from bench.phases import Phases
+from bench.place import Place
+from bench.probes import OwnWrite, read_lines
+from bench.usage import files_in, usage_of
+from bench.whole import start_all
+from jobs.checkpoints import STATES
+from runtime.parts import AUDITOR, JOBS
+from runtime.processes import Process
+
+LOOKS = 24
+"""Stretches of the time, each looked at by itself."""
+AUDIT_SECONDS = 300
+FOLDERS = ("checkpoints", "lake", "feeds")
+OPENING = History(2_000, posts=100)
+MUST_BE_FLAT = ("batch", "cores", "memory", "files", "own_write")
+"""Kinds of numbers that must not grow where the work does not. What is counted is kept: its size grows."""
+
+
+@dataclass(frozen=True)
+class Soak:
+    """So many facts a second of the simulator, for so long."""
+
+    rate: float
+    minutes: float
+
+
+def soak(place: Place, size: Soak) -> Iterator[Measure | Look]:
+    """The stack with its auditor, simulated traffic, and a page that likes and looks; then everything is audited."""
+    place.empty()
+    facts.write(place.settings, OPENING)
+    audited = Place(place.settings.model_copy(update={"audit_every_seconds": AUDIT_SECONDS}))
+    looks: list[Look] = []
+    with ExitStack() as parts:
+        started = start_all(place, parts)
+        with ExitStack() as traffic:
+            auditor = traffic.enter_context(audited.running(AUDITOR, MSM_AUDIT_EVERY_SECONDS=str(AUDIT_SECONDS)))
+            command = (sys.executable, "-m", "producers.simulator", "--rate", str(size.rate))
+            simulator = traffic.enter_context(place.running_other("simulator", command))
+            page = traffic.enter_context(reading(place, "page", "own", "--post", post_id(0)))
+            began = time.monotonic()
+            for number in range(1, LOOKS + 1):
+                since, phases = time.monotonic(), {job: Phases(place, job, started[job]) for job in JOBS}
+                with ExitStack() as watching:
+                    for one in phases.values():
+                        watching.enter_context(one)
+                    _wait(began + size.minutes * 60 * number / LOOKS, [*started.values(), auditor, simulator])
+                own = [one for one in read_lines(page.log, OwnWrite) if one.began >= since]
+                numbers = _of_jobs(phases) | _memory(started) | _folders(place) | of_own_writes(own) | _audited(place)
+                looks.append(Look((time.monotonic() - began) / 60, numbers))
+                yield looks[-1]
+        code, found = audit_once(place.settings, "kafka")
+    if "error" in found:
+        raise SystemExit(f"the soak could not be audited (exit code {code}): {found['error']}")
+    drift = max(found["drift"], *(look.numbers.get("audit.drift", 0) for look in looks))
+    how = f"the most that an audit found, of all while it ran and of one of {found['facts']:,} facts at its end"
+    yield Measure("soak.drift", "differences", drift, how)
+    yield from flatness(looks, f"{size.minutes:g} minutes of {size.rate:g} facts/s")
+
+
+def _wait(until: float, running: Iterable[Process]) -> None:
+    while time.monotonic() < until:
+        for process in running:
+            if process.exit_code is not None:
+                raise SystemExit(f"{process.name} ended: {process.last_words()} (log: {process.log})")
+        time.sleep(0.5)
+
+
+def _of_jobs(phases: Mapping[str, Phases]) -> dict[str, float]:
+    found = {f"{job}.cores": seen.cpu_seconds / seen.seconds for job, seen in phases.items()}
+    queries = ((query, seen.batch_seconds(query)) for job, seen in phases.items() for query in STATES[job])
+    return found | {f"{query}.batch": seconds * 1_000 for query, seconds in queries if seconds is not None}
+
+
+def _memory(started: Mapping[str, Process]) -> dict[str, float]:
+    return {f"{name}.memory": usage_of(one.popen.pid).resident_bytes / 2**20 for name, one in started.items()}
+
+
+def _folders(place: Place) -> dict[str, float]:
+    found = {name: files_in(place.settings.data_dir / name) for name in FOLDERS}
+    counts = {f"{name}.files": float(files.count) for name, files in found.items()}
+    return counts | {f"{name}.size": files.size / 2**20 for name, files in found.items()}
+
+
+def of_own_writes(writes: Sequence[OwnWrite]) -> dict[str, float]:
+    """Median and p95 in milliseconds of those that were seen; how many reads gave up waiting for their own write."""
+    seen = [one.visible - one.began for one in writes if one.caught_up]
+    given_up = {"page.given_up": float(len(writes) - len(seen))}
+    if len(seen) < 2:
+        return given_up
+    cuts = statistics.quantiles(seen, n=100, method="inclusive")
+    return {"p50.own_write": cuts[49] * 1_000, "p95.own_write": cuts[94] * 1_000, **given_up}
+
+
+def _audited(place: Place) -> dict[str, float]:
+    """What the newest audit of the stack says; nothing before there is one."""
+    path = result_path(place.settings)
+    if not path.exists():
+        return {}
+    found = json.loads(path.read_text())
+    return {"audit.drift": found["drift"], "audit.seconds": found["seconds"]}
+
+
+def flatness(looks: Sequence[Look], of_what: str) -> Iterator[Measure]:
+    """Mean of the last third over that of the middle one: in the first one everything warms up and fills.
+
+    Of what was seen in both, and must be flat.
+    """
+    third = len(looks) // 3
+    middle, last = looks[third : 2 * third], looks[2 * third :]
+    for name in sorted({name for look in last for name in look.numbers}):
+        before = [look.numbers[name] for look in middle if name in look.numbers]
+        if name.rpartition(".")[2] in MUST_BE_FLAT and before:
+            was, now = (
+                statistics.fmean(before),
+                statistics.fmean(look.numbers[name] for look in last if name in look.numbers),
+            )
+            how = f"last third of {of_what} over the middle one; {now:,.4g} in the last"
+            yield Measure(f"soak.{name}", "times", now / was, how)
