@@ -13,7 +13,7 @@ help:
 	@echo "Every target makes the set-up that it needs. Options of a target: make simulate ARGS='--rate 100'"
 
 ## Start here
-demo: ready  ## The live page with simulated traffic, until Ctrl-C (45 s to start; the first time 3 min more)
+demo: ready  ## The live page with simulated traffic, until Ctrl-C (45 s to start on 4 cores, 97 on 2; the first time 3 min more)
 	@$(MSM) demo
 test: ready  ## Prove it: all layers, from pure functions to the page in a browser (27 min on 4 cores, 39 on 2; ARGS='-m "not stack"')
 	@.venv/bin/python -m pytest -n auto $(ARGS)
@@ -21,7 +21,7 @@ doctor: ready  ## Check Java, versions, ports, disk, broker, topics and checkpoi
 	@$(MSM) doctor
 
 ## Run
-up: ready  ## Start the stack in the background; returns when it is ready (45 s)
+up: ready  ## Start the stack in the background; returns when it is ready (45 s on 4 cores, 97 on 2)
 	@$(MSM) up
 status: ready  ## Show each part of the stack, and how far the jobs are behind (1 s)
 	@$(MSM) status

@@ -21,7 +21,7 @@ from contract import tables
 from jobs.checkpoints import committed_watermark
 from jobs.harness import main, now, query_id, read_topics
 from jobs.rounds import CATCH_UP
-from jobs.sinks.lake import COMPACT_EVERY, append, append_once, compact, drop, ensure_table, fold, table_path
+from jobs.sinks.lake import COMPACT_EVERY, Appends, append, compact, drop, ensure_table, fold, table_path
 from jobs.sinks.rankings import FirstHours, Fresh, Rankings, offsets_of_batch
 from jobs.transforms.facts import facts, valid
 from jobs.transforms.panes import dated_acts, first_hour_engagement, minute_panes, summed
@@ -128,6 +128,7 @@ def tick(settings: Settings, rankings: Rankings, rank_every: timedelta) -> Batch
     """
     panes = table_path(settings, tables.ENGAGEMENT_BY_MINUTE)
     post_facts = table_path(settings, tables.POST_FACTS)
+    kept = Appends(settings, tables.ENGAGEMENT_BY_MINUTE)
     ranked_at: float | None = None
 
     def run(batch: DataFrame, batch_id: int) -> None:
@@ -150,7 +151,7 @@ def tick(settings: Settings, rankings: Rankings, rank_every: timedelta) -> Batch
                 rankings.publish(session, moment, seen, Fresh(changes, facts_of_posts, there.post_ids))
             if there.changes:
                 changes = changes.transform(summed, "judged_from", "post_id", "minute")
-                append_once(changes.coalesce(1), panes, f"panes-{writer}", batch_id)
+                kept.append(changes.coalesce(1), f"panes-{writer}", batch_id)
             if there.post_ids:
                 # Not once: whoever reads them takes the least and the greatest, and asking costs as much as appending.
                 append(facts_of_posts.coalesce(1), post_facts)

@@ -200,7 +200,10 @@ def archive_classes(made: Environment) -> None:
 
 
 def follow(what: str, command: list[str], env: Mapping[str, str] | None = None) -> None:
-    """Run a command; a line every five seconds with the last thing it said, and all it said last if it fails."""
+    """Run a command; a line every five seconds with the last thing it said, and all it said last if it fails.
+
+    Warnings of Spark are no progress.
+    """
     say(what)
     process = subprocess.Popen(
         command,
@@ -216,7 +219,8 @@ def follow(what: str, command: list[str], env: Mapping[str, str] | None = None) 
     reader.start()
     try:
         while not has_ended(process):
-            say(f"{what}: {lines[-1].strip().split(' (')[0][:70]}" if lines else what)
+            said = [line for line in list(lines) if " WARN " not in line]
+            say(f"{what}: {said[-1].strip().split(' (')[0][:70]}" if said else what)
     finally:
         process.kill()
     reader.join()

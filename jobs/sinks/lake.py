@@ -1,5 +1,6 @@
 """Delta tables: made once, appended to exactly once, kept small by their own writer."""
 
+import json
 from collections.abc import Sequence
 
 from delta.tables import DeltaTable
@@ -55,6 +56,36 @@ def append_once(rows: DataFrame, path: str, writer: str, batch_id: int) -> None:
     `writer` names the query: a new checkpoint must come with a new name, else its batches are skipped.
     """
     (rows.write.format("delta").mode("append").option("txnAppId", writer).option("txnVersion", batch_id).save(path))
+
+
+class Appends:
+    """The same for the many batches of one query after a start, for less.
+
+    Only the first of them can be in the table already: the query ended between its write and its commit. So that one
+    alone is looked for, by the name that each commit carries. For `append_once` Delta reads its log anew at each batch,
+    which takes longer than appending.
+    """
+
+    def __init__(self, settings: Settings, name: str) -> None:
+        self._settings, self._name = settings, name
+        self._may_be_a_repetition = True
+
+    def append(self, rows: DataFrame, writer: str, batch_id: int) -> None:
+        """Append the batch, unless it is the first and there."""
+        if not (self._may_be_a_repetition and self._newest_batch(writer) == batch_id):
+            named = rows.write.format("delta").mode("append").option("userMetadata", f"{writer} {batch_id}")
+            named.save(table_path(self._settings, self._name))
+        self._may_be_a_repetition = False
+
+    def _newest_batch(self, writer: str) -> int | None:
+        """The last one of the writer that the table has; None where no commit that its log still has is of it."""
+        log = lake(self._settings) / self._name / "_delta_log"
+        for commit in sorted(log.glob("[0-9]*.json"), reverse=True):
+            for line in commit.read_text().splitlines():
+                of, _, batch_id = json.loads(line).get("commitInfo", {}).get("userMetadata", "").rpartition(" ")
+                if of == writer:
+                    return int(batch_id)
+        return None
 
 
 def compact(spark: SparkSession, path: str, where: str | None = None, looked_up: str = "") -> None:

@@ -21,7 +21,7 @@ from contract.spark import RANKING_ROW
 from contract.topics import RANKING_MAX_BYTES, RISING_POSTS, TRENDING_POSTS, result_topic
 from jobs.checkpoints import offsets_in
 from jobs.sinks.kafka import producer_options, seen_header
-from jobs.sinks.lake import append_once, ensure_table, table_path
+from jobs.sinks.lake import Appends, append_once, ensure_table, table_path
 from jobs.transforms.ranking import MINUTE, PastHour, Score, added, best, living, rising, scored, trending
 
 log = structlog.get_logger()
@@ -50,13 +50,14 @@ class FirstHours:
 
     def __init__(self, settings: Settings) -> None:
         self.path = table_path(settings, tables.FIRST_HOUR_ENGAGEMENT)
+        self._kept = Appends(settings, tables.FIRST_HOUR_ENGAGEMENT)
         self._lock = threading.Lock()
         self._since: list[DataFrame] | None = None
 
     def append(self, changes: DataFrame, writer: str, batch_id: int, is_first: bool) -> None:
         """`changes` are in memory, cut off from their query. The first batch after a start may be in the table."""
         with self._lock:
-            append_once(changes.coalesce(1), self.path, writer, batch_id)
+            self._kept.append(changes.coalesce(1), writer, batch_id)
             if self._since is not None:
                 self._since = None if is_first else [*self._since, changes]
 

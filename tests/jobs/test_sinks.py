@@ -17,7 +17,7 @@ from conf.settings import Settings
 from contract import tables
 from contract.spark import POST_WITH_COUNTS_ROW
 from jobs.harness import fix, reason
-from jobs.sinks.lake import append, append_once, compact, drop, ensure_table, fold, table_path
+from jobs.sinks.lake import Appends, append, append_once, compact, drop, ensure_table, fold, table_path
 from jobs.sinks.projection import latest_of_each_post, merge_posts
 from jobs.sinks.rankings import Rankings
 from jobs.trending_posts import PANES, POST_FACTS, tidy
@@ -147,6 +147,34 @@ def test_a_batch_is_appended_once(spark: SparkSession, tmp_path: Path) -> None:
     assert len(rows(spark, path)) == 2
     append_once(one, path, "a new checkpoint", 0)
     assert len(rows(spark, path)) == 3
+
+
+def test_the_first_batch_after_a_start_is_appended_unless_it_is_there(spark: SparkSession, tmp_path: Path) -> None:
+    settings = Settings(data_dir=tmp_path)
+    path = ensure_table(spark, table_path(settings, "t"), spark.createDataFrame([], CHANGES).schema)
+
+    def after_a_start(writer: str, *batch_ids: int) -> int:
+        table = Appends(settings, "t")
+        for batch_id in batch_ids:
+            table.append(spark.createDataFrame([("p", 1, 1, 0)], CHANGES), writer, batch_id)
+        return len(rows(spark, path))
+
+    assert after_a_start("w", 0, 1, 2) == 3
+    drop(spark, path, "minute = 7")
+    compact(spark, path)  # later commits, of nobody's batch
+    assert after_a_start("w", 2) == 3
+    assert after_a_start("w", 2, 3, 4) == 5
+    assert after_a_start("w", 5) == 6
+    assert after_a_start("a new checkpoint", 5) == 7
+    assert after_a_start("w", 5) == 7
+
+
+def test_later_batches_are_appended_without_a_look_at_what_is_there(spark: SparkSession, tmp_path: Path) -> None:
+    settings, one = Settings(data_dir=tmp_path), spark.createDataFrame([("p", 1, 1, 0)], CHANGES).coalesce(1)
+    path, table = ensure_table(spark, table_path(settings, "t"), one.schema), Appends(settings, "t")
+    table.append(one, "w", 0)
+    assert tasks_of(spark, lambda: table.append(one, "w", 1)) == 1
+    assert tasks_of(spark, lambda: append_once(one, path, "w", 2)) > 1
 
 
 def test_folding_leaves_the_sums_and_few_rows_and_files(spark: SparkSession, tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import psutil
 import pytest
 
 from conf.settings import Settings
+from jobs.submit import COMPILES_LITTLE
 from tests.feeds.serving import free_ports
 
 MSM = Path(sys.executable).with_name("msm")
@@ -57,6 +58,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
         demo=True,
     )
     own = {"MSM_DATA_DIR": str(settings.data_dir), "MSM_KAFKA_PORT": str(kafka), "MSM_HTTP_PORT": str(http)}
+    own["JAVA_TOOL_OPTIONS"] = COMPILES_LITTLE  # no JVM grows old here
     running = Stack(settings, {**os.environ, **own, "MSM_DEMO": "true", "MSM_KAFKA_SECURITY": "scram"})
     started = running.msm("up")
     assert started.returncode == 0, started.stdout + started.stderr

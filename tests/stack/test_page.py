@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 import pytest
+from playwright.sync_api import Browser
 
 from tests.stack.conftest import Stack
 from tests.website.browser import Tabs, chromium, window
@@ -11,9 +12,15 @@ from tests.website.scenarios import ALL, Scenario
 pytestmark = [pytest.mark.stack, pytest.mark.browser]
 
 
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with chromium() as started:
+        yield started
+
+
 @pytest.fixture
-def tabs() -> Iterator[Tabs]:
-    with chromium() as driver, window(driver, viewport={"width": 1280, "height": 900}) as opened:
+def tabs(browser: Browser) -> Iterator[Tabs]:
+    with window(browser, viewport={"width": 1280, "height": 900}) as opened:
         yield opened
 
 

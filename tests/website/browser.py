@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from playwright.sync_api import BrowserContext, ConsoleMessage, Page, Playwright, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, expect, sync_playwright
 
 CHROMIUM = "/usr/bin/chromium"
 ARGUMENTS = [
@@ -56,20 +56,25 @@ class Tabs:
 
 
 @contextmanager
-def window(playwright: Playwright, **options: Any) -> Iterator[Tabs]:
-    """A fresh browser profile; when it closes, its consoles must be empty."""
-    expect.set_options(timeout=PATIENCE_MS)
-    browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+def window(browser: Browser, **options: Any) -> Iterator[Tabs]:
+    """A fresh profile; when it closes, its consoles must be empty."""
+    context = browser.new_context(**options)
     try:
-        tabs = Tabs(browser.new_context(**options))
+        tabs = Tabs(context)
         yield tabs
         left = tabs.console.unexpected()
         assert not left, "left on the console:\n" + "\n".join(left)
     finally:
-        browser.close()
+        context.close()
 
 
 @contextmanager
-def chromium() -> Iterator[Playwright]:
+def chromium() -> Iterator[Browser]:
+    """One browser for many windows, which share nothing: it takes longer to start than most tests."""
+    expect.set_options(timeout=PATIENCE_MS)
     with sync_playwright() as playwright:
-        yield playwright
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+        try:
+            yield browser
+        finally:
+            browser.close()

@@ -1,10 +1,10 @@
-"""One browser driver for the session, a fresh window and a fresh stand-in for each test."""
+"""One browser for the session, a fresh window and a fresh stand-in for each test."""
 
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Playwright
+from playwright.sync_api import Browser
 
 from tests.website.browser import Tabs, chromium, window
 from tests.website.running import running
@@ -12,14 +12,14 @@ from tests.website.world import World
 
 
 @pytest.fixture(scope="session")
-def playwright() -> Iterator[Playwright]:
-    with chromium() as driver:
-        yield driver
+def browser() -> Iterator[Browser]:
+    with chromium() as started:
+        yield started
 
 
 @pytest.fixture
-def tabs(playwright: Playwright) -> Iterator[Tabs]:
-    with window(playwright, viewport={"width": 1280, "height": 900}) as opened:
+def tabs(browser: Browser) -> Iterator[Tabs]:
+    with window(browser, viewport={"width": 1280, "height": 900}) as opened:
         yield opened
 
 
