@@ -21,6 +21,7 @@ from contract.facts import format_time, parse_time
 from contract.results import SEEN_HEADER, RankedPost, Ranking
 from contract.topics import RISING_POSTS, TRENDING_POSTS
 from jobs.offsets import consumer_of
+from jobs.sinks.lake import kept_batch
 from jobs.transforms.panes import dated_acts, first_hour_engagement, minute_panes
 from jobs.transforms.ranking import MINUTE, PastHour, Score, best, living, rising, scored, trending
 
@@ -126,14 +127,8 @@ def _rising(settings: Settings, ranking: Published, seen: Offsets) -> list[Candi
 
 def _batches(log: Place) -> list[tuple[int, int]]:
     """(when, batch) of the newest commits, oldest first."""
-    found = []
-    for path in sorted(log.glob("*.json"))[-2 * LOOK_BACK :]:
-        actions = [json.loads(line) for line in path.read_text().splitlines()]
-        at = next((action["commitInfo"]["timestamp"] for action in actions if "commitInfo" in action), None)
-        batch = next((action["txn"]["version"] for action in actions if "txn" in action), None)
-        if at is not None and batch is not None:
-            found.append((at, batch))
-    return found
+    commits = (kept_batch(path.read_text()) for path in sorted(log.glob("[0-9]*.json"))[-2 * LOOK_BACK :])
+    return [(one.at_ms, one.batch_id) for one in commits if one]
 
 
 def most(found: list[Candidate]) -> list[Offsets]:

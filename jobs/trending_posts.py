@@ -190,15 +190,12 @@ def first_hours(read: Read, evicted: datetime | None) -> DataFrame:
 
 def keep_first_hours(table: FirstHours) -> Batch:
     """Append the changes of a batch, exactly once."""
-    is_first = True
 
     def run(batch: DataFrame, batch_id: int) -> None:
-        nonlocal is_first
         # Looked at also where it was kept before, or state would miss the batch.
         changes = batch.transform(summed, "born", "post_id").localCheckpoint()
         if not changes.isEmpty():
-            table.append(changes, f"rising-{query_id(batch)}", batch_id, is_first)
-        is_first = False
+            table.append(changes, f"rising-{query_id(batch)}", batch_id)
         if batch_id % COMPACT_EVERY == COMPACT_EVERY - 1:
             old = f"born < timestamp '{now() - timedelta(hours=3):%Y-%m-%d %H:00:00}'"
             drop(batch.sparkSession, table.path, old)

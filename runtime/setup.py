@@ -219,7 +219,7 @@ def follow(what: str, command: list[str], env: Mapping[str, str] | None = None) 
     reader.start()
     try:
         while not has_ended(process):
-            said = [line for line in list(lines) if " WARN " not in line]
+            said = [line for line in list(lines) if "WARN" not in line]
             say(f"{what}: {said[-1].strip().split(' (')[0][:70]}" if said else what)
     finally:
         process.kill()

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 from delta.tables import DeltaTable
 from pyspark.sql import DataFrame, SparkSession
@@ -68,24 +69,36 @@ class Appends:
 
     def __init__(self, settings: Settings, name: str) -> None:
         self._settings, self._name = settings, name
-        self._may_be_a_repetition = True
+        self.may_be_a_repetition = True
+        """Whether the next batch is the first."""
 
     def append(self, rows: DataFrame, writer: str, batch_id: int) -> None:
         """Append the batch, unless it is the first and there."""
-        if not (self._may_be_a_repetition and self._newest_batch(writer) == batch_id):
+        if not (self.may_be_a_repetition and self._newest_batch(writer) == batch_id):
             named = rows.write.format("delta").mode("append").option("userMetadata", f"{writer} {batch_id}")
             named.save(table_path(self._settings, self._name))
-        self._may_be_a_repetition = False
+        self.may_be_a_repetition = False
 
     def _newest_batch(self, writer: str) -> int | None:
         """The last one of the writer that the table has; None where no commit that its log still has is of it."""
         log = lake(self._settings) / self._name / "_delta_log"
-        for commit in sorted(log.glob("[0-9]*.json"), reverse=True):
-            for line in commit.read_text().splitlines():
-                of, _, batch_id = json.loads(line).get("commitInfo", {}).get("userMetadata", "").rpartition(" ")
-                if of == writer:
-                    return int(batch_id)
-        return None
+        found = (kept_batch(commit.read_text()) for commit in sorted(log.glob("[0-9]*.json"), reverse=True))
+        return next((one.batch_id for one in found if one and one.writer == writer), None)
+
+
+class KeptBatch(NamedTuple):
+    """A batch that is in a table: its query, its number, and when it was committed, in ms."""
+
+    writer: str
+    batch_id: int
+    at_ms: int
+
+
+def kept_batch(commit: str) -> KeptBatch | None:
+    """What a commit of `Appends` has, by its file in the table's log; None for another commit."""
+    said: dict[str, Any] = next((one["commitInfo"] for one in map(json.loads, commit.splitlines()) if "commitInfo" in one), {})
+    writer, _, batch_id = said.get("userMetadata", "").rpartition(" ")
+    return KeptBatch(writer, int(batch_id), said["timestamp"]) if writer else None
 
 
 def compact(spark: SparkSession, path: str, where: str | None = None, looked_up: str = "") -> None:

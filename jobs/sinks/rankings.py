@@ -54,9 +54,10 @@ class FirstHours:
         self._lock = threading.Lock()
         self._since: list[DataFrame] | None = None
 
-    def append(self, changes: DataFrame, writer: str, batch_id: int, is_first: bool) -> None:
+    def append(self, changes: DataFrame, writer: str, batch_id: int) -> None:
         """`changes` are in memory, cut off from their query. The first batch after a start may be in the table."""
         with self._lock:
+            is_first = self._kept.may_be_a_repetition
             self._kept.append(changes.coalesce(1), writer, batch_id)
             if self._since is not None:
                 self._since = None if is_first else [*self._since, changes]

@@ -85,9 +85,8 @@ def young(tmp_path: Path) -> Settings:
     (log / "_delta_log").mkdir(parents=True)
     for batch in (0, 1):
         (checkpoint / "offsets" / str(batch)).write_text(f'v1\n{{}}\n{{"likes":{{"0":{batch + 1}}}}}\n')
-        commit = {"commitInfo": {"timestamp": 1_000 + 2_000 * batch}}, {"txn": {"appId": "rising", "version": batch}}
-        lines = "\n".join(json.dumps(action) for action in commit)
-        (log / "_delta_log" / f"{batch:020}.json").write_text(lines)
+        commit = {"commitInfo": {"timestamp": 1_000 + 2_000 * batch, "userMetadata": f"rising {batch}"}}
+        (log / "_delta_log" / f"{batch:020}.json").write_text(f'{json.dumps(commit)}\n{{"add": {{}}}}\n')
     return young
 
 

@@ -15,7 +15,7 @@ from contract import tables
 from contract.facts import format_time
 from jobs.sinks import rankings as sink
 from jobs.sinks.lake import append_once, ensure_table, table_path
-from jobs.sinks.rankings import Fresh, Rankings
+from jobs.sinks.rankings import FirstHours, Fresh, Rankings
 from jobs.transforms import ranking
 from jobs.transforms.ranking import PastHour
 from jobs.trending_posts import FIRST_HOUR, PANES, POST_FACTS
@@ -131,9 +131,9 @@ def test_what_the_first_hours_got_since_they_were_read_is_ranked_too(
     read = job.first_hours.read
     monkeypatch.setattr(job.first_hours, "read", lambda *hour: reads.append(0) or read(*hour))
 
-    def grow(batch: int, likes: dict[str, int], is_first: bool = False) -> None:
+    def grow(batch: int, likes: dict[str, int], table: FirstHours = job.first_hours) -> None:
         rows = [(born, post_id, count, 0) for post_id, count in likes.items()]
-        job.first_hours.append(spark.createDataFrame(rows, FIRST_HOUR).localCheckpoint(), "y", batch, is_first)
+        table.append(spark.createDataFrame(rows, FIRST_HOUR).localCheckpoint(), "y", batch)
 
     def tick(seconds: int, fresh: Fresh | None = nothing) -> tuple[list[tuple[str, int, int]], int]:
         reads.clear()
@@ -147,10 +147,10 @@ def test_what_the_first_hours_got_since_they_were_read_is_ranked_too(
     rows = [("post_created", post_id) for post_id in ("a", "b")]
     posts = kept.batch({}, rows)
     kept.keep(replace(posts, posts=posts.posts.withColumn("occurred_at", F.lit(format_time(born)))))
-    # Before the first ranking, and after; what was in the table before a start is not added to it.
-    grow(1, {"a": 3}, is_first=True)
+    # What was in the table before a start is not added to it.
+    grow(1, {"a": 3}, FirstHours(kept.settings))
     assert tick(0, None) == ([("a", 3, 3)], 1)
-    grow(1, {"a": 3}, is_first=True)
+    grow(1, {"a": 3})
     assert tick(5) == ([("a", 3, 3)], 1)
     # Two batches between two rankings, none, one that takes back.
     grow(2, {"a": 1, "b": 9})
