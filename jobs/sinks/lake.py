@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from delta.tables import DeltaTable
 from pyspark.sql import DataFrame, SparkSession
@@ -96,9 +96,12 @@ class KeptBatch(NamedTuple):
 
 def kept_batch(commit: str) -> KeptBatch | None:
     """What a commit of `Appends` has, by its file in the table's log; None for another commit."""
-    said: dict[str, Any] = next((one["commitInfo"] for one in map(json.loads, commit.splitlines()) if "commitInfo" in one), {})
-    writer, _, batch_id = said.get("userMetadata", "").rpartition(" ")
-    return KeptBatch(writer, int(batch_id), said["timestamp"]) if writer else None
+    for line in commit.splitlines():
+        said = json.loads(line).get("commitInfo", {})
+        writer, _, batch_id = said.get("userMetadata", "").rpartition(" ")
+        if writer:
+            return KeptBatch(writer, int(batch_id), said["timestamp"])
+    return None
 
 
 def compact(spark: SparkSession, path: str, where: str | None = None, looked_up: str = "") -> None:
