@@ -74,7 +74,8 @@ def read_topics(
 ) -> DataFrame:
     """Every record of the topics from the earliest on, in one scan; lost offsets stop the job.
 
-    Live batches are read by no more tasks than cores: each costs more than the few records that a partition has in one.
+    Live batches are read by no more tasks than there are partitions of state: each costs more than the few records that
+    a partition of a topic has in one.
     """
     a_batch = {"maxOffsetsPerTrigger": settings.max_facts_a_batch, "maxRecordsPerPartition": RECORDS_A_TASK}
     records = (
@@ -88,7 +89,7 @@ def read_topics(
         .option("failOnDataLoss", "true")
         .load()
     )
-    return records.coalesce(spark.sparkContext.defaultParallelism) if live and in_batches else records
+    return records.coalesce(settings.shuffle_partitions) if live and in_batches else records
 
 
 def read_records(spark: SparkSession, settings: Settings, topic: str) -> DataFrame:

@@ -99,7 +99,7 @@ def kept_batch(commit: str) -> KeptBatch | None:
     for line in commit.splitlines():
         said = json.loads(line).get("commitInfo", {})
         writer, _, batch_id = said.get("userMetadata", "").rpartition(" ")
-        if writer:
+        if writer and batch_id.isdigit():
             return KeptBatch(writer, int(batch_id), said["timestamp"])
     return None
 

@@ -162,6 +162,8 @@ def test_the_first_batch_after_a_start_is_appended_unless_it_is_there(spark: Spa
     assert after_a_start("w", 0, 1, 2) == 3
     drop(spark, path, "minute = 7")
     compact(spark, path)  # later commits, of nobody's batch
+    noted = spark.createDataFrame([], CHANGES).write.format("delta").mode("append")
+    noted.option("userMetadata", "mended by hand").save(path)
     assert after_a_start("w", 2) == 3
     assert after_a_start("w", 2, 3, 4) == 5
     assert after_a_start("w", 5) == 6
