@@ -2,9 +2,10 @@
 
 import json
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from delta.tables import DeltaTable
+from pyspark import SparkContext
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.types import StructType
 
@@ -14,7 +15,7 @@ from jobs.transforms.panes import summed
 
 _PROPERTIES = {
     "delta.enableDeletionVectors": "false",  # readers without Spark
-    "delta.logRetentionDuration": "interval 1 days",
+    "delta.logRetentionDuration": "interval 1 hours",
     "delta.deletedFileRetentionDuration": "interval 1 hours",
     "delta.checkpointInterval": "20",
 }
@@ -105,7 +106,9 @@ def kept_batch(commit: str) -> KeptBatch | None:
 
 
 def compact(spark: SparkSession, path: str, where: str | None = None, looked_up: str = "") -> None:
-    """Join small files, and remove the ones that no version needs; between batches, by the only writer.
+    """Join small files, and remove those, and entries of the log, that no version needs which may still be read.
+
+    Between batches, by the only writer.
 
     `looked_up`: a column of which a few values are asked for at a time. A Bloom filter then tells which files have none
     of them: https://parquet.apache.org/docs/file-format/bloomfilter/
@@ -119,6 +122,21 @@ def compact(spark: SparkSession, path: str, where: str | None = None, looked_up:
     optimize = table.optimize()
     (optimize.where(where) if where else optimize).executeCompaction()
     table.vacuum()
+    trim_log(session, path)
+
+
+def trim_log(spark: SparkSession, path: str) -> None:
+    """Remove entries of the log that are older than is kept, to the minute, by Delta's own means.
+
+    By itself Delta does so by whole days. A query that commits every five seconds has some 70,000 files there after
+    one, and Delta lists all of them at each commit: after eight thousand commits one took 1.25 instead of 0.19 s.
+    """
+    jvm: Any = SparkContext._jvm
+    delta = jvm.org.apache.spark.sql.delta
+    log = delta.DeltaLog.forTable(spark._jsparkSession, path)
+    nothing = jvm.scala.Option.empty()
+    minute = delta.TruncationGranularity.MINUTE()
+    log.cleanUpExpiredLogs(log.unsafeVolatileSnapshot(), nothing, nothing, minute)
 
 
 def fold(spark: SparkSession, path: str, keys: Sequence[str], where: str) -> None:

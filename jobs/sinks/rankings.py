@@ -21,7 +21,7 @@ from contract.spark import RANKING_ROW
 from contract.topics import RANKING_MAX_BYTES, RISING_POSTS, TRENDING_POSTS, result_topic
 from jobs.checkpoints import offsets_in
 from jobs.sinks.kafka import producer_options, seen_header
-from jobs.sinks.lake import Appends, append_once, ensure_table, table_path
+from jobs.sinks.lake import Appends, append_once, compact, ensure_table, table_path
 from jobs.transforms.ranking import MINUTE, PastHour, Score, added, best, living, rising, scored, trending
 
 log = structlog.get_logger()
@@ -129,7 +129,10 @@ class Rankings:
             self._sums = None
 
     def remember(self, spark: SparkSession, moment: datetime, writer: str) -> None:
-        """The ranking at the end of each minute since the last one kept, an hour back at most; a few at a time."""
+        """The ranking at the end of each minute since the last one kept, an hour back at most; a few at a time.
+
+        Once an hour their files are joined.
+        """
         for end in self._missing(PastHour.at(moment - MINUTE).end):
             hour = PastHour(end)
             engagement = self._table(spark, tables.ENGAGEMENT_BY_MINUTE).transform(trending, hour)
@@ -139,6 +142,8 @@ class Rankings:
             rows = spark.range(0, 1, 1, 1).select(F.inline(F.array(F.from_json(text, RANKING_ROW, _STRICT))))
             append_once(rows, self._history, writer, int(end.timestamp()) // 60)
             self._remembered = end.timestamp()
+            if not end.minute:
+                compact(spark, self._history)
 
     def _missing(self, last: datetime) -> Iterable[datetime]:
         remembered = self._remembered if self._remembered is not None else (last - MINUTE).timestamp()

@@ -1,6 +1,9 @@
 """Tables of the lake: a batch that is run again changes nothing; signed changes add up."""
 
 import json
+import os
+import re
+import time
 import uuid
 from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
@@ -238,6 +241,26 @@ def test_a_small_table_is_tidied_in_few_tasks(spark: SparkSession, tmp_path: Pat
     assert 0 < tasks_of(spark, lambda: compact(spark, path)) < 500
 
 
+def test_the_log_of_a_table_keeps_an_hour(spark: SparkSession, tmp_path: Path) -> None:
+    settings, one = Settings(data_dir=tmp_path), spark.createDataFrame([("p", 1, 1, 0)], CHANGES).coalesce(1)
+    path, table = ensure_table(spark, table_path(settings, "t"), one.schema), Appends(settings, "t")
+    for batch_id in range(22):
+        table.append(one, "w", batch_id)
+    log = Path(path) / "_delta_log"
+    before = time.time() - 2 * 3_600
+    for file in [*log.glob("*"), *log.glob(".*")]:
+        if file.is_file() and (version := re.match(r"\.?0*(\d+)\.", file.name)) and int(version[1]) <= 20:
+            os.utime(file, 2 * (before + int(version[1]),))
+    compact(spark, path)
+    left = sorted(int(file.stem) for file in log.glob("[0-9]*.json"))
+    assert left[0] == 20  # the checkpoint that what is kept begins with
+    assert not [*log.glob(f".{0:020}*"), *log.glob(f"{0:020}*")]
+    Appends(settings, "t").append(one, "w", 21)
+    assert len(rows(spark, path)) == 22
+    spark._jvm.org.apache.spark.sql.delta.DeltaLog.clearCache()
+    assert len(rows(spark, path)) == 22
+
+
 def rows_read(found: DataFrame) -> int:
     """How many rows Spark takes out of files for it."""
     found.collect()
@@ -306,3 +329,7 @@ def test_minutes_without_a_ranking_are_made_up_for_a_few_at_a_time(spark: SparkS
     assert ends() == [4, 5, 6, 7, 8]
     rankings.remember(spark, NOON - timedelta(minutes=4), "w")
     assert ends() == [4, 5, 6, 7, 8]
+    for _ in range(2):  # on the hour their files are joined
+        rankings.remember(spark, NOON, "w")
+    assert ends() == [0, 1, 2, 3, 4, 5, 6, 7, 8]
+    assert len(spark.read.format("delta").load(table_path(settings, tables.TRENDING_POSTS)).inputFiles()) == 1
