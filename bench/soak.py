@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from pathlib import Path
 
 from audit.results import result_path
 from audit.run import audit_once
@@ -19,7 +20,10 @@ from bench.place import Place
 from bench.probes import OwnWrite, read_lines
 from bench.usage import files_in, usage_of
 from bench.whole import start_all
+from conf.settings import Settings
+from contract.topics import POSTS_WITH_COUNTS
 from jobs.checkpoints import STATES
+from jobs.realtime import python_of
 from runtime.parts import AUDITOR, JOBS
 from runtime.processes import Process
 
@@ -61,7 +65,13 @@ def soak(place: Place, size: Soak) -> Iterator[Measure | Look]:
                         watching.enter_context(one)
                     _wait(began + size.minutes * 60 * number / LOOKS, [*started.values(), auditor, simulator])
                 own = [one for one in read_lines(page.log, OwnWrite) if one.began >= since]
-                numbers = _of_jobs(phases) | _memory(started) | _folders(place) | of_own_writes(own) | _audited(place)
+                numbers = (
+                    _of_jobs(phases, place.settings)
+                    | _memory(started)
+                    | _folders(place)
+                    | of_own_writes(own)
+                    | _audited(place)
+                )
                 looks.append(Look((time.monotonic() - began) / 60, numbers))
                 yield looks[-1]
         code, found = audit_once(place.settings, "kafka")
@@ -81,9 +91,13 @@ def _wait(until: float, running: Iterable[Process]) -> None:
         time.sleep(0.5)
 
 
-def _of_jobs(phases: Mapping[str, Phases]) -> dict[str, float]:
+def _of_jobs(phases: Mapping[str, Phases], settings: Settings) -> dict[str, float]:
+    """In real time a batch of the counts is as long as the time between two commits, and so says nothing."""
+    in_real_time = python_of(settings, POSTS_WITH_COUNTS) != Path(sys.executable)
     found = {f"{job}.cores": seen.cpu_seconds / seen.seconds for job, seen in phases.items()}
-    queries = ((query, seen.batch_seconds(query)) for job, seen in phases.items() for query in STATES[job])
+    queries = (
+        (query, seen.batch_seconds(query)) for job, seen in phases.items() for query in STATES[job] if query != without
+    )
     return found | {f"{query}.batch": seconds * 1_000 for query, seconds in queries if seconds is not None}
 
 
