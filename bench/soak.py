@@ -95,9 +95,8 @@ def _of_jobs(phases: Mapping[str, Phases], settings: Settings) -> dict[str, floa
     """In real time a batch of the counts is as long as the time between two commits, and so says nothing."""
     in_real_time = python_of(settings, POSTS_WITH_COUNTS) != Path(sys.executable)
     found = {f"{job}.cores": seen.cpu_seconds / seen.seconds for job, seen in phases.items()}
-    queries = (
-        (query, seen.batch_seconds(query)) for job, seen in phases.items() for query in STATES[job] if query != without
-    )
+    batches = {job: seen for job, seen in phases.items() if not (in_real_time and job == POSTS_WITH_COUNTS)}
+    queries = ((query, seen.batch_seconds(query)) for job, seen in batches.items() for query in STATES[job])
     return found | {f"{query}.batch": seconds * 1_000 for query, seconds in queries if seconds is not None}
 
 
