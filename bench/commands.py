@@ -37,8 +37,8 @@ def measure(
     if unknown := set(only or ()) - set(STEPS):
         raise typer.BadParameter(f"--only is one of {', '.join(STEPS)}, not {', '.join(sorted(unknown))}")
     size = QUICK if quick else FULL
-    size = replace(size, facts=facts or size.facts, pairs=pairs or size.pairs)
-    size = replace(size, soak=Soak(rate or size.soak.rate, minutes or size.soak.minutes))
+    hours = Soak(rate or size.soak.rate, minutes or size.soak.minutes)
+    size = replace(size, facts=facts or size.facts, pairs=pairs or size.pairs, soak=hours)
     name = datetime.now(timezone.utc).strftime("%Y%m%dT%H%M%SZ")
     folder, data = REPOSITORY / "artifacts" / "bench" / name, Settings().data_dir / "bench" / name
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # what was started is stopped

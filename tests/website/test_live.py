@@ -158,7 +158,7 @@ def test_older_posts_come_as_one_scrolls_and_the_page_stays_small(tabs: Tabs, st
     assert page.locator("#posts [data-post-id]").count() < 200
 
 
-def test_a_frame_is_laid_out_once_however_much_happens_in_it(tabs: Tabs, stand_in: str, world: World) -> None:
+def test_changes_are_laid_out_together_while_a_great_deal_happens(tabs: Tabs, stand_in: str, world: World) -> None:
     for number in range(60):
         a_post(world, f"number {number}", minutes_ago=60 - number)
     page = open_as(tabs, stand_in, "grace")
