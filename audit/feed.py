@@ -26,26 +26,27 @@ def answers(url: str) -> bool:
         return False
 
 
-def wait_until_in_step(url: str, moment: float) -> None:
-    """Return once the feed has everything that was in the topic at that moment."""
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while parse_time(_get(url, limit="1")["as_of"]).timestamp() < moment:
-        if time.monotonic() > deadline:
-            raise CannotAuditError(f"the feed at {url} is behind its topic: {url}/healthz says why")
-        time.sleep(0.2)
-
-
-def keep_pages(url: str, path: Path) -> int:
-    """Every post of the feed, a line each; how many."""
+def keep_pages(url: str, path: Path, moment: float) -> int:
+    """Every post of the feed, a line each; how many. Each page has all that was in the topic at that moment."""
     posts, before = 0, None
     with path.open("w") as file:
         while True:
-            page = _get(url, limit=str(PAGE), **({"before": before} if before else {}))
+            page = _in_step(url, moment, limit=str(PAGE), **({"before": before} if before else {}))
             file.writelines(json.dumps(post) + "\n" for post in page["posts"])
             posts += len(page["posts"])
             before = page["next"]
             if before is None:
                 return posts
+
+
+def _in_step(url: str, moment: float, **query: str) -> Any:
+    """A page that is of that moment or later: where several instances answer, one may be behind another."""
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while parse_time((page := _get(url, **query))["as_of"]).timestamp() < moment:
+        if time.monotonic() > deadline:
+            raise CannotAuditError(f"the feed at {url} is behind its topic: {url}/healthz says why")
+        time.sleep(0.2)
+    return page
 
 
 def rankings(url: str) -> dict[str, Any]:

@@ -68,17 +68,16 @@ def freeze(spark: SparkSession, settings: Settings, folder: Path) -> Published:
 
 
 def _feed(spark: SparkSession, settings: Settings, folder: Path) -> DataFrame | None:
-    url = _url(settings)
+    url = _url(settings, settings.http_host)
     asked = time.time()
     if not feed.answers(url):
         return None
-    feed.wait_until_in_step(url, asked)
-    feed.keep_pages(url, folder / "feed.jsonl")
+    feed.keep_pages(url, folder / "feed.jsonl", asked)
     return sources.feed_pages(spark, folder / "feed.jsonl")
 
 
-def _url(settings: Settings) -> str:
-    return f"http://{settings.http_host}:{settings.http_port}"
+def _url(settings: Settings, host: str) -> str:
+    return f"http://{host}:{settings.http_port}"
 
 
 def facts_up_to(spark: SparkSession, settings: Settings, most: Offsets, from_kafka: bool) -> tuple[DataFrame, Offsets]:
@@ -112,7 +111,7 @@ def audit(spark: SparkSession, settings: Settings, from_kafka: bool) -> Report:
         folder = Path(name)
         log.info("reading what is published")
         now = freeze(spark, settings, folder)
-        answered = feed.rankings(_url(settings))
+        answered = feed.rankings(_url(settings, settings.trending_host or settings.http_host))
         found = rankings.newest(settings)
         ranked = rankings.candidates(settings, found)
         most = offsets.furthest(now.most, *rankings.most(ranked))
@@ -130,7 +129,7 @@ def audit(spark: SparkSession, settings: Settings, from_kafka: bool) -> Report:
         report.rankings = rankings.drift(known, settings, ranked) + rankings.feed_drift(found, answered)
         report.compared += [
             board for board in ("trending", "rising") if any(one.board.startswith(board) for one in ranked)
-        ]
+        ] + (["the feed of rankings"] if answered else [])
         log.info("comparing dead letters")
         _judge_letters(report, reached, settings, erased, folder)
     report.seconds = round(time.monotonic() - began, 1)

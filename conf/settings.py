@@ -43,6 +43,7 @@ class Settings(BaseSettings):
     kafka_user: str = ""
     http_host: str = "127.0.0.1"
     http_port: int = Field(8000, ge=1, le=65_535)
+    trending_host: str = ""
     metrics_host: str = "127.0.0.1"
     metrics_port: int = Field(0, ge=0, le=65_535)
     spark_master: str = "local[*]"

@@ -19,6 +19,8 @@ RATES = (10_000, 100_000, 1_000_000)
 DAY, YEAR, MONTH_HOURS = 86_400, 365 * 86_400, 730
 MILLION, GB, TB = 1e6, 1e9, 1e12
 REPLICAS = 3
+QUERIES_OF_TRENDING = 2
+"""Panes and first hours, side by side: each has its own tasks, one a state partition."""
 ROW = re.compile(r"^\| `([\w.]+)` \| ([\d.,]+) \| (.*?) \| (.*?) \| (.*?) \|$", re.MULTILINE)
 Inputs = Mapping[str, float]
 
@@ -83,6 +85,10 @@ WALLS: dict[str, tuple[str, Callable[[Inputs], float]]] = {
         "more partitions: `msm rescale`",
         lambda inputs: 256 * MILLION * inputs["busy"] / inputs["counts.cpu"],
     ),
+    "a core for each state partition of the rankings, twice 256 of them": (
+        "more partitions: `msm rescale`",
+        lambda inputs: QUERIES_OF_TRENDING * 256 * MILLION * inputs["busy"] / inputs["trending.cpu"],
+    ),
     "a core for each of the 288 partitions of the facts": (
         "more partitions, in a new topic: keys move",
         lambda inputs: 288 * MILLION * inputs["busy"] / inputs["floor.cpu"],
@@ -105,7 +111,7 @@ def machines(inputs: Inputs) -> str:
         ("executors' cores: counts", lambda one: f"{math.ceil(one.counts_cores):,}"),
         ("executors' cores: trending", lambda one: f"{math.ceil(one.trending_cores):,}"),
         ("executors' cores: archive", lambda one: f"{math.ceil(one.archive_cores):,}"),
-        ("state partitions of each job", lambda one: f"{_partitions(one.counts_cores):,}"),
+        ("state partitions of each job", lambda one: f"{_partitions(one):,}"),
         ("instances of the command services", lambda one: f"{one.command_instances:,}"),
         ("instances of the feeds", lambda one: f"{one.feed_instances:,}"),
         ("brokers", lambda one: f"{one.brokers:,}"),
@@ -127,8 +133,9 @@ def walls(inputs: Inputs) -> str:
     return "\n".join(["| wall | reached at facts/s | what moves it |", "|---|---:|---|", *rows])
 
 
-def _partitions(cores: float) -> int:
-    """The next power of two, so that each core has one and a rescaling seldom comes."""
+def _partitions(needed: Need) -> int:
+    """One setting for all jobs: the next power of two, so that each core has one and a rescaling seldom comes."""
+    cores = max(needed.counts_cores, needed.trending_cores / QUERIES_OF_TRENDING)
     return int(max(4, 2 ** math.ceil(math.log2(max(1.0, cores)))))
 
 

@@ -16,14 +16,15 @@ from deploy.pods import (
     login_container,
     login_mount,
     login_volumes,
+    password_mount,
     shared_data,
 )
 from jobs.submit import ARCHIVE, JAVA_OPTIONS, spark_conf
 
 IN_IMAGE = ("spark.jars", "spark.driver.extraClassPath", "spark.pyspark.python", "spark.driver.memory")
 """The image has the jars in Spark's own folder and names its Python; memory is the application's field."""
-SCRATCH = "spark-local-dir-1"
-"""Spark takes volumes of this name for shuffles and for RocksDB: the node's own disk."""
+SCRATCH, SCRATCH_GI = "spark-local-dir-1", 100
+"""Spark takes volumes of this name for shuffles and for RocksDB: the node's disk. Who needs more of it is evicted."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +72,7 @@ def _application(job: Job) -> Manifest:
             "volumes": [
                 *login_volumes(job.name),
                 shared_data(),
-                {"name": SCRATCH, "emptyDir": {"sizeLimit": "100Gi"}},
+                {"name": SCRATCH, "emptyDir": {"sizeLimit": f"{SCRATCH_GI}Gi"}},
                 {"name": "tmp", "emptyDir": {"sizeLimit": "1Gi"}},
             ],
             "driver": _driver(job),
@@ -108,6 +109,7 @@ def _pod(job: Job) -> Manifest:
         "securityContext": CONTAINER_SECURITY,
         "volumeMounts": [
             login_mount(),
+            password_mount(),  # the operator adds the volumes that this container mounts, and no others
             {"name": DATA, "mountPath": "/data"},
             {"name": SCRATCH, "mountPath": "/scratch"},
             {"name": "tmp", "mountPath": "/tmp"},  # noqa: S108

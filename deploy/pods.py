@@ -67,10 +67,14 @@ def login_container(principal: str) -> Manifest:
         "securityContext": CONTAINER_SECURITY,
         "resources": {"requests": {"cpu": "10m", "memory": "16Mi"}, "limits": {"memory": "32Mi"}},
         "volumeMounts": [
-            {"name": "kafka-user", "mountPath": "/user", "readOnly": True},
+            password_mount(),
             {"name": "kafka-login", "mountPath": LOGIN_FOLDER},
         ],
     }
+
+
+def password_mount() -> Manifest:
+    return {"name": "kafka-user", "mountPath": "/user", "readOnly": True}
 
 
 def login_mount() -> Manifest:

@@ -48,7 +48,7 @@ SERVICES = (
     Service("posting", "producers.posting", "posting", shares="media", writes=True, memory="1Gi"),
     Service("likes", "producers.likes", "likes"),
     Service("comments", "producers.comments", "comments"),
-    Service("refresh_feed", "feeds.refresh_feed", "refresh_feed", view="50Gi", cpu="1", memory="2Gi"),
+    Service("refresh_feed", "feeds.refresh_feed", "refresh_feed", shares="lake", view="50Gi", cpu="1", memory="2Gi"),
     Service("trending_feed", "feeds.trending_feed", "trending_feed", view="1Gi"),
     Service("website", "runtime.page", "", shares="audit", at_most=6),
 )
@@ -179,6 +179,7 @@ def auditor() -> list[Manifest]:
             *kafka_user("auditor"),
             {"name": "MSM_SPARK_MASTER", "value": "local[4]"},
             {"name": "MSM_HTTP_HOST", "value": "refresh-feed"},
+            {"name": "MSM_TRENDING_HOST", "value": "trending-feed"},
             {"name": "MSM_AUDIT_EVERY_SECONDS", "value": "3600"},
         ],
         "resources": {"requests": {"cpu": "1", "memory": "3Gi"}, "limits": {"memory": "3Gi"}},

@@ -50,12 +50,14 @@ def _of_deployment(template: Manifest) -> Manifest:
 
 
 def _of_application(spec: Manifest, role: str) -> Manifest:
+    """As the operator's webhook makes it: it adds those volumes alone that the main container mounts."""
     pod = spec[role]
+    mounted = {mount["name"] for mount in pod["volumeMounts"]}
     main = {"name": role, "image": spec["image"], **pod}
     return {
         "labels": pod["labels"],
         "containers": [*pod["initContainers"], main],
-        "volumes": spec["volumes"],
+        "volumes": [volume for volume in spec["volumes"] if volume["name"] in mounted],
         "security": pod["podSecurityContext"],
     }
 

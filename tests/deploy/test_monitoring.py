@@ -17,6 +17,8 @@ import producers.publisher
 import service.limits
 import service.middleware
 from conf.settings import Settings
+from deploy.capacity import PAGE, inputs_of
+from deploy.jobs import JOBS, SCRATCH_GI
 from jobs.checkpoints import STATES
 from tests.deploy.manifests import Manifest, of_kind, pods, selected, settings
 from tests.feeds.serving import free_ports
@@ -24,7 +26,7 @@ from tests.feeds.serving import free_ports
 SAYING = (audit.auditor, feeds.metrics, jobs.progress, producers.publisher, service.limits, service.middleware)
 """Every module that says something to Prometheus, in one registry."""
 OF_KUBERNETES = {"kubelet_volume_stats_available_bytes", "kubelet_volume_stats_capacity_bytes"}
-OF_PLACE = {"app_kubernetes_io_name", "pod", "namespace", "persistentvolumeclaim", "le"}
+OF_PLACE = {"job", "app_kubernetes_io_name", "pod", "namespace", "persistentvolumeclaim", "le"}
 ALERTS = [
     rule for one in of_kind("PrometheusRule").values() for group in one["spec"]["groups"] for rule in group["rules"]
 ]
@@ -84,6 +86,14 @@ def test_what_one_must_be_woken_for_is_watched() -> None:
         "kubelet_volume_stats_available_bytes",
     ):
         assert re.search(rf"\b{metric}\b", expressions), metric
+
+
+def test_state_is_told_of_when_it_fills_half_of_the_disks_of_its_executors() -> None:
+    (alert,) = (alert for alert in ALERTS if alert["alert"] == "StateGrows")
+    (job,) = (job for job in JOBS if job.name in alert["expr"])
+    bytes_a_pair = inputs_of(PAGE.read_text())["state.bytes"]
+    pairs = job.executors * SCRATCH_GI * 1e9 / bytes_a_pair
+    assert float(alert["expr"].rsplit(">", 1)[1]) == pairs / 2
 
 
 @pytest.mark.parametrize("alert", ALERTS, ids=lambda alert: alert["alert"])

@@ -58,6 +58,8 @@ def test_the_image_is_of_the_locked_spark_and_has_its_jars_and_all_packages() ->
     ignored = (ROOT / "deploy/Dockerfile.dockerignore").read_text().splitlines()
     copied = {word for line in re.findall(r"^COPY (.+) \S+$", DOCKERFILE, re.MULTILINE) for word in line.split()}
     assert {f"!{name}" for name in copied} <= set(ignored)
+    # Set-up runs Spark on what the jobs are made of.
+    assert DOCKERFILE.rindex("\nCOPY ") < DOCKERFILE.index("make setup")
 
 
 def test_a_driver_and_its_executors_see_one_folder_under_one_path() -> None:

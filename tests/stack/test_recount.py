@@ -24,7 +24,7 @@ def test_an_audit_while_facts_flow_finds_no_drift(stack: Stack) -> None:
     assert audited.returncode == 0, report
     assert report["closes"]
     assert report["records"] > 100
-    assert report["compared"] == ["the topic", "the table", "the feed", "trending", "rising"]
+    assert report["compared"] == ["the topic", "the table", "the feed", "trending", "rising", "the feed of rankings"]
 
 
 def test_the_numbers_of_each_post_close_in_the_end(stack: Stack) -> None:
