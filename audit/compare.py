@@ -1,5 +1,7 @@
 """Puts what everybody says of a post side by side, and says what does not agree."""
 
+from datetime import datetime
+
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
@@ -15,8 +17,12 @@ def side_by_side(
     table: DataFrame | None,
     feed: DataFrame | None,
     erased: DataFrame,
+    settled_at: datetime | None = None,
 ) -> DataFrame:
     """One row a post of which anybody says anything, with `why`: the sentences on what does not agree.
+
+    A post that `is_unsettled` is judged the next time. So is one that does not agree, and whose row is of `settled_at`
+    or later: in real time a row may say of a fact that it went in while an older one is still on its way.
 
     `erased`: posts (post_id) that somebody who was forgotten had to do with. Their numbers are compared, but not
     how many records went in, and which.
@@ -31,7 +37,12 @@ def side_by_side(
     checks += _table_is_topic() if table is not None else []
     checks += _feed_is_topic() if feed is not None else []
     why = F.array_compact(F.array(*(F.when(F.coalesce(wrong, F.lit(False)), F.lit(say)) for say, wrong in checks)))
-    return wide.withColumn("why", F.when(_is_unsettled(), F.array().cast("array<string>")).otherwise(why))
+    wide = wide.withColumn("why", why)
+    is_young = F.col("topic.place.timestamp") >= F.lit(settled_at) if settled_at else F.lit(False)
+    is_unsettled = (F.col("unsettled") > 0) | (is_young & (F.size("why") > 0))
+    wide = wide.withColumn("is_unsettled", F.coalesce(is_unsettled, F.lit(False)))
+    nothing = F.array().cast("array<string>")
+    return wide.withColumn("why", F.when(F.col("is_unsettled"), nothing).otherwise(F.col("why")))
 
 
 def _named(recount: DataFrame, name: str) -> DataFrame:
@@ -43,10 +54,6 @@ def _with(wide: DataFrame, source: DataFrame | None, name: str) -> DataFrame:
     if source is None:
         return wide.withColumn(name, F.lit(None))
     return wide.join(source.withColumnRenamed("said", name), "post_id", "full")
-
-
-def _is_unsettled() -> Column:
-    return F.coalesce(F.col("unsettled") > 0, F.lit(False))
 
 
 def _against_facts() -> list[tuple[str, Column]]:

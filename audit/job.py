@@ -12,29 +12,37 @@ import sys
 import tempfile
 import time
 from dataclasses import dataclass
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
 import structlog
+from kafka.errors import KafkaError
+from py4j.protocol import Py4JError
+from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from audit import archive, compare, feed, offsets, published, rankings, recount, sources
 from audit.offsets import CannotAuditError, Offsets
-from audit.report import SHOWN, Report
+from audit.report import NOTHING_SAID, SHOWN, Report
 from conf.settings import Settings, load_settings
 from conf.store import checkpoints, complaint, session_conf
 from contract import tables
 from contract.facts import FACT_TOPICS, format_time
 from contract.topics import DEAD_LETTERS, POSTS_WITH_COUNTS
 from jobs.checkpoints import write_whole
+from jobs.harness import reason
+from jobs.offsets import lacking
+from jobs.realtime import is_real_time
 
 PARTITIONS, RECORDS_A_TASK = 8, 500_000
 log = structlog.get_logger()
 LEFT_BEHIND_SECONDS = 6 * 60 * 60
 ARCHIVE_SECONDS = 90.0
 """The archive may be a batch behind; further is no matter of waiting."""
+UNDER_WAY = timedelta(seconds=3)
+"""As long as a row may be on its way in real time, three shuffles and a commit of state, and clocks differ."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +55,7 @@ class Published:
     bounds: dict[str, Offsets]
     table: DataFrame
     feed: DataFrame | None
+    settled_at: datetime | None  # rows from then on may lack what they say they have
 
 
 def freeze(spark: SparkSession, settings: Settings, folder: Path) -> Published:
@@ -59,12 +68,14 @@ def freeze(spark: SparkSession, settings: Settings, folder: Path) -> Published:
     pages = _feed(spark, settings, folder)
     found = offsets.table(settings, tables.POSTS_WITH_COUNTS)
     at_table = offsets.held(found, checkpoints(settings) / "posts_with_counts_lake", "posts")
+    moment = datetime.now(timezone.utc)
     _, end = offsets.in_kafka(settings, POSTS_WITH_COUNTS)
     _, most = offsets.in_kafka(settings, *FACT_TOPICS)  # in real time rows leave before their offsets are written down
-    records = sources.from_topics(spark, settings, first, end)
-    in_table = sources.version(spark, settings, tables.POSTS_WITH_COUNTS, found.version())
+    rows = published.topic_rows(sources.from_topics(spark, settings, first, end))
+    in_table = published.table_rows(sources.version(spark, settings, tables.POSTS_WITH_COUNTS, found.version()))
     bounds = {"topic": end, "at_table": at_table, "at_feed": at_feed}
-    return Published(cut, most, published.topic_rows(records), bounds, published.table_rows(in_table), pages)
+    settled_at = moment - UNDER_WAY if is_real_time(settings) else None
+    return Published(cut, most, rows, bounds, in_table, pages, settled_at)
 
 
 def _feed(spark: SparkSession, settings: Settings, folder: Path) -> DataFrame | None:
@@ -88,7 +99,7 @@ def facts_up_to(spark: SparkSession, settings: Settings, most: Offsets, from_kaf
     while True:
         found = offsets.table(settings, tables.EVENTS)
         reached = offsets.held(found, checkpoints(settings) / tables.EVENTS, "events")
-        behind = offsets.behind(reached, most)
+        behind = lacking(reached, most)
         if not behind:
             return sources.archived(spark, settings, found.version()), reached
         if time.monotonic() > deadline:
@@ -155,7 +166,7 @@ def _judge_posts(report: Report, now: Published, known: DataFrame, erased: DataF
     statement = recount.by_statement(targets, cut)
     transforms = recount.by_transforms(known, targets, cut)
     answered = None if now.feed is None else with_later(now.feed, now.topic)
-    wide = compare.side_by_side(read, transforms, statement, now.table, answered, erased)
+    wide = compare.side_by_side(read, transforms, statement, now.table, answered, erased, now.settled_at)
     _sum_up(report, recount.kept(wide, folder / "wide"))
 
 
@@ -177,7 +188,7 @@ def _sum_up(report: Report, wide: DataFrame) -> None:
         F.coalesce(F.sum("superseded"), F.lit(0)).alias("superseded"),
         F.coalesce(F.sum("waiting"), F.lit(0)).alias("waiting"),
         F.count_if(F.col("topic.said").isNotNull()).alias("posts"),
-        F.count_if(F.col("unsettled") > 0).alias("unsettled"),
+        F.count_if("is_unsettled").alias("unsettled"),
         F.count_if(differs).alias("drift_posts"),
     ).first()
     assert sums is not None
@@ -212,7 +223,10 @@ def main() -> int:
         found = audit(spark, settings, chosen.source == "kafka").as_json()
         code = 1 if found["drift"] else 0
     except CannotAuditError as error:
-        found, code = {"error": str(error)}, 2
+        found, code = {"error": str(error)}, NOTHING_SAID
+    except (KafkaError, PySparkException, Py4JError, OSError) as error:
+        log.exception("the audit broke off")
+        found, code = {"error": f"the audit broke off: {reason(error)}"}, NOTHING_SAID
     finally:
         spark.stop()
     write_whole(chosen.report, found)

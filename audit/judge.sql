@@ -83,7 +83,8 @@ judgements AS (
         OR moment IS NULL OR year(moment) < 1 THEN 'bad_field'
       WHEN moment > arrived_at + INTERVAL 5 MINUTES THEN 'from_the_future'
     END AS verdict,
-    event_id, event_type, occurred_at, user_id, post_id, image_url, caption, comment_id
+    event_id, event_type, occurred_at, user_id, post_id, image_url, caption,
+    CASE WHEN has_comment_id THEN comment_id END AS comment_id  -- on other facts it is a field that nobody knows
   FROM typed
 )
 SELECT topic, partition, offset, j.reason, event_id, event_type, occurred_at, user_id, post_id, image_url, caption,

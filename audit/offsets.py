@@ -76,15 +76,6 @@ def furthest(*many: Offsets) -> Offsets:
     return merged
 
 
-def behind(have: Offsets, wanted: Offsets) -> int:
-    """How many records of `wanted` are not in `have`."""
-    return sum(
-        max(0, offset - have.get(topic, {}).get(part, 0))
-        for topic, parts in wanted.items()
-        for part, offset in parts.items()
-    )
-
-
 def rows(offsets: Offsets) -> list[tuple[str, int, int]]:
     """(topic, partition, next offset), for a frame."""
     return [(topic, part, offset) for topic, parts in offsets.items() for part, offset in parts.items()]

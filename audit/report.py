@@ -8,6 +8,8 @@ from rich.table import Table
 from rich.text import Text
 
 SHOWN = 10
+NOTHING_SAID = 2
+"""Exit code of an audit that could not be made; 1 is drift."""
 
 
 @dataclass

@@ -10,6 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from audit.report import NOTHING_SAID
 from conf.settings import Settings
 from jobs.submit import for_a_batch, job_env, spark_submit
 
@@ -40,7 +41,8 @@ def audit_once(settings: Settings, source: str = "archive") -> tuple[int, dict[s
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder) / "report.json"
         code = _call(command(settings, report, source), environment(settings))
-        return code, read(report, code)
+        found = read(report, code)
+        return (NOTHING_SAID if "error" in found else code), found
 
 
 def _call(line: list[str], env: dict[str, str]) -> int:

@@ -79,7 +79,7 @@ def keep_events(spark: SparkSession, settings: Settings) -> Batch:
         finally:
             judged.unpersist()
         if batch_id % COMPACT_EVERY == COMPACT_EVERY - 1:
-            compact(records.sparkSession, path, "arrived_date >= current_date() - interval 1 day")
+            compact(records.sparkSession, path)
 
     return keep
 

@@ -160,15 +160,15 @@ def _run(name: str, start: Start, real_time: bool, evict: Evict | None, settings
         signal.signal(number, lambda *_: told.set())
     spark = spark_session(name, settings)
     spark.streams.addListener(ProgressListener())
-    state_file = _announce(name, settings)
     gc.freeze()  # what was imported stays, and need not be looked at after each batch
     try:
+        _announce(name, settings)
         Rounds(name, start, evict, real_time, told, settings).run(spark)
-    except (PySparkException, Py4JJavaError) as error:
+    except (PySparkException, Py4JJavaError, OSError) as error:
         log.error("job failed", job=name, reason=reason(error), fix=fix(with_causes(error)))
         sys.exit(1)
     finally:
-        state_file.unlink(missing_ok=True)
+        _state_file(name, settings).unlink(missing_ok=True)
         spark.stop()
 
 
@@ -182,7 +182,7 @@ def refuse_missing_broker(bootstrap: str) -> None:
 
 
 def reason(error: Exception) -> str:
-    """The line of an error of Spark that says what it is."""
+    """The line of an error that says what it is; Spark's are long."""
     first, *others = str(error).splitlines()
     return others[0].lstrip(": ") if others and first.startswith("An error occurred while calling") else first
 
@@ -213,12 +213,14 @@ def fix(error: str) -> str:
     return next((fix for sign, fix in known.items() if sign in error), "see the lines above")
 
 
-def _announce(name: str, settings: Settings) -> Path:
+def _state_file(name: str, settings: Settings) -> Path:
+    return settings.run_dir / f"{name}.json"
+
+
+def _announce(name: str, settings: Settings) -> None:
     """Say where this job is: its pid, and the port Prometheus finds it on."""
     server, _ = start_http_server(settings.metrics_port, addr=settings.metrics_host)
     run_dir = settings.run_dir
     run_dir.mkdir(parents=True, exist_ok=True)
     (run_dir / f"{name}.stop").unlink(missing_ok=True)
-    state_file = run_dir / f"{name}.json"
-    write_whole(state_file, {"pid": os.getpid(), "metrics_port": server.server_port})
-    return state_file
+    write_whole(_state_file(name, settings), {"pid": os.getpid(), "metrics_port": server.server_port})

@@ -1,7 +1,8 @@
 """Where topics begin and end, by partition."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing
+from typing import TypeVar
 
 from kafka import KafkaConsumer, TopicPartition
 
@@ -11,6 +12,7 @@ from contract.principals import ADMIN
 
 Offsets = dict[str, dict[str, int]]
 """{topic: {partition: offset}}, as Spark writes it."""
+Partition = TypeVar("Partition", str, int)
 
 
 def beginnings(settings: Settings, topics: Sequence[str]) -> Offsets:
@@ -38,7 +40,7 @@ def total(offsets: Offsets) -> int:
     return sum(sum(parts.values()) for parts in offsets.values())
 
 
-def lacking(there: Offsets, goal: Offsets) -> int:
+def lacking(there: Mapping[str, Mapping[Partition, int]], goal: Mapping[str, Mapping[Partition, int]]) -> int:
     """How many records one is behind the other, over all partitions."""
     return sum(
         max(0, offset - there.get(topic, {}).get(partition, 0))

@@ -29,11 +29,16 @@ def python_of(settings: Settings, job: str) -> Path:
     """The interpreter that a job of this stack runs on; SystemExit where real time is demanded and not there."""
     if job != POSTS_WITH_COUNTS or not _is_chosen(settings):
         return Path(sys.executable)
-    if PYTHON.exists():
+    if is_real_time(settings):
         return PYTHON
     if settings.counts_trigger == "real-time":
         raise SystemExit(f"MSM_COUNTS_TRIGGER is real-time, and .venv-realtime is not there: {SET_UP}")
     return Path(sys.executable)
+
+
+def is_real_time(settings: Settings) -> bool:
+    """Whether the counts of this stack are in real time, as far as its settings and this machine say."""
+    return _is_chosen(settings) and PYTHON.exists()
 
 
 def _is_chosen(settings: Settings) -> bool:

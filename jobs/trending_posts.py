@@ -71,6 +71,8 @@ def evict(spark: SparkSession, settings: Settings) -> Sequence[StreamingQuery]:
 def _started(
     spark: SparkSession, settings: Settings, trigger: Any, evicted: Mapping[str, datetime], rank_every: timedelta
 ) -> Sequence[StreamingQuery]:
+    # Of the round before: what Spark keeps in memory belongs to no session, and is kept until somebody says so.
+    spark.catalog.clearCache()
     # See docs/decisions/disabled-check.md.
     spark.conf.set("spark.sql.streaming.unsupportedOperationCheck", "false")
     # An idle topic must not hold the state of the busy one: nothing that a ranking needs is this late.
@@ -79,10 +81,11 @@ def _started(
     ensure_table(spark, table_path(settings, tables.FIRST_HOUR_ENGAGEMENT), FIRST_HOUR)
     ensure_table(spark, table_path(settings, tables.POST_FACTS), POST_FACTS)
     rankings = Rankings(spark, settings)
-    ranks, keeps = tick(settings, rankings, rank_every), keep_first_hours(rankings.first_hours)
+    is_live = trigger is not CATCH_UP
+    ranks, keeps = tick(settings, rankings, rank_every, is_live), keep_first_hours(rankings.first_hours)
 
     def read(*topics: str) -> DataFrame:
-        records = read_topics(spark, settings, *topics, live=trigger is not CATCH_UP)
+        records = read_topics(spark, settings, *topics, live=is_live)
         return records.transform(facts).transform(valid)
 
     return [
@@ -121,8 +124,10 @@ def clock(spark: SparkSession, like: DataFrame) -> DataFrame:
     return ticks.select(*(F.lit(None).cast(field.dataType).alias(field.name) for field in like.schema))
 
 
-def tick(settings: Settings, rankings: Rankings, rank_every: timedelta) -> Batch:
+def tick(settings: Settings, rankings: Rankings, rank_every: timedelta, is_live: bool) -> Batch:
     """Rank with the panes and posts of a batch, where the last ranking is old enough; keep them, exactly once.
+
+    The history is of live batches alone: others know a part of the facts of its minutes. Live ones make up for them.
 
     Ranked first, since Kafka goes before Delta; but the first batch after a start may be in the tables already.
     """
@@ -161,6 +166,7 @@ def tick(settings: Settings, rankings: Rankings, rank_every: timedelta) -> Batch
             rows.unpersist()
         if is_due:
             ranked_at = began
+        if is_live:
             rankings.remember(session, moment, f"history-{writer}")
         if batch_id % COMPACT_EVERY == COMPACT_EVERY - 1:
             tidy(session, panes, moment)

@@ -101,8 +101,10 @@ class Rankings:
         try:
             posts = self._best(spark, sums, fresh)
         except (PySparkException, Py4JJavaError) as error:
+            sums.unpersist()
             if not before:
                 raise
+            before[1].unpersist()
             log.warning("sums in memory are lost, as with an executor: reading anew", reason=str(error).split("\n")[0])
             self._sums = None
             return self.publish(spark, moment, seen, fresh)

@@ -119,6 +119,17 @@ def test_a_fact_that_the_job_has_passed_and_the_row_has_not_is_missed(spark: Spa
     assert (found.missed, found.waiting, found.said["likes"]) == (1, 2, 1)
 
 
+def test_a_field_that_a_type_does_not_have_makes_no_other_pair(spark: SparkSession, tmp_path: Path) -> None:
+    again = like("e2", "12:01", "bob") | {"comment_id": "c1"}
+    found = by_statement(records(spark, [like("e1", "12:00", "bob"), again]), *everything(spark), tmp_path).first()
+    assert found is not None
+    assert (found.said["likes"], found.counted, found.superseded) == (1, 1, 1)
+
+
+def everything(spark: SparkSession) -> tuple[DataFrame, DataFrame]:
+    return no_targets(spark), cut_at(spark, 9)
+
+
 def like(event_id: str, at: str, user: str, event_type: str = "post_liked") -> Fact:
     known = {"event_id": event_id, "event_type": event_type, "user_id": user, "post_id": "p1"}
     return {**known, "occurred_at": f"2026-11-20T{at}:00.000Z"}

@@ -18,7 +18,7 @@ from jobs.sinks.lake import table_path
 from jobs.submit import INTERPRETED
 from tests import reference
 from tests.rebuild.earlier_checkpoint import facts_after, facts_before, write
-from tests.rebuild.queries import catch_up, run_once
+from tests.rebuild.queries import catch_up, evict, run_once
 from tests.rebuild.test_backfill import Reader
 
 
@@ -102,5 +102,25 @@ def test_while_the_rankings_catch_up_not_every_batch_ranks(
     catch_up(spark, broker.model_copy(update={"max_facts_a_batch": 40}), trending_posts)
     assert done_batch(broker.checkpoint_dir / trending_posts.NAME) > 1
     assert total(ends(broker, [TRENDING_POSTS])) == 1
+    history = spark.read.format("delta").load(table_path(broker, tables.TRENDING_POSTS))
+    assert history.count() == 0  # of its minutes a part of the facts was read
     run_once(spark, broker, trending_posts)
     assert total(ends(broker, [TRENDING_POSTS])) > 1
+    assert history.count() > 0
+
+
+@pytest.mark.spark
+@pytest.mark.kafka
+@pytest.mark.timeout(600)
+def test_a_round_leaves_nothing_in_memory_for_the_next_one(spark: SparkSession, broker: Settings) -> None:
+    def kept() -> int:
+        return int(spark._jsparkSession.sharedState().cacheManager().numCachedEntries())
+
+    write(broker, facts_before())
+    spark.catalog.clearCache()
+    evict(spark, broker)
+    after_one = kept()
+    assert after_one > 0
+    for _ in range(2):
+        evict(spark, broker)
+    assert kept() == after_one
