@@ -4,11 +4,11 @@ import json
 import time
 import urllib.error
 import urllib.parse
-import urllib.request
 from pathlib import Path
 from typing import Any
 
 from audit.offsets import CannotAuditError
+from conf.http import get
 from contract.facts import parse_time
 
 PAGE = 100
@@ -58,5 +58,5 @@ def rankings(url: str) -> dict[str, Any]:
 
 
 def _get(url: str, path: str = "feed", **query: str) -> Any:
-    with urllib.request.urlopen(f"{url}/{path}?{urllib.parse.urlencode(query)}", timeout=10) as answer:
+    with get(f"{url}/{path}?{urllib.parse.urlencode(query)}", 10) as answer:
         return json.load(answer)

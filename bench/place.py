@@ -60,7 +60,7 @@ class Place:
 
 
 @contextmanager
-def _stopped_after(process: Process, ask: Callable[[], None] | None = None) -> Iterator[None]:
+def _stopped_after(process: Process, ask: Callable[[], bool] | None = None) -> Iterator[None]:
     """Asked to end after the block; killed where the block failed, since nobody wants what it leaves."""
     try:
         yield

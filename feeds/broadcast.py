@@ -3,10 +3,11 @@
 import asyncio
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 
 import anyio
+from fastapi import HTTPException
 from fastapi.sse import KEEPALIVE_COMMENT, format_sse_event
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
@@ -93,6 +94,8 @@ class Broadcaster:
         self._wake.clear()
         if self._must_reset:
             self._must_reset = False
+            for client in self._clients:
+                client.since = -1  # the view may be another one, which counts its changes anew
             await self._offer_all([], self._reset().wire)
             return RESET_PAUSE_SECONDS
         events, self._pending = list(self._pending.values()), {}
@@ -174,6 +177,7 @@ def _body(chunk: bytes) -> dict[str, object]:
 
 
 async def _until_disconnected(receive: Receive, scope: anyio.CancelScope) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass
+    with suppress(HTTPException):  # a body that is too large, or never comes: nobody has use for it
+        while (await receive())["type"] != "http.disconnect":
+            pass
     scope.cancel()

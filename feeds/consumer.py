@@ -46,6 +46,7 @@ class FeedConsumer:
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name=f"feed {topics[0]}", daemon=True)
         self.caught_up = False
+        self._must_rebuild = ""
         self._trouble: str | None = "it has not reached Kafka yet"
         self._to_go = 0
         self._newest_ms: dict[TopicPartition, int] = {}
@@ -73,19 +74,23 @@ class FeedConsumer:
     def _run(self) -> None:
         while not self._stop.is_set():
             try:
+                self._rebuild()
                 self._consume()
             except (OffsetOutOfRangeError, LogTruncationError) as error:
-                self._rebuild(f"the topic lost records: {error}")
+                self._must_rebuild = f"the topic lost records: {error}"
             except MustRebuildError as error:
-                self._rebuild(str(error))
+                self._must_rebuild = str(error)
             except Exception as error:
                 # A thread that dies would leave a view that is silently old.
                 self._say(f"{type(error).__name__}: {error}")
             self._stop.wait(LOOK_SECONDS)
 
-    def _rebuild(self, reason: str) -> None:
-        self.caught_up = False
-        self._view.rebuild(reason)
+    def _rebuild(self) -> None:
+        """Where there is a reason to: until it is done, as with a full disk, it is tried again."""
+        if self._must_rebuild:
+            self.caught_up = False
+            self._view.rebuild(self._must_rebuild)
+            self._must_rebuild = ""
 
     def _say(self, trouble: str) -> None:
         if trouble != self._trouble:

@@ -1,5 +1,6 @@
 """Reads the archive for one post and says which facts made its numbers."""
 
+import asyncio
 import re
 import threading
 import time
@@ -183,32 +184,33 @@ def _names(fact: dict[str, Any], reason: str | None, value: bytes | None, post_i
     summary="Which facts made a post's numbers",
     responses=refusals(_404="nothing is known of such a post"),
 )
-def explain(
+async def explain(
     request: Request,
     post_id: Annotated[str, Path(pattern=f"^{IDENTIFIER}$")],
     newest: Annotated[int, Query(ge=0, le=100, description="how many of each class and topic are named")] = 10,
 ) -> Explanation:
     """Every archived record that names the post, in one class each; 503 where too many ask, or it takes too long."""
+    body, seen = request.app.state.refresh_feed.view.row(post_id)  # here: a view has a connection for each thread
+    published = PostWithCounts.model_validate_json(body) if body else None
+    settings = cast(Settings, request.app.state.settings)
     if not _places.acquire(blocking=False):
         raise HTTPException(503, f"{AT_ONCE} explanations are being made: try again", headers={"Retry-After": "2"})
     try:
-        return _answer(request, post_id, newest)
+        found = await asyncio.to_thread(_explained_in_its_place, settings, post_id, published, seen, newest)
     except TooMuchError as error:
         raise HTTPException(422, str(error)) from None
     except TableNotFoundError:
         raise HTTPException(404, "there is no archive yet: it is made by the jobs") from None
     except TimeoutError as error:
         raise HTTPException(503, str(error), headers={"Retry-After": "5"}) from None
-    finally:
-        _places.release()
-
-
-def _answer(request: Request, post_id: str, newest: int) -> Explanation:
-    view = request.app.state.refresh_feed.view
-    body, seen = view.row(post_id)
-    published = PostWithCounts.model_validate_json(body) if body else None
-    settings = cast(Settings, request.app.state.settings)
-    found = explanation(settings, post_id, published, seen, newest)
     if not found.records and published is None:
         raise HTTPException(404, "nothing is known of such a post")
     return found
+
+
+def _explained_in_its_place(*about: Any) -> Explanation:
+    """It gives its place back itself: whoever asked may be gone before it has ended."""
+    try:
+        return explanation(*about)
+    finally:
+        _places.release()

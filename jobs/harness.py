@@ -148,6 +148,7 @@ def main(
     if wrong := complaint(settings):
         raise SystemExit(wrong)
     with only_one(settings.run_dir, name):
+        _state_file(name, settings).unlink(missing_ok=True)  # of one that was killed
         refuse_unfinished_switch(settings.beside_dir)
         fix = FIX_BESIDE if settings.beside else FIX
         refuse_other_shapes(checkpoints(settings), name, settings.shuffle_partitions, fix)

@@ -17,10 +17,12 @@ from contract.facts import IDENTIFIER, Fact, format_time
 from contract.principals import PRINCIPAL_BY_NAME
 from contract.results import Token
 from producers.ownership import Ownership
-from producers.publisher import BrokerUnavailable, Publisher
+from producers.publisher import BrokerUnavailable, InDoubt, Publisher
 from service.auth import CurrentUser
 
 RETRY_AFTER_SECONDS = 2
+NOTHING_STORED = "nothing can be stored at the moment; try again"
+IN_DOUBT = "this may be stored or not; try again with the same Idempotency-Key, and it counts once"
 log = structlog.get_logger()
 
 PostId = Annotated[str, Path(pattern=f"^{IDENTIFIER}$")]
@@ -120,7 +122,7 @@ class Commands:
             token = await self._publisher.publish(fact)
         except BrokerUnavailable as error:
             log.warning("a command was refused", reason=str(error))
-            raise unavailable() from error
+            raise unavailable(IN_DOUBT if isinstance(error, InDoubt) else NOTHING_STORED) from error
         shown = fact.model_dump(include={"event_id", "post_id", "comment_id", "image_url"})
         return Answer(**shown, token=str(token))
 
@@ -140,11 +142,9 @@ async def commands(
 Command = Annotated[Commands, Depends(commands)]
 
 
-def unavailable() -> HTTPException:
-    """503: nothing of this command happened, or will happen later."""
-    return HTTPException(
-        503, "nothing can be stored at the moment; try again", headers={"Retry-After": str(RETRY_AFTER_SECONDS)}
-    )
+def unavailable(why: str = NOTHING_STORED) -> HTTPException:
+    """503, and whether this command may have happened all the same."""
+    return HTTPException(503, why, headers={"Retry-After": str(RETRY_AFTER_SECONDS)})
 
 
 def now() -> str:

@@ -21,6 +21,7 @@ from contract.facts import CAPTION_MAX, IMAGE_URL_MAX, PostCreated, PostDeleted
 from producers.commands import Answer, Command, Commands, PostId, command_resources, now, publisher_health, unavailable
 from producers.pictures import CONTENT_TYPES, MEDIA_PATH, NAME, BadPicture, clean_picture, keep_picture
 from service.app import COMMANDS, Service, build_app, refusals, serve
+from service.limits import retry_after
 
 log = structlog.get_logger()
 router = APIRouter(tags=["posts"], responses=COMMANDS)
@@ -33,6 +34,8 @@ _FOR_EVER = {
 
 # Two at once: each may take 500 MB and all of a core for some seconds.
 PICTURES_AT_ONCE = 2
+PICTURES_IN_HAND = 32
+"""Those and the ones that wait for them; more are told to come back, so that one user's do not hold up all others."""
 
 
 class NewPost(BaseModel):
@@ -147,13 +150,16 @@ async def _uploaded(request: Request) -> tuple[str, str]:
             raise _invalid("caption", "send one caption")
         if not isinstance(image, UploadFile):
             raise _invalid("image", "send the picture as a file named image")
-        data = await _read(image, settings.image_max_bytes)
-    try:
-        text = NewPicture.model_validate({"caption": captions[0] if captions else ""}).caption
-    except ValidationError as error:
-        raise RequestValidationError(_details(error)) from None
-    async with request.app.state.picture_slots:
-        return await asyncio.to_thread(_kept, settings, data), text
+        try:
+            text = NewPicture.model_validate({"caption": captions[0] if captions else ""}).caption
+        except ValidationError as error:
+            raise RequestValidationError(_details(error)) from None
+        if request.app.state.picture_queue.locked():
+            raise HTTPException(503, "too many pictures at once; try again later", headers=retry_after(1))
+        # Those that wait are on disk, not in memory.
+        async with request.app.state.picture_queue, request.app.state.picture_slots:
+            data = await _read(image, settings.image_max_bytes)
+            return await asyncio.to_thread(_kept, settings, data), text
 
 
 async def _read(image: UploadFile, limit: int) -> bytes:
@@ -190,6 +196,7 @@ def _invalid(field: str, message: str) -> RequestValidationError:
 @asynccontextmanager
 async def _resources(app: FastAPI, settings: Settings) -> AsyncIterator[None]:
     app.state.picture_slots = asyncio.Semaphore(PICTURES_AT_ONCE)
+    app.state.picture_queue = asyncio.Semaphore(PICTURES_IN_HAND)
     async with command_resources(app, settings):
         yield
 

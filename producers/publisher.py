@@ -22,7 +22,11 @@ _log = structlog.get_logger()
 
 
 class BrokerUnavailable(Exception):  # noqa: N818 - a state of the world, said as such
-    """The broker did not acknowledge in time; the fact will not be delivered later."""
+    """The fact was not sent, and will not be."""
+
+
+class InDoubt(BrokerUnavailable):
+    """The broker did not acknowledge in time: what was on the wire by then may be stored, now or a moment later."""
 
 
 class Record(NamedTuple):
@@ -77,9 +81,8 @@ class Publisher:
 
     It connects in a thread of its own, and again whenever a fact was not acknowledged within
     `deadline_seconds`. A producer that missed the deadline is retired *before* that is told to the
-    caller: what it still held is dropped, so that a fact that was refused cannot turn up later.
-    (A fact that the broker stored just before it died is in doubt, as ever: send it again with the
-    same `event_id`, and it counts once.)
+    caller: what it still held is dropped, so that it cannot turn up minutes later. What the broker
+    already had is in doubt, be it dead or asleep: send it again with the same `event_id`, and it counts once.
     """
 
     def __init__(
@@ -131,7 +134,7 @@ class Publisher:
             return delivery.future.get(self._deadline)
         except KafkaError as error:
             self._retire(delivery.producer)
-            raise BrokerUnavailable(str(error)) from error
+            raise InDoubt(str(error)) from error
 
     async def publish(self, fact: Fact) -> Token:
         """Answer after the broker's acknowledgement; BrokerUnavailable where none came in time."""
@@ -168,7 +171,7 @@ class Publisher:
         try:
             return await answer
         except KafkaError as error:
-            raise BrokerUnavailable(f"the Kafka broker did not acknowledge: {error}") from error
+            raise InDoubt(f"the Kafka broker did not acknowledge: {error}") from error
 
     def _knows(self, topic: str) -> bool:
         """Whether the topic's partitions need not be asked for, so that sending does not wait."""
@@ -195,7 +198,7 @@ class Publisher:
     def _connect(self) -> None:
         try:
             producer = _producer(self._bootstrap, self._security)
-        except KafkaError:
+        except (KafkaError, OSError):  # also no more files
             self._complaint = self._away
             self._closing.wait(0.5)
             return

@@ -1,12 +1,9 @@
 """Jobs that a command runs for its own time, and live jobs that it makes wait."""
 
-import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import IO
-
-import psutil
 
 from conf.settings import Settings
 from conf.store import checkpoints
@@ -16,7 +13,7 @@ from jobs.submit import job_env, spark_submit
 from runtime import beside, stack
 from runtime.access import ensure_access
 from runtime.broker import REPOSITORY, embedded_broker, is_ready
-from runtime.parts import JOBS, job_metrics
+from runtime.parts import JOBS, job_metrics, runs
 from runtime.processes import Process, wait_until
 from runtime.topics import ensure_topics
 
@@ -51,7 +48,7 @@ def running_jobs(settings: Settings, jobs: Sequence[str]) -> Iterator[Mapping[st
         started = {}
         for job in jobs:
             process = Process.start(f"{job}{suffix}", spark_submit(settings, job), settings.log_dir, env, REPOSITORY)
-            stack.callback(process.stop, STOP_SECONDS, lambda: None)
+            stack.callback(process.stop, STOP_SECONDS, lambda: True)
             started[job] = process
         stack.callback(_touch, stop_files)
         yield started
@@ -100,14 +97,6 @@ def _stopped(settings: Settings, job: str, lock: IO[str]) -> bool:
         return taken(lock)
     (settings.run_dir / f"{job}.stop").touch()
     return False
-
-
-def runs(settings: Settings, job: str) -> bool:
-    """Whether the job says that it runs; also one of a version that knew no locks."""
-    try:
-        return bool(psutil.pid_exists(json.loads((settings.run_dir / f"{job}.json").read_text())["pid"]))
-    except (OSError, ValueError, KeyError):
-        return False
 
 
 def refuse_while_used(settings: Settings, what: str) -> None:

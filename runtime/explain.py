@@ -3,13 +3,13 @@
 import json
 import urllib.error
 import urllib.parse
-import urllib.request
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from conf.http import get
 from conf.settings import Settings
 
 SECONDS = 40
@@ -20,7 +20,7 @@ def explanation_of(settings: Settings, post_id: str, newest: int) -> dict[str, A
     base = f"http://{settings.http_host}:{settings.http_port}"
     url = f"{base}/posts/{urllib.parse.quote(post_id, safe='')}/explain?newest={newest}"
     try:
-        with urllib.request.urlopen(url, timeout=SECONDS) as answer:
+        with get(url, SECONDS) as answer:
             found: dict[str, Any] = json.load(answer)
             return found
     except urllib.error.HTTPError as error:

@@ -4,12 +4,16 @@ import json
 import os
 import signal
 import sys
-import urllib.error
-import urllib.request
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
+from http.client import HTTPException
 
+import psutil
+
+from conf.http import get
 from conf.settings import Settings
+from jobs.locks import taken
 from jobs.submit import spark_submit
 from runtime.access import ensure_access
 from runtime.broker import is_ready
@@ -24,14 +28,14 @@ PYTHON = sys.executable
 class Part:
     """`ready` is asked until it says yes; a part starts when all of `after` are ready.
 
-    `ask_to_stop` is how it ends well; SIGTERM where there is none.
+    `ask_to_stop` is how it ends well, and false where nobody could be asked; SIGTERM then, or where there is none.
     """
 
     name: str
     command: tuple[str, ...]
     ready: Callable[[], bool]
     after: tuple[str, ...] = ()
-    ask_to_stop: Callable[[], None] | None = None
+    ask_to_stop: Callable[[], bool] | None = None
     env: dict[str, str] = field(default_factory=dict)
 
 
@@ -90,18 +94,29 @@ def job_metrics(settings: Settings, name: str) -> dict[str, float]:
     return {metric: float(value) for metric, value in lines}
 
 
-def _signal_job(settings: Settings, name: str) -> None:
-    """SIGTERM to the job's driver, which is a child of the JVM: it stops between two batches."""
+def runs(settings: Settings, name: str) -> int | None:
+    """The process id of the job's driver, where it says that it runs and holds its lock; ids are given again."""
     try:
-        pid = json.loads((settings.run_dir / f"{name}.json").read_text())["pid"]
-        os.kill(pid, signal.SIGTERM)
+        pid = int(json.loads((settings.run_dir / f"{name}.json").read_text())["pid"])
+        with (settings.run_dir / f"{name}.lock").open() as lock:
+            return pid if psutil.pid_exists(pid) and not taken(lock) else None
     except (OSError, ValueError, KeyError):
-        return
+        return None
+
+
+def _signal_job(settings: Settings, name: str) -> bool:
+    """SIGTERM to the job's driver, which is a child of the JVM: it stops between two batches."""
+    pid = runs(settings, name)
+    if pid is None:
+        return False
+    with suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGTERM)
+    return True
 
 
 def _get(url: str) -> str | None:
     try:
-        with urllib.request.urlopen(url, timeout=2) as answer:
+        with get(url, 2) as answer:
             return str(answer.read().decode())
-    except (urllib.error.URLError, OSError, ValueError):
+    except (OSError, ValueError, HTTPException):
         return None

@@ -52,10 +52,11 @@ class Process:
     def exit_code(self) -> int | None:
         return self.popen.poll()
 
-    def stop(self, seconds: float = 30, ask: Callable[[], None] | None = None) -> None:
-        """Ask it to end, SIGTERM unless told otherwise; kill what is left of it after the time is up."""
+    def stop(self, seconds: float = 30, ask: Callable[[], bool] | None = None) -> None:
+        """Ask it to end, SIGTERM unless `ask` did it; kill what is left of it after the time is up."""
         if self.exit_code is None:
-            (ask or self.popen.terminate)()
+            if not (ask and ask()):
+                self.popen.terminate()
             with suppress(subprocess.TimeoutExpired):
                 self.popen.wait(seconds)
         self.kill()

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any
 
 import psutil
@@ -57,6 +58,9 @@ def start(settings: Settings, say: Callable[[str], None], simulate: Sequence[str
     try:
         _follow(settings, process, say)
     except BaseException:
+        process.terminate()  # it may be too young to have said anything of itself
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(STOP_SECONDS)
         stop(settings)
         raise
 

@@ -17,6 +17,7 @@ import psutil
 import structlog
 
 from conf.settings import Settings, load_settings
+from jobs.locks import taken
 from jobs.submit import job_env
 from runtime.broker import REPOSITORY
 from runtime.parts import Part, stack_parts
@@ -79,7 +80,7 @@ class Supervisor:
                 self._start(child)
         elif child.process.exit_code is not None:
             self._note_death(child)
-        elif not child.ready and child.part.ready():
+        elif not child.ready and _is_ready(child.part):
             child.ready = child.was_ready = True
             log.info("ready", part=child.part.name, seconds=round(time.monotonic() - child.started_at, 1))
         elif child.ready and time.monotonic() - child.started_at > STEADY_SECONDS:
@@ -148,6 +149,15 @@ class Supervisor:
             self._state_file.unlink(missing_ok=True)
 
 
+def _is_ready(part: Part) -> bool:
+    """Whoever is asked may just be dying: that is for the next look to see."""
+    try:
+        return part.ready()
+    except Exception as error:
+        log.warning("not ready", part=part.name, reason=f"{type(error).__name__}: {error}")
+        return False
+
+
 def _state_of(child: Child) -> dict[str, Any]:
     return {
         "pid": child.process.popen.pid if child.process else None,
@@ -162,7 +172,11 @@ def main() -> None:
     settings = load_settings()
     arguments = sys.argv[1:]
     simulate = tuple(arguments[1:]) if arguments[:1] == ["--simulate"] else None
-    sys.exit(Supervisor(settings, stack_parts(settings, simulate)).run())
+    settings.run_dir.mkdir(parents=True, exist_ok=True)
+    with (settings.run_dir / "stack.lock").open("w") as lock:
+        if not taken(lock):
+            raise SystemExit(f"a stack already runs on {settings.data_dir}: make status shows it, make down stops it")
+        sys.exit(Supervisor(settings, stack_parts(settings, simulate)).run())
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ import asyncio
 import ipaddress
 import math
 import time
+from collections import Counter as Tally
 from collections import OrderedDict
 from collections.abc import Callable
 
@@ -89,6 +90,8 @@ class Turn:
 class Admission:
     """Lets in as many requests as can be answered soon: 429 to an address that asks too often, 503 beyond the bound.
 
+    One address may have half of them: one that waits, or is slow to send, does not keep the others out.
+
     503 also where the processor is behind: each request more would make all of them late, and fewer would be answered.
     A request counts until its answer begins, so a stream of events, or a slow reader, keeps nobody out.
     """
@@ -96,22 +99,28 @@ class Admission:
     def __init__(self, app: ASGIApp, settings: Settings) -> None:
         self.app, self._most = app, settings.max_requests
         self._addresses = TokenBuckets(settings.address_rate, settings.address_burst)
-        self._in_hand = 0
+        self._in_hand: Tally[str] = Tally()
+        self._total = 0
         self._turn = Turn()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return await self.app(scope, receive, send)
-        refusal = self._refusal(scope)
+        address = network_of(scope["client"])
+        refusal = self._refusal(address, scope["path"])
         if refusal is not None:
             return await refusal(scope, receive, send)
-        self._in_hand += 1
+        self._in_hand[address] += 1
+        self._total += 1
         counted = True
 
         def done() -> None:
             nonlocal counted
-            self._in_hand -= counted
+            self._in_hand[address] -= counted
+            self._total -= counted
             counted = False
+            if not self._in_hand[address]:
+                self._in_hand.pop(address, None)
 
         async def started(message: Message) -> None:
             done()
@@ -122,14 +131,15 @@ class Admission:
         finally:
             done()
 
-    def _refusal(self, scope: Scope) -> JSONResponse | None:
-        wait = self._addresses.take(network_of(scope["client"]))
+    def _refusal(self, address: str, path: str) -> JSONResponse | None:
+        wait = self._addresses.take(address)
         if wait:
             REFUSED.labels("address").inc()
             return _refuse(429, "too many requests from this address", wait)
-        if scope["path"] in OPERATIONS:
+        if path in OPERATIONS:
             return None
-        if self._in_hand >= self._most or not self._turn.has_room():
+        has_its_share = self._in_hand[address] >= max(1, self._most // 2)
+        if has_its_share or self._total >= self._most or not self._turn.has_room():
             REFUSED.labels("busy").inc()
             return BUSY
         return None

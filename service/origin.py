@@ -59,4 +59,9 @@ def _is_foreign(method: str, headers: Headers) -> bool:
     if site not in ("none", "same-origin") and not (mode == "navigate" and method == "GET"):
         return True
     origin = headers.get("origin")
-    return origin is not None and method not in SAFE_METHODS and urlsplit(origin).netloc != headers.get("host")
+    if origin is None or method in SAFE_METHODS:
+        return False
+    try:
+        return urlsplit(origin).netloc != headers.get("host")
+    except ValueError:
+        return True

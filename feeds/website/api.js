@@ -49,7 +49,7 @@ function noteClock(date) {
 }
 
 function sentence(status, detail) {
-  if (status === 503) return "The service is briefly unavailable. Nothing was changed.";
+  if (status === 503) return "The service is briefly unavailable. Try again: it counts once.";
   if (typeof detail === "string") return capitalised(detail);
   if (Array.isArray(detail) && detail[0]?.msg) return capitalised(detail[0].msg);
   return `The server answered with an error (${status}).`;

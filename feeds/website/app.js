@@ -16,12 +16,14 @@ const HIDDEN_PAUSE_MS = 5_000;
 const STATES = { connecting: "Connecting", live: "Live", reconnecting: "Reconnecting", offline: "Offline" };
 const WORST_FIRST = ["offline", "reconnecting", "connecting", "live"];
 
-const feed = new Feed((streamId) => {
-  lastHeard = serverNow();
-  feedStream.open(streamId);
+const feed = new Feed((page) => {
+  lastHeard = Math.max(lastHeard, ...page.posts.map((post) => Date.parse(post.updated_at)));
+  feedStream.open(page.stream_id);
+  pauseWhileHidden();
 });
 const rankings = { trending: new RankingList("trending", openPost), rising: new RankingList("rising", openPost) };
-let lastHeard = 0;
+let lastHeard = 0; // when the newest change of a post came
+let pauseTimer = 0;
 
 const feedStream = new Stream(
   "/feed/stream",
@@ -40,6 +42,7 @@ const rankingStream = new Stream(
   },
   showConnection,
 );
+const streams = [feedStream, rankingStream];
 
 function heard(handle) {
   return (data) => {
@@ -49,7 +52,7 @@ function heard(handle) {
 }
 
 function showConnection() {
-  const states = [feedStream.state, rankingStream.state];
+  const states = streams.map(({ state }) => state);
   const state = WORST_FIRST.find((worst) => states.includes(worst)) ?? "connecting";
   const chip = byId("connection-text").parentElement;
   if (chip.dataset.state === state) return;
@@ -57,10 +60,9 @@ function showConnection() {
   byId("connection-text").textContent = STATES[state];
 }
 
-/** How old what is shown is, told every second. */
+/** How old what is shown is, told every second; rankings tell it of themselves. */
 function showAges() {
-  const newest = Math.max(lastHeard, rankings.trending.generatedAt, rankings.rising.generatedAt);
-  byId("age").textContent = newest > 0 ? `${age(serverNow() - newest)} ago` : "";
+  byId("age").textContent = lastHeard > 0 ? `${age(serverNow() - lastHeard)} ago` : "";
   Object.values(rankings).forEach((ranking) => ranking.renderAge());
 }
 
@@ -131,15 +133,17 @@ function cardFor(key) {
 
 /** A hidden tab gives its connections back: a browser has few for each site. */
 function setUpPauses() {
-  let timer = 0;
-  const streams = [feedStream, rankingStream];
   document.addEventListener("visibilitychange", () => {
-    clearTimeout(timer);
-    if (document.hidden) timer = setTimeout(() => streams.forEach((stream) => stream.pause()), HIDDEN_PAUSE_MS);
-    else streams.filter(({ state }) => state === "paused").forEach((stream) => stream.open());
+    pauseWhileHidden();
+    if (!document.hidden) streams.filter(({ state }) => state === "paused").forEach((stream) => stream.open());
   });
-  addEventListener("online", () => streams.forEach((stream) => stream.open()));
+  addEventListener("online", () => document.hidden || streams.forEach((stream) => stream.open()));
   addEventListener("offline", () => streams.forEach((stream) => stream.lost()));
+}
+
+function pauseWhileHidden() {
+  clearTimeout(pauseTimer);
+  if (document.hidden) pauseTimer = setTimeout(() => streams.forEach((stream) => stream.pause()), HIDDEN_PAUSE_MS);
 }
 
 setUpTheme();
@@ -157,3 +161,4 @@ setInterval(() => feed.cards().forEach((card) => card.renderAge()), 30_000);
 session.start();
 feed.load();
 rankingStream.open(); // begins with both rankings
+pauseWhileHidden(); // a tab may be opened in the background

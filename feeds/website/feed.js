@@ -27,14 +27,15 @@ export class Feed {
   #cursor = null;
   #atEnd = false;
   #cutAbove = false;
-  #loading = null;
+  #loading = null; // a page that is on its way
+  #reloading = null;
   #retryMs = 1_000;
   #nearEnd = new IntersectionObserver((entries) => entries.at(-1).isIntersecting && this.more(), {
     rootMargin: "900px",
   });
   #takeIn = onceAFrame(() => this.#flush());
 
-  /** `onLoaded` gets the id from which the stream goes on. */
+  /** `onLoaded` gets the newest page, with the id from which the stream goes on. */
   constructor(onLoaded) {
     this.onLoaded = onLoaded;
     this.#more.querySelector("button").onclick = () => this.more();
@@ -43,8 +44,14 @@ export class Feed {
 
   /** Loads the newest page in place of what is shown. */
   load() {
-    this.#loading ??= this.#load().finally(() => { this.#loading = null; });
-    return this.#loading;
+    this.#reloading ??= this.#reload().finally(() => { this.#reloading = null; });
+    return this.#reloading;
+  }
+
+  async #reload() {
+    await this.#loading;
+    this.#loading = this.#load().finally(() => { this.#loading = null; });
+    await this.#loading;
   }
 
   async #load() {
@@ -54,7 +61,7 @@ export class Feed {
       this.#clear();
       this.#addPage(page);
       this.#retryMs = 1_000;
-      this.onLoaded(page.stream_id);
+      this.onLoaded(page);
     } catch (error) {
       this.#say(`${error.message} Trying again…`);
       setTimeout(() => this.load(), this.#retryMs);
@@ -65,7 +72,7 @@ export class Feed {
 
   /** Loads what comes after the last card. Without a cursor it is looked for from the top. */
   async more() {
-    if (this.#loading || this.#atEnd || !this.#entries.length) return;
+    if (this.#loading || this.#reloading || this.#atEnd || !this.#entries.length) return;
     this.#loading = this.#nextPage().finally(() => { this.#loading = null; });
     await this.#loading;
   }

@@ -2,9 +2,11 @@
 
 import json
 import sqlite3
+import sys
 from collections.abc import Iterator
 from contextlib import closing
 from datetime import datetime, timedelta, timezone
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,6 +14,7 @@ from deltalake import DeltaTable, write_deltalake
 from kafka import KafkaProducer
 from pyspark.sql import SparkSession
 
+from audit import job
 from audit.job import audit
 from audit.offsets import CannotAuditError
 from conf.settings import Settings
@@ -19,7 +22,7 @@ from contract import tables
 from contract.facts import format_time, new_event_id
 from contract.topics import DEAD_LETTERS, POSTS_WITH_COUNTS
 from feeds import refresh_feed
-from jobs import archive, posts_with_counts
+from jobs import archive, posts_with_counts, realtime
 from runtime.broker import embedded_broker
 from runtime.topics import ensure_topics
 from tests.feeds.serving import free_ports, served, wait_for
@@ -57,6 +60,7 @@ def stack(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Iter
         app = refresh_feed.create_app(settings)
         with served(app) as url:
             wait_for(lambda: app.state.refresh_feed.consumer.caught_up)
+            settings = settings.counting_in_batches()
             yield settings.model_copy(update={"http_port": int(url.rsplit(":", 1)[1])})
 
 
@@ -178,6 +182,17 @@ def test_facts_that_come_after_are_no_drift_and_wait(
     assert found["waiting"] == smuggled["waiting"] + 2
     assert found["drift_posts"] == len(POSTS) - 1  # the archive is not asked, and so has nothing twice
     assert found["records"] == smuggled["records"] - 1 + 2
+
+
+def test_in_real_time_what_came_this_moment_is_judged_the_next_time(
+    spark: SparkSession, stack: Settings, smuggled: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(realtime, "PYTHON", Path(sys.executable))
+    monkeypatch.setattr(job, "UNDER_WAY", timedelta(hours=1))
+    live = stack.model_copy(update={"counts_trigger": "real-time"})
+    found = audit(spark.newSession(), live, from_kafka=True).as_json()
+    assert smuggled["unsettled"] == 0
+    assert (found["drift_posts"], found["unsettled"]) == (0, len(POSTS) - 1)
 
 
 def test_without_jobs_nothing_can_be_said(spark: SparkSession, stack: Settings, tmp_path: Any) -> None:

@@ -3,13 +3,15 @@
 import asyncio
 import socket
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from urllib.parse import urlsplit
 
 import pytest
 from fastapi import FastAPI, Response
 
 from feeds.broadcast import PENDING_MAX, Broadcaster, Event, EventStream, event
+from service import middleware
+from service.middleware import BodyLimit
 from tests.feeds.serving import event_stream, served, wait_for
 
 
@@ -20,6 +22,7 @@ class Stage:
         self.ready = True
         self.url = ""
         self.app = FastAPI(lifespan=self._lifespan)
+        self.app.add_middleware(BodyLimit, json_bytes=1_000, form_bytes=1_000)
         self.app.add_api_route("/stream", self._stream)
 
     @asynccontextmanager
@@ -87,6 +90,27 @@ def test_when_too_much_changed_at_once_clients_reload(stage: Stage) -> None:
         wait_for(lambda: stage.clients() == 1)
         stage.publish(*(number(value) for value in range(PENDING_MAX + 1)))
         assert next(events).event == "reset"
+
+
+def test_after_a_reset_a_client_gets_changes_that_are_counted_anew(stage: Stage) -> None:
+    with event_stream(f"{stage.url}/stream?since=5000") as events:
+        wait_for(lambda: stage.clients() == 1)
+        stage.loop.call_soon_threadsafe(stage.broadcaster.publish_reset)
+        assert next(events).event == "reset"
+        stage.publish(number(1))
+        assert next(events).data == 1
+
+
+def test_a_stream_whose_request_promised_a_body_ends_without_a_failure(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(middleware, "JSON_SECONDS", 0.3)
+    url = urlsplit(stage.url)
+    with closing(socket.create_connection((str(url.hostname), int(url.port or 0)), timeout=20)) as sock:
+        sock.sendall(b"GET /stream HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\n\r\n")
+        answer = b"".join(iter(lambda: sock.recv(65_536), b""))
+    assert b": hello" in answer
+    assert "Traceback" not in "".join(capsys.readouterr())
 
 
 def test_a_slow_client_is_dropped_and_the_others_are_not_held_up(stage: Stage) -> None:

@@ -1,5 +1,6 @@
 """What a view says of how far it is: `as_of` holds for every partition."""
 
+from sqlite3 import OperationalError
 from types import SimpleNamespace
 from typing import Any
 from unittest.mock import Mock
@@ -44,6 +45,23 @@ class Kafka:
     def describe_topics(self, _: Any) -> list[dict[str, Any]]:
         partitions = [{"partition_index": partition} for partition in ENDS]
         return [{"name": POSTS_WITH_COUNTS, "error_code": 0, "topic_id": "id", "partitions": partitions}]
+
+
+def test_a_view_that_cannot_be_rebuilt_is_tried_again() -> None:
+    reasons: list[str] = []
+
+    def rebuild(reason: str) -> None:
+        reasons.append(reason)
+        if len(reasons) < 3:
+            raise OperationalError("database or disk is full")
+        feed._stop.set()
+
+    feed = FeedConsumer("127.0.0.1:1", [POSTS_WITH_COUNTS], Mock(rebuild=rebuild), Mock())
+    feed._must_rebuild = "its file is gone"
+    feed._stop = Mock(wraps=feed._stop, wait=lambda _: None)
+    feed._run()
+    assert reasons == ["its file is gone"] * 3
+    assert not feed.caught_up
 
 
 def test_it_is_as_of_what_the_partition_has_that_is_furthest_behind(monkeypatch: pytest.MonkeyPatch) -> None:

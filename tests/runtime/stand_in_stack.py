@@ -1,9 +1,11 @@
-"""A supervisor over small parts: `first` must be ready before `second` starts; `hopeless` never comes up.
+"""A supervisor over small parts: `first` must be ready before `second` starts; `hopeless` never comes up,
+and of `moody` one cannot always ask whether it is ready.
 
-python -m tests.runtime.stand_in_stack [hopeless]
+python -m tests.runtime.stand_in_stack [hopeless] [moody]
 """
 
 import sys
+from http.client import BadStatusLine
 from pathlib import Path
 
 from conf.settings import load_settings
@@ -20,7 +22,15 @@ def parts(folder: Path, names: list[str]) -> list[Part]:
         "second", (sys.executable, "-c", LIVES, str(folder / "second")), (folder / "second").exists, ("first",)
     )
     hopeless = Part("hopeless", (sys.executable, "-c", DIES), lambda: False)
-    return [first, second, *([hopeless] if "hopeless" in names else [])]
+    moods = iter([TimeoutError("the broker does not answer"), BadStatusLine("")])
+
+    def answer() -> bool:
+        for mood in moods:
+            raise mood
+        return True
+
+    moody = Part("moody", (sys.executable, "-c", LIVES, str(folder / "moody")), answer)
+    return [first, second, *(part for part in (hopeless, moody) if part.name in names)]
 
 
 if __name__ == "__main__":

@@ -79,6 +79,12 @@ def test_a_part_that_is_killed_comes_back(settings: Settings, supervise: Any) ->
     assert part(settings, "first")["pid"] != killed
 
 
+def test_a_part_that_cannot_be_asked_is_asked_again(settings: Settings, supervise: Any) -> None:
+    supervise("moody")
+    await_ready(settings, "first", "second", "moody")
+    assert [part(settings, name)["restarts"] for name in ("first", "second", "moody")] == [0, 0, 0]
+
+
 def test_a_part_that_never_comes_up_ends_the_stack_with_its_own_words(settings: Settings, supervise: Any) -> None:
     supervisor = supervise("hopeless")
     assert supervisor.wait(PATIENCE) == 1

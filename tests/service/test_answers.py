@@ -80,6 +80,7 @@ def test_a_name_that_somebody_else_may_own_is_not_answered(running: Running, hos
 FOREIGN = {
     "a form of another site": ("POST", {"Origin": "http://evil.example"}),
     "a sandboxed frame": ("POST", {"Origin": "null"}),
+    "an origin that is none": ("POST", {"Origin": "http://["}),
     "another port of this machine": ("POST", {"Origin": "http://localhost:3000"}),
     "a no-cors request": ("POST", {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "no-cors"}),
     "a picture on another site": ("GET", {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "no-cors"}),

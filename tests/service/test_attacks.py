@@ -194,8 +194,23 @@ def test_one_address_cannot_have_all_connections(serve: Serve) -> None:
             assert everything(sock).endswith(b'"hello"')
 
 
+def test_one_address_cannot_have_all_requests_in_hand(serve: Serve) -> None:
+    with serve(max_requests=4, trusted_proxies="127.0.0.1") as running, ThreadPoolExecutor(8) as pool:
+
+        def ask(client: str) -> int:
+            return running.http.get("/hang", headers={"X-Forwarded-For": client}).status_code
+
+        greedy = [pool.submit(ask, "10.0.0.1") for _ in range(4)]
+        wait_for(lambda: sum(one.done() for one in greedy) == 2)
+        other = pool.submit(ask, "10.0.0.2")
+        assert running.http.get("/hello", headers={"X-Forwarded-For": "10.0.0.3"}).status_code == 200
+        running.go_on()
+        assert sorted(one.result() for one in greedy) == [200, 200, 503, 503]
+        assert other.result() == 200
+
+
 def test_more_requests_than_can_be_in_hand_are_told_to_come_back(serve: Serve) -> None:
-    with serve(max_requests=3) as running, ThreadPoolExecutor(8) as pool:
+    with serve(max_requests=6) as running, ThreadPoolExecutor(8) as pool:
         asked = [pool.submit(running.http.get, "/hang") for _ in range(8)]
         wait_for(lambda: sum(one.done() for one in asked) == 5)
         shed = [one.result() for one in asked if one.done()]
