@@ -68,7 +68,7 @@ def growth(place: Place, many: int) -> Iterable[Measure]:
         yield from _state(State.of(place))
     yield phases.cores("state.1000")
     yield from phases.of_batch("state.1000", COUNTS.name)
-    of_hot = _hot(place, replace(even, hot=0.5))
+    of_hot = _hot(in_batches, replace(even, hot=0.5))
     yield from as_measures("hot", of_hot)
     how = "processor time after start-up, one post with half of the engagement over all posts alike"
     yield Measure("hot.over_even", "times", of_hot.cost / of_even.cost, how)

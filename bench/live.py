@@ -68,6 +68,8 @@ def reading(place: Place, *arguments: str) -> Iterator[Reading]:
     with place.running_other(name, (sys.executable, "-m", f"bench.{module}", *rest, "--log", str(log))) as process:
         wait_until(log.exists, START_SECONDS, process.last_words)
         yield Reading(log)
+        if process.exit_code is not None:  # what it saw is not all that there was to see
+            raise SystemExit(f"{name} ended: {process.last_words()} (log: {process.log})")
 
 
 def send(place: Place, pace: Pace, tag: str, watch: "Sequence[Watch]" = ()) -> Traffic:

@@ -29,14 +29,17 @@ cli = typer.Typer(add_completion=False)
 
 @dataclass
 class Answers:
-    """Of each answer its status, and the seconds from when it was due."""
+    """Of each answer its status, and the seconds from when it was due; of commands that were taken their tokens."""
 
     statuses: "array[int]"
     seconds: "array[float]"
+    tokens: list[str]
 
-    def add(self, status: int, seconds: float) -> None:
+    def add(self, status: int, seconds: float, body: bytes = b"") -> None:
         self.statuses.append(status)
         self.seconds.append(seconds)
+        if status == 202:
+            self.tokens.append(json.loads(body)["token"])
 
     def of(self, *statuses: int) -> list[float]:
         return [took for status, took in zip(self.statuses, self.seconds, strict=True) if status in statuses]
@@ -44,7 +47,7 @@ class Answers:
     @classmethod
     def read(cls, path: Path) -> "Answers":
         said: dict[str, list[Any]] = json.loads(path.read_text())
-        return cls(array("i", said["statuses"]), array("d", said["seconds"]))
+        return cls(array("i", said["statuses"]), array("d", said["seconds"]), said["tokens"])
 
 
 @cli.command()
@@ -63,7 +66,8 @@ def main(
     asks = likes(settings, posts) if kind == "like" else reads(posts)
     answers = asyncio.run(ask(settings, asks, rate, seconds, connections))
     fresh = log.with_suffix(".new")
-    fresh.write_text(json.dumps({"statuses": list(answers.statuses), "seconds": list(answers.seconds)}))
+    said = {"statuses": list(answers.statuses), "seconds": list(answers.seconds), "tokens": answers.tokens}
+    fresh.write_text(json.dumps(said))
     fresh.replace(log)
 
 
@@ -87,13 +91,13 @@ async def ask(settings: Settings, asks: Iterator[Ask], rate: float, seconds: flo
     idle: asyncio.Queue[Connection] = asyncio.Queue()
     for _ in range(connections):
         idle.put_nowait(await Connection.open(settings.http_host, settings.http_port))
-    answers = Answers(array("i"), array("d"))
+    answers = Answers(array("i"), array("d"), [])
 
     async def one(due: float, ask: Ask) -> None:
         connection = await idle.get()
         try:
             answer = await connection.request(*ask)
-            answers.add(answer.status, answer.at - due)
+            answers.add(answer.status, answer.at - due, answer.body)
         except ConnectionError:
             answers.add(0, time.monotonic() - due)
         if connection.lost:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from zlib import crc32
 
 from bench.load import Answers
 from bench.measures import Measure
@@ -17,8 +18,9 @@ from bench.place import Place
 from bench.probes import percentiles
 from bench.rows import change, probe, publishing, write_posts
 from bench.usage import usage_of
-from contract.facts import PostLiked
-from jobs.offsets import ends, total
+from contract.results import Token
+from jobs.offsets import consumer_of
+from producers.receipts import Receipt, lost
 from runtime.processes import Process, wait_until
 
 CORES = 2
@@ -115,7 +117,6 @@ def _streams(place: Place, size: Serving, web: Process) -> Iterable[Measure]:
 
 
 def _commands(place: Place, size: Serving) -> Iterable[Measure]:
-    before = _stored(place)
     most = _asked(place, "like", size.posts, size.seconds / 2, 64)
     capacity = len(most.of(202)) / (size.seconds / 2)
     how = "PUT of a like on 64 connections, one after the other, each answered after the broker has it"
@@ -131,12 +132,15 @@ def _commands(place: Place, size: Serving) -> Iterable[Measure]:
         yield from percentiles("overload.refused", refused, how)
     yield Measure("overload.accepted", "requests/s", counts[202] / size.seconds, how, "higher")
     yield Measure("overload.unanswered", "requests", len(flood.seconds) - sum(counts[s] for s in (202, 429, 503)), how)
-    lost = counts[202] + len(most.of(202)) - (_stored(place) - before)
-    yield Measure("overload.lost", "facts", max(0, lost), "answered with 202, and not in Kafka")
+    yield Measure("overload.lost", "facts", _lost(place, most.tokens + flood.tokens), "answered with 202, not in Kafka")
 
 
-def _stored(place: Place) -> int:
-    return total(ends(place.settings, [PostLiked.topic]))
+def _lost(place: Place, answered: list[str]) -> int:
+    """How many of these tokens name a place in Kafka that has no record of their post."""
+    tokens = map(Token.parse, answered)
+    receipts = {Receipt(one.topic, one.partition, one.offset, crc32(one.post_id.encode())) for one in tokens}
+    twice = len(answered) - len(receipts)
+    return twice + len(lost(receipts, consumer_of(place.settings), lambda record: record.key))
 
 
 def _asked(place: Place, kind: str, posts: int, seconds: float, connections: int, rate: float = 0) -> Answers:

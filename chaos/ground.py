@@ -17,7 +17,8 @@ from chaos.disks import Disk
 from conf.settings import Settings
 from contract.facts import FACT_TOPICS
 from jobs.checkpoints import committed_offsets
-from jobs.offsets import Offsets, ends, reached
+from jobs.offsets import Offsets, consumer_of, ends, reached
+from producers.receipts import lost, read
 from runtime import stack
 from runtime.processes import wait_until
 
@@ -41,7 +42,17 @@ class Ground:
         """As `make up`, with traffic; each start tells another story."""
         self.starts += 1
         seed = self.rng.randrange(1 << 30)
-        stack.start(self.settings, lambda _: None, ("--rate", str(self.rate), "--seed", str(seed)))
+        traffic = ("--rate", str(self.rate), "--seed", str(seed), "--receipts", str(self.receipts))
+        stack.start(self.settings, lambda _: None, traffic)
+
+    @property
+    def receipts(self) -> Path:
+        """Of every record that the broker acknowledged to the traffic."""
+        return self.settings.data_dir.absolute() / "receipts"
+
+    def lost(self) -> int:
+        """How many of these Kafka has no more."""
+        return len(lost(read(self.receipts), consumer_of(self.settings)))
 
     def stop(self) -> None:
         stack.stop(self.settings)

@@ -18,7 +18,7 @@ COLOUR = {"survived": "green", "not reached": "yellow", "skipped": "yellow", "fa
 class Outcome:
     """One fault: what was done, how long until the stack was well again, and what the audit says after it.
 
-    drift: of the audit, None where it could say nothing; lost: acknowledged records that Kafka no longer has;
+    drift: of the audit, None where it could say nothing; lost: acknowledged records that are not where Kafka said;
     sentence: what a person was told to do, and did; empty where the stack healed by itself.
     """
 

@@ -20,7 +20,6 @@ from chaos.ground import Ground
 from chaos.report import Outcome
 from chaos.schedule import chance
 from conf.settings import Settings
-from jobs.offsets import lacking
 from jobs.submit import COMPILES_LITTLE
 from runtime.broker import free_ports
 from runtime.spark import batch_session
@@ -95,7 +94,6 @@ def inflict(ground: Ground, name: str, seed: int, spark: SparkSession) -> Outcom
     ground.rng = chance(seed, name)
     outcome = Outcome(name, "survived", "")
     try:
-        before = ground.ends()
         done = FAULTS[name](ground)
         outcome.what, outcome.sentence = done.what, done.sentence
         began = time.monotonic()
@@ -103,7 +101,6 @@ def inflict(ground: Ground, name: str, seed: int, spark: SparkSession) -> Outcom
             done.remedy()
         ground.wait_until_well()
         outcome.seconds = round(time.monotonic() - began, 1)
-        outcome.lost = lacking(ground.ends(), before)
     except NotReachedError as error:
         outcome.result, outcome.what = "not reached", str(error)
     except SkippedError as error:
@@ -113,6 +110,7 @@ def inflict(ground: Ground, name: str, seed: int, spark: SparkSession) -> Outcom
         outcome.result, outcome.what = "failed", f"{outcome.what} {type(error).__name__}: {error}".strip()
         return outcome
     with ground.stopped("simulator"):  # the audit gets what the jobs leave of the processor
+        outcome.lost = ground.lost()
         return audited(outcome, spark, ground.settings)
 
 

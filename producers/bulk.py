@@ -1,9 +1,10 @@
 """Writes many records at least once: fast, bounded, and on over a broker that goes away."""
 
 from collections import deque
+from collections.abc import Callable
 from types import TracebackType
 
-from producers.publisher import BrokerUnavailable, Delivery, Publisher, Record
+from producers.publisher import BrokerUnavailable, Delivery, Publisher, Record, Stored
 
 IN_FLIGHT = 20_000
 
@@ -11,11 +12,16 @@ IN_FLIGHT = 20_000
 class BulkWriter:
     """Keeps up to `in_flight` records unacknowledged, and sends again what the broker did not take.
 
-    A context manager: leaving it waits until all is acknowledged.
+    A context manager: leaving it waits until all is acknowledged. `tell` gets each record that was, and where it is.
     """
 
-    def __init__(self, publisher: Publisher, in_flight: int = IN_FLIGHT) -> None:
-        self._publisher, self._in_flight = publisher, in_flight
+    def __init__(
+        self,
+        publisher: Publisher,
+        in_flight: int = IN_FLIGHT,
+        tell: Callable[[Record, Stored], None] = lambda *_: None,
+    ) -> None:
+        self._publisher, self._in_flight, self._tell = publisher, in_flight, tell
         self._window: deque[tuple[Record, Delivery]] = deque()
         self.acknowledged = 0
 
@@ -51,7 +57,9 @@ class BulkWriter:
     def _settle_oldest(self) -> None:
         record, delivery = self._window.popleft()
         try:
-            self._publisher.acknowledged(delivery)
-            self.acknowledged += 1
+            stored = self._publisher.acknowledged(delivery)
         except BrokerUnavailable:
             self._send(record)
+        else:
+            self.acknowledged += 1
+            self._tell(record, stored)

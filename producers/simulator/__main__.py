@@ -1,8 +1,11 @@
 """`python -m producers.simulator`: traffic for the demo, or a million facts for a backfill."""
 
 import signal
+from collections.abc import Callable
+from contextlib import nullcontext
 from datetime import datetime, timedelta, timezone
 from itertools import islice
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -12,7 +15,8 @@ from conf.kafka import python_security
 from conf.settings import Settings, load_settings
 from conf.store import media
 from producers.bulk import BulkWriter
-from producers.publisher import Publisher
+from producers.publisher import Publisher, Record, Stored
+from producers.receipts import Receipts
 from producers.simulator.arrivals import arrivals, spread
 from producers.simulator.history import Mix, history
 from producers.simulator.pictures import paint_pictures
@@ -31,12 +35,19 @@ def simulate(
     users: Annotated[int, typer.Option(min=1, help="How many users there are.")] = 2_000,
     posts: Annotated[int, typer.Option(min=0, help="About how many of the facts are posts; 0: 1.5 %.")] = 0,
     since: Annotated[float, typer.Option(min=0, help="Spread the dates over so many past hours.")] = 0.0,
+    receipts: Annotated[Path | None, typer.Option(help="A file that gets each record that was acknowledged.")] = None,
 ) -> None:
     """Write what a lively small social network does, until stopped or for so many facts."""
     if (rate == 0 or since) and not facts:
         raise typer.BadParameter("without a rate, or with --since, say how many with --facts")
     settings = load_settings()
-    run(settings, rate=rate, facts=facts, seed=seed, users=users, posts=posts, since_hours=since)
+    with Receipts(receipts) if receipts else nullcontext() as kept:
+        tell = kept.keep if kept else _tell_nobody
+        run(settings, rate=rate, facts=facts, seed=seed, users=users, posts=posts, since_hours=since, tell=tell)
+
+
+def _tell_nobody(record: Record, stored: Stored) -> None:
+    pass
 
 
 def run(
@@ -48,6 +59,7 @@ def run(
     users: int = 2_000,
     posts: int = 0,
     since_hours: float = 0.0,
+    tell: Callable[[Record, Stored], None] = _tell_nobody,
 ) -> int:
     """Simulate; answers how many records the broker acknowledged."""
     now = datetime.now(timezone.utc)
@@ -65,7 +77,7 @@ def run(
     )
     publisher = Publisher(settings.bootstrap, security=python_security(settings.acting_as("simulator")))
     try:
-        return write(records, BulkWriter(publisher), facts or None, Console(stderr=True))
+        return write(records, BulkWriter(publisher, tell=tell), facts or None, Console(stderr=True))
     finally:
         publisher.close()
 

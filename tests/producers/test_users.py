@@ -6,8 +6,9 @@ from typing import Any
 
 import jwt
 import pytest
-from conftest import JWT_KEY
 from fastapi.testclient import TestClient
+
+from tests.producers.conftest import JWT_KEY
 
 SOON = datetime.now(timezone.utc) + timedelta(hours=1)
 GOOD: dict[str, Any] = {"sub": "ada", "aud": "mysocialmedia", "exp": SOON}

@@ -1,0 +1,74 @@
+"""What the broker acknowledged, written down; and whether Kafka still has it."""
+
+import zlib
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+from types import TracebackType
+from typing import Any, NamedTuple, cast
+
+from kafka import KafkaConsumer, TopicPartition
+
+from producers.publisher import Record, Stored
+
+POLL_MS = 500
+
+
+class Receipt(NamedTuple):
+    """Where a record is, and the CRC-32 of its value, or of another part of it."""
+
+    topic: str
+    partition: int
+    offset: int
+    crc: int
+
+
+Part = Callable[[Any], bytes | None]
+"""What of a record is compared."""
+
+
+def value_of(record: Any) -> bytes | None:
+    """Of a record as a consumer has it."""
+    return cast("bytes | None", record.value)
+
+
+class Receipts:
+    """A file with a line for each record that was acknowledged, in a context manager; a file that is there goes on."""
+
+    def __init__(self, path: Path) -> None:
+        self._file = path.open("a", buffering=1)  # a line at a time, so that a kill leaves whole ones
+
+    def keep(self, record: Record, stored: Stored) -> None:
+        receipt = Receipt(record.topic, stored.partition, stored.offset, zlib.crc32(record.value))
+        self._file.write(" ".join(map(str, receipt)) + "\n")
+
+    def __enter__(self) -> "Receipts":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._file.close()
+
+
+def read(path: Path) -> set[Receipt]:
+    """Those of a file, but for a last line that was not finished."""
+    lines = path.read_text().rpartition("\n")[0].splitlines()
+    fields = [line.split(" ") for line in lines]
+    return {Receipt(topic, int(partition), int(offset), int(crc)) for topic, partition, offset, crc in fields}
+
+
+def lost(receipts: set[Receipt], consumer: KafkaConsumer, part: Part = value_of) -> set[Receipt]:
+    """Those that Kafka has no more, or something else in their place; closes the consumer."""
+    places = [TopicPartition(*place) for place in {(one.topic, one.partition) for one in receipts}]
+    with closing(consumer):
+        consumer.assign(places)
+        consumer.seek_to_beginning(*places)
+        ends = consumer.end_offsets(places)
+        left = set(receipts)
+        while any(consumer.position(place) < ends[place] for place in places):
+            for place, records in consumer.poll(timeout_ms=POLL_MS).items():
+                left -= {
+                    Receipt(place.topic, place.partition, one.offset, zlib.crc32(part(one) or b"")) for one in records
+                }
+        return left
