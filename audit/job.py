@@ -124,8 +124,8 @@ def audit(spark: SparkSession, settings: Settings, from_kafka: bool) -> Report:
         now = freeze(spark, settings, folder)
         answered = feed.rankings(_url(settings, settings.trending_host or settings.http_host))
         found = rankings.newest(settings)
-        ranked = rankings.candidates(settings, found)
-        most = offsets.furthest(now.most, *rankings.most(ranked))
+        ranked = rankings.judgeable(found)
+        most = offsets.furthest(now.most, *(one.seen for one in ranked))
         records, reached = facts_up_to(spark, settings, most, from_kafka)
         erased = sources.erased(spark, settings)
         report.compared = ["the topic", "the table", *(["the feed"] if now.feed is not None else [])]
@@ -138,9 +138,7 @@ def audit(spark: SparkSession, settings: Settings, from_kafka: bool) -> Report:
         _judge_posts(report, now, known, erased, folder)
         log.info("recounting the rankings")
         report.rankings = rankings.drift(known, settings, ranked) + rankings.feed_drift(found, answered)
-        report.compared += [
-            board for board in ("trending", "rising") if any(one.board.startswith(board) for one in ranked)
-        ] + (["the feed of rankings"] if answered else [])
+        report.compared += [*(one.board for one in ranked), *(["the feed of rankings"] if answered else [])]
         log.info("comparing dead letters")
         _judge_letters(report, reached, settings, erased, folder)
     report.seconds = round(time.monotonic() - began, 1)

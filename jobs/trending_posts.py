@@ -200,8 +200,7 @@ def keep_first_hours(table: FirstHours) -> Batch:
     def run(batch: DataFrame, batch_id: int) -> None:
         # Looked at also where it was kept before, or state would miss the batch.
         changes = batch.transform(summed, "born", "post_id").localCheckpoint()
-        if not changes.isEmpty():
-            table.append(changes, f"rising-{query_id(batch)}", batch_id)
+        table.append(changes, f"rising-{query_id(batch)}", batch_id)
         if batch_id % COMPACT_EVERY == COMPACT_EVERY - 1:
             old = f"born < timestamp '{now() - timedelta(hours=3):%Y-%m-%d %H:00:00}'"
             drop(batch.sparkSession, table.path, old)

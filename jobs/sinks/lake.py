@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from delta.tables import DeltaTable
 from pyspark import SparkContext
@@ -83,26 +83,15 @@ class Appends:
     def _newest_batch(self, writer: str) -> int | None:
         """The last one of the writer that the table has; None where no commit that its log still has is of it."""
         log = lake(self._settings) / self._name / "_delta_log"
-        found = (kept_batch(commit.read_text()) for commit in sorted(log.glob("[0-9]*.json"), reverse=True))
-        return next((one.batch_id for one in found if one and one.writer == writer), None)
+        notes = (_note(commit.read_text()) for commit in sorted(log.glob("[0-9]*.json"), reverse=True))
+        return next((int(batch_id) for by, _, batch_id in notes if by == writer), None)
 
 
-class KeptBatch(NamedTuple):
-    """A batch that is in a table: its query, its number, and when it was committed, in ms."""
-
-    writer: str
-    batch_id: int
-    at_ms: int
-
-
-def kept_batch(commit: str) -> KeptBatch | None:
-    """What a commit of `Appends` has, by its file in the table's log; None for another commit."""
-    for line in commit.splitlines():
-        said = json.loads(line).get("commitInfo", {})
-        writer, _, batch_id = said.get("userMetadata", "").rpartition(" ")
-        if writer and batch_id.isdigit():
-            return KeptBatch(writer, int(batch_id), said["timestamp"])
-    return None
+def _note(commit: str) -> tuple[str, str, str]:
+    """Writer, a space, and batch, of a file of a table's log; three times nothing where another one wrote it."""
+    said = (json.loads(line).get("commitInfo", {}) for line in commit.splitlines())
+    note = next((one["userMetadata"] for one in said if "userMetadata" in one), "")
+    return note.rpartition(" ")
 
 
 def compact(spark: SparkSession, path: str, where: str | None = None, looked_up: str = "") -> None:

@@ -13,19 +13,21 @@ from pyspark.sql import DataFrame, Row, SparkSession
 from pyspark.sql import functions as F
 
 from conf.settings import Settings
-from conf.store import Place
+from conf.store import Place, checkpoints
 from contract import tables
 from contract.facts import format_time
 from contract.results import RISING_KEY, TRENDING_KEY, RankedPost, Ranking
 from contract.spark import RANKING_ROW
 from contract.topics import RANKING_MAX_BYTES, RISING_POSTS, TRENDING_POSTS, result_topic
-from jobs.checkpoints import offsets_in
+from jobs.checkpoints import begun_batch, committed_offsets, done_batch, offsets_in
 from jobs.sinks.kafka import producer_options, seen_header
 from jobs.sinks.lake import Appends, append_once, compact, ensure_table, table_path
 from jobs.transforms.ranking import MINUTE, PastHour, Score, added, best, living, rising, scored, trending
 
 log = structlog.get_logger()
 _BOARDS = (("trending", TRENDING_POSTS, TRENDING_KEY), ("rising", RISING_POSTS, RISING_KEY))
+Offsets = Mapping[str, Mapping[str, int]]
+"""{topic: {partition: next offset}}."""
 _STRICT = {"mode": "FAILFAST"}
 AT_A_TIME = 2
 """Minutes of history that one tick keeps at most: each takes as long as a ranking, and the next tick waits."""
@@ -50,13 +52,23 @@ class FirstHours:
 
     def __init__(self, settings: Settings) -> None:
         self.path = table_path(settings, tables.FIRST_HOUR_ENGAGEMENT)
+        self._checkpoint = checkpoints(settings) / tables.FIRST_HOUR_ENGAGEMENT
         self._kept = Appends(settings, tables.FIRST_HOUR_ENGAGEMENT)
         self._lock = threading.Lock()
         self._since: list[DataFrame] | None = None
+        # A batch that was begun and not done may be in the table or not: it is done first of all.
+        is_settled = begun_batch(self._checkpoint) == done_batch(self._checkpoint)
+        self._reached: Offsets = committed_offsets(self._checkpoint) if is_settled else {}
+        self.seen: Offsets = {}
+        """Up to where the facts are in what `since` and `read` gave last; empty where that cannot be told."""
 
     def append(self, changes: DataFrame, writer: str, batch_id: int) -> None:
         """`changes` are in memory, cut off from their query. The first batch after a start may be in the table."""
+        is_empty = changes.isEmpty()
         with self._lock:
+            self._reached = offsets_of_batch(self._checkpoint, batch_id)
+            if is_empty:
+                return
             is_first = self._kept.may_be_a_repetition
             self._kept.append(changes.coalesce(1), writer, batch_id)
             if self._since is not None:
@@ -65,14 +77,14 @@ class FirstHours:
     def since(self) -> list[DataFrame] | None:
         """What was appended since the last call, or since it was read; None where it must be read."""
         with self._lock:
-            since = self._since
+            since, self.seen = self._since, self._reached
             self._since = None if since is None else []
             return since
 
     def read(self, spark: SparkSession, hour: PastHour) -> DataFrame:
         """Engagement of the posts born in this hour, as `rising` has it, in memory."""
         with self._lock:
-            self._since = []
+            self._since, self.seen = [], self._reached
             table = spark.read.format("delta").load(self.path)
             return table.transform(rising, hour).localCheckpoint()
 
@@ -94,8 +106,11 @@ class Rankings:
         self._sums: tuple[PastHour, DataFrame] | None = None
         self._posts: dict[str, Row | None] = {}
 
-    def publish(self, spark: SparkSession, moment: datetime, seen: str, fresh: Fresh | None) -> None:
-        """Both rankings as of `moment`, to Kafka. Without `fresh` the tables have all that there is."""
+    def publish(self, spark: SparkSession, moment: datetime, seen: Offsets, fresh: Fresh | None) -> None:
+        """Both rankings as of `moment`, to Kafka. Without `fresh` the tables have all that there is.
+
+        `seen`: up to where the facts are in `fresh` and the tables of its query.
+        """
         hour = PastHour.at(moment)
         before, sums = self._sums, self._sums_with(spark, hour, fresh)
         try:
@@ -111,17 +126,23 @@ class Rankings:
         if before:
             before[1].unpersist()
         self._sums = (hour, sums)
+        seen_of = {"trending": seen, "rising": self._seen_of_rising(seen)}
         records = [
             F.struct(
                 F.lit(result_topic(topic, self._settings.beside)).alias("topic"),
                 F.lit(key).alias("key"),
                 F.lit(_ranking(posts.get(board, []), hour, moment).model_dump_json()).alias("value"),
-                seen_header(F.lit(seen)).alias("headers"),
+                seen_header(F.lit(json.dumps(seen_of[board]))).alias("headers"),
             )
             for board, topic, key in _BOARDS
         ]
         # Literals, since rows of Python would come through a process of Python.
         write_rankings(spark.range(0, 1, 1, 1).select(F.inline(F.array(*records))), self._settings)
+
+    def _seen_of_rising(self, seen: Offsets) -> Offsets:
+        """Its engagement comes through a query of its own."""
+        engagement = self.first_hours.seen
+        return {**engagement, "posts": seen.get("posts", {})} if engagement else {}
 
     def skip(self, post_ids: Collection[str]) -> None:
         """A batch with facts of these posts goes to the tables unranked."""
@@ -203,6 +224,6 @@ def _ranking(posts: list[RankedPost], hour: PastHour, moment: datetime) -> Ranki
     )
 
 
-def offsets_of_batch(checkpoint: Place, batch_id: int) -> str:
-    """Where this batch ends in Kafka, {topic: {partition: next offset}}, from the query's own log."""
-    return json.dumps(offsets_in((checkpoint / "offsets" / str(batch_id)).read_text()))
+def offsets_of_batch(checkpoint: Place, batch_id: int) -> Offsets:
+    """Where this batch ends in Kafka, from the query's own log."""
+    return offsets_in((checkpoint / "offsets" / str(batch_id)).read_text())

@@ -1,7 +1,7 @@
 """A ranking is what both recounts make of the facts that had been read; one like more or less is drift."""
 
-import json
-from datetime import datetime, timedelta, timezone
+from dataclasses import replace
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +10,8 @@ from hypothesis import HealthCheck, Phase, assume, given, settings
 from pyspark.sql import SparkSession
 
 from audit import rankings, recount
-from audit.rankings import Candidate, Published
+from audit.rankings import Published
 from conf.settings import Settings
-from contract import tables
 from contract.facts import format_time
 from contract.results import RankedPost, Ranking
 from contract.topics import RISING_POSTS, TRENDING_POSTS
@@ -32,7 +31,7 @@ def published(topic: str, places: list[reference.Ranked], history: list[Fact]) -
         posts.append(RankedPost(rank=rank, **vars(place), **body))
     times = {"window_start": END - timedelta(hours=1), "window_end": END, "generated_at": END}
     ranking = Ranking(posts=posts, **{name: format_time(moment) for name, moment in times.items()})
-    return Published(topic, ranking, None, 0)
+    return Published(topic, ranking, {}, 0)
 
 
 def drift(spark: SparkSession, history: list[Fact], found: list[Published], folder: Path, read: int) -> list[str]:
@@ -41,8 +40,8 @@ def drift(spark: SparkSession, history: list[Fact], found: list[Published], fold
     recount.judge_by_statement(frame, folder)
     known = recount.judge_by_transforms(frame, folder)
     seen = {topic: {0: read} for topic in ("posts", "likes", "comments")}
-    boards = {TRENDING_POSTS: "trending", RISING_POSTS: "rising/7"}
-    wanted = [Candidate(boards[one.topic], one, seen, seen) for one in found]
+    wanted = rankings.judgeable([replace(one, seen=seen) for one in found])
+    assert len(wanted) == len(found)
     return rankings.drift(known, Settings(), wanted)
 
 
@@ -73,34 +72,15 @@ def smuggled(one: Published) -> Published:
     """One like more in the first place."""
     first = one.ranking.posts[0]
     posts = [first.model_copy(update={"likes": first.likes + 1}), *one.ranking.posts[1:]]
-    return Published(one.topic, one.ranking.model_copy(update={"posts": posts}), one.seen, one.arrived_ms)
+    return replace(one, ranking=one.ranking.model_copy(update={"posts": posts}))
 
 
-@pytest.fixture
-def young(tmp_path: Path) -> Settings:
-    """Rising's query has made batch 0, at 1,000 ms, and batch 1, at 3,000 ms."""
-    young = Settings(data_dir=tmp_path)
-    checkpoint, log = (folder / tables.FIRST_HOUR_ENGAGEMENT for folder in (young.checkpoint_dir, young.lake_dir))
-    (checkpoint / "offsets").mkdir(parents=True)
-    (log / "_delta_log").mkdir(parents=True)
-    for batch in (0, 1):
-        (checkpoint / "offsets" / str(batch)).write_text(f'v1\n{{}}\n{{"likes":{{"0":{batch + 1}}}}}\n')
-        commit = {"commitInfo": {"timestamp": 1_000 + 2_000 * batch, "userMetadata": f"rising {batch}"}}
-        (log / "_delta_log" / f"{batch:020}.json").write_text(f'{json.dumps(commit)}\n{{"add": {{}}}}\n')
-    return young
-
-
-@pytest.mark.parametrize(
-    ("made_ms", "arrived_ms", "may_have_been_read"),
-    [(500, 2_000, [1, None]), (2_000, 2_500, [1, None]), (2_000, 3_500, [1, 2, None]), (4_000, 5_000, [1, 2])],
-)
-def test_rising_may_have_been_made_of_a_table_that_was_empty(
-    young: Settings, made_ms: int, arrived_ms: int, may_have_been_read: list[int | None]
-) -> None:
-    made = format_time(datetime.fromtimestamp(made_ms / 1000, timezone.utc))
-    ranking = Ranking(posts=[], window_start=made, window_end=made, generated_at=made)
-    found = rankings.candidates(young, [Published(RISING_POSTS, ranking, {"posts": {0: 9}}, arrived_ms)])
-    assert [one.engagement.get("likes", {}).get(0) for one in found] == may_have_been_read
+def test_the_newest_ranking_of_each_board_is_judged_where_it_says_what_went_in() -> None:
+    seen = {"likes": {0: 7}}
+    older, newer = (replace(published(TRENDING_POSTS, [], []), seen=one) for one in ({"likes": {0: 3}}, seen))
+    silent = published(RISING_POSTS, [], [])
+    assert rankings.judgeable([older, newer, silent]) == [newer]
+    assert rankings.judgeable([older, newer, replace(silent, seen=seen)]) == [newer, replace(silent, seen=seen)]
 
 
 def test_a_feed_that_answers_another_ranking_than_the_topics_is_drift() -> None:

@@ -23,6 +23,7 @@ from jobs.trending_posts import FIRST_HOUR, PANES, POST_FACTS
 pytestmark = pytest.mark.spark
 NOON = datetime(2026, 11, 20, 12, 0, 5, tzinfo=timezone.utc)
 JUDGED_FROM = NOON.replace(hour=11, minute=0, second=0)
+SEEN = {"posts": {"0": 7}, "likes": {"0": 9_999}}
 Boards = dict[str, list[tuple[str, int, int]]]
 
 
@@ -74,6 +75,10 @@ class Published:
 
         monkeypatch.setattr(sink, "living", living)
 
+    def seen(self) -> dict[str, Any]:
+        """By board, what the header says that went in."""
+        return {row.key: json.loads(row.headers[0].value) for row in self._records[-1]}
+
     def last(self) -> Boards:
         boards = {row.key: json.loads(row.value)["posts"] for row in self._records[-1]}
         return {
@@ -86,16 +91,16 @@ def test_a_ranking_from_memory_is_the_one_of_the_tables(kept: Tables, monkeypatc
     spark, first = kept.spark, kept.batch({("a", 1): 3, ("b", 2): 5, ("late", 59): 9}, [("post_created", "a")])
     job = Rankings(spark, kept.settings)
     kept.keep(first)
-    job.publish(spark, NOON, "{}", None)
+    job.publish(spark, NOON, {}, None)
     assert published.last()["past_hour"] == [("a", 3, 3)]
 
     def tick(seconds: int, fresh: Fresh) -> list[tuple[str, int, int]]:
         moment = NOON + timedelta(seconds=seconds)
-        job.publish(spark, moment, "{}", fresh)
+        job.publish(spark, moment, {}, fresh)
         from_memory = published.last()
         kept.keep(fresh)
         looked_up = len(published.looked_up)
-        Rankings(spark, kept.settings).publish(spark, moment, "{}", None)
+        Rankings(spark, kept.settings).publish(spark, moment, {}, None)
         assert from_memory == published.last()
         del published.looked_up[looked_up:]
         return from_memory["past_hour"]
@@ -126,22 +131,29 @@ def test_what_the_first_hours_got_since_they_were_read_is_ranked_too(
     kept: Tables, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     published, spark = Published(monkeypatch), kept.spark
-    born, reads = NOON - timedelta(minutes=9), [0]
+    born, reads, engagement = NOON - timedelta(minutes=9), [0], list[Any]()
     job, nothing = Rankings(spark, kept.settings), kept.batch({}, [])
     read = job.first_hours.read
     monkeypatch.setattr(job.first_hours, "read", lambda *hour: reads.append(0) or read(*hour))
 
+    offsets = kept.settings.checkpoint_dir / tables.FIRST_HOUR_ENGAGEMENT / "offsets"
+    offsets.mkdir(parents=True)
+
     def grow(batch: int, likes: dict[str, int], table: FirstHours = job.first_hours) -> None:
+        (offsets / str(batch)).write_text(f'v1\n{{}}\n{{"likes":{{"0":{100 * batch}}}}}\n')
         rows = [(born, post_id, count, 0) for post_id, count in likes.items()]
         table.append(spark.createDataFrame(rows, FIRST_HOUR).localCheckpoint(), "y", batch)
 
     def tick(seconds: int, fresh: Fresh | None = nothing) -> tuple[list[tuple[str, int, int]], int]:
         reads.clear()
         moment = NOON + timedelta(seconds=seconds)
-        job.publish(spark, moment, "{}", fresh)
-        from_memory = published.last()
-        Rankings(spark, kept.settings).publish(spark, moment, "{}", None)
+        job.publish(spark, moment, SEEN, fresh)
+        from_memory, seen = published.last(), published.seen()
+        Rankings(spark, kept.settings).publish(spark, moment, SEEN, None)
         assert from_memory == published.last()
+        assert published.seen() == {"past_hour": SEEN, "first_hour": {}}  # a batch was begun, and not done
+        assert seen["past_hour"] == SEEN
+        engagement.append(seen["first_hour"].get("likes", {}).get("0"))
         return from_memory["first_hour"], len(reads)
 
     rows = [("post_created", post_id) for post_id in ("a", "b")]
@@ -166,6 +178,10 @@ def test_what_the_first_hours_got_since_they_were_read_is_ranked_too(
     assert tick(25) == ([("b", 8, 8), ("a", 5, 5)], 1)
     grow(7, {"a": 1})
     assert tick(60) == ([("b", 8, 8), ("a", 6, 6)], 1)
+    # A batch without changes was read all the same.
+    grow(8, {})
+    assert tick(65) == ([("b", 8, 8), ("a", 6, 6)], 0)
+    assert engagement == [None, 100, 300, 300, 400, 600, 700, 800]
 
 
 def test_no_more_posts_are_looked_up_than_have_a_place(kept: Tables, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -174,11 +190,11 @@ def test_no_more_posts_are_looked_up_than_have_a_place(kept: Tables, monkeypatch
     likes = {(f"p{number:02}", 1): 100 - number for number in range(20)}
     kept.keep(kept.batch(likes, [("post_created", post_id) for post_id, _ in likes]))
     job = Rankings(kept.spark, settings)
-    job.publish(kept.spark, NOON, "{}", None)
+    job.publish(kept.spark, NOON, {}, None)
     assert [post_id for post_id, _, _ in published.last()["past_hour"]] == [f"p{number:02}" for number in range(5)]
     assert published.looked_up == [{f"p{number:02}" for number in range(6)}]
     # Two of the foremost are gone: more are asked for.
     gone = kept.batch({}, [("post_deleted", "p00"), ("post_deleted", "p03")])
-    job.publish(kept.spark, NOON, "{}", gone)
+    job.publish(kept.spark, NOON, {}, gone)
     assert [row[0] for row in published.last()["past_hour"]] == ["p01", "p02", "p04", "p05", "p06"]
     assert published.looked_up[1:] == [{"p00", "p03"}, {f"p{number:02}" for number in range(6, 20)}]
