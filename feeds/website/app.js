@@ -62,7 +62,8 @@ function showConnection() {
 
 /** How old what is shown is, told every second; rankings tell it of themselves. */
 function showAges() {
-  byId("age").textContent = lastHeard > 0 ? `${age(serverNow() - lastHeard)} ago` : "";
+  byId("age").parentElement.hidden = !lastHeard;
+  byId("age").textContent = `${age(serverNow() - lastHeard)} ago`;
   Object.values(rankings).forEach((ranking) => ranking.renderAge());
 }
 

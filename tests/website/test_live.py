@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import CDPSession, Locator, Page, expect
+from playwright.sync_api import CDPSession, Locator, Page, Route, expect
 
 from audit.results import result_path
 from conf.settings import Settings
@@ -156,6 +156,23 @@ def test_older_posts_come_as_one_scrolls_and_the_page_stays_small(tabs: Tabs, st
     page.get_by_test_id("new-posts").click()
     expect(card_with(page, "number 259")).to_be_in_viewport()
     assert page.locator("#posts [data-post-id]").count() < 200
+
+
+def test_a_page_that_is_told_to_load_anew_while_older_posts_come_does_so_after_them(
+    tabs: Tabs, stand_in: str, world: World
+) -> None:
+    for number in range(60):
+        a_post(world, f"number {number}", minutes_ago=60 - number)
+    page, held = open_as(tabs, stand_in, "grace"), list[Route]()
+    page.route("**/feed?*before=*", lambda route: held.append(route))
+    with page.expect_request("**/feed?*before=*"):
+        page.evaluate("scrollTo(0, document.body.scrollHeight)")
+    newest = max(world.published)
+    world.log.append(("reset", {}))
+    world.like("linus", newest, True)  # comes after it on the same stream
+    shows(page.locator(f"#posts [data-post-id='{newest}']"), likes=1)
+    with page.expect_request(lambda asked: "/feed?" in asked.url and "before=" not in asked.url):
+        held[0].continue_()
 
 
 def test_changes_are_laid_out_together_while_a_great_deal_happens(tabs: Tabs, stand_in: str, world: World) -> None:
