@@ -27,7 +27,7 @@ status: ready  ## Show each part of the stack, and how far the jobs are behind (
 	@$(MSM) status
 down: ready  ## Stop the stack; the data stays (10 s)
 	@$(MSM) down
-simulate: ready  ## Write simulated facts to the cluster, until Ctrl-C or the end (ARGS='--help' shows the options)
+simulate: ready  ## Write simulated facts to the cluster, until Ctrl-C or the end (ARGS='--rate 100 --facts 1000')
 	@$(MSM) simulate $(ARGS)
 jobs: ready  ## spark-submit every job against the configured cluster, until Ctrl-C (20 s to start)
 	@$(MSM) jobs
@@ -51,7 +51,7 @@ lint: ready  ## ruff and mypy --strict (20 s)
 	@.venv/bin/mypy
 advisories: ready  ## Known holes in the locked packages; fails where a version that we may take closes one (1 min)
 	@.venv/bin/python -m runtime.advisories $(ARGS)
-clean:  ## Remove caches and build output; never data/, .venv/ or .jars/ (1 s)
+clean:  ## Remove caches, build output and artifacts/ (results of bench and notebooks); never data/, .venv/ or .jars/ (1 s)
 	@rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis spark-warehouse artifacts
 	@rm -rf *.egg-info derby.log metastore_db
 	@find . \( -path ./.venv -o -path ./.jars -o -path ./data -o -path ./.git \) -prune -o -type d \

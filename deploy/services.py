@@ -177,7 +177,6 @@ def auditor() -> list[Manifest]:
         "envFrom": [{"configMapRef": {"name": SETTINGS}}],
         "env": [
             *kafka_user("auditor"),
-            {"name": "MSM_SPARK_MASTER", "value": "local[4]"},
             {"name": "MSM_HTTP_HOST", "value": "refresh-feed"},
             {"name": "MSM_TRENDING_HOST", "value": "trending-feed"},
             {"name": "MSM_AUDIT_EVERY_SECONDS", "value": "3600"},

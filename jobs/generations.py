@@ -17,7 +17,7 @@ from contract.topics import POSTS_WITH_COUNTS, result_topic
 from jobs.checkpoints import SEED, START, write_whole
 from jobs.harness import read_records
 from jobs.sinks.kafka import producer_options
-from jobs.sinks.lake import append_once, ensure_table, table_path
+from jobs.sinks.lake import OURS, append_once, ensure_table, table_path
 from jobs.transforms.facts import facts, valid
 from jobs.transforms.generations import (
     DIFFERENT,
@@ -123,7 +123,7 @@ def keep_archived_posts(
     spark: SparkSession, settings: Settings, first: Mapping[str, Mapping[str, int]], new: Settings
 ) -> None:
     """Posts that Kafka has no more, into the working table of the rankings beside."""
-    path = ensure_table(spark, table_path(new, tables.POST_FACTS), POST_FACTS)
+    path = ensure_table(spark, table_path(new, tables.POST_FACTS), POST_FACTS, versions=OURS)
     old = _only_archived(spark, settings, first)
     if old is not None:
         posts = old.where("topic = 'posts'").transform(facts).transform(valid).select(POST_FACTS.fieldNames())

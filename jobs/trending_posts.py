@@ -21,7 +21,7 @@ from contract import tables
 from jobs.checkpoints import committed_watermark
 from jobs.harness import main, now, query_id, read_topics
 from jobs.rounds import CATCH_UP
-from jobs.sinks.lake import COMPACT_EVERY, Appends, append, compact, drop, ensure_table, fold, table_path
+from jobs.sinks.lake import COMPACT_EVERY, OURS, Appends, append, compact, drop, ensure_table, fold, table_path
 from jobs.sinks.rankings import FirstHours, Fresh, Rankings, offsets_of_batch
 from jobs.transforms.facts import facts, valid
 from jobs.transforms.panes import dated_acts, first_hour_engagement, minute_panes, summed
@@ -77,9 +77,9 @@ def _started(
     spark.conf.set("spark.sql.streaming.unsupportedOperationCheck", "false")
     # An idle topic must not hold the state of the busy one: nothing that a ranking needs is this late.
     spark.conf.set("spark.sql.streaming.multipleWatermarkPolicy", "max")
-    ensure_table(spark, table_path(settings, tables.ENGAGEMENT_BY_MINUTE), PANES, ["judged_from"])
-    ensure_table(spark, table_path(settings, tables.FIRST_HOUR_ENGAGEMENT), FIRST_HOUR)
-    ensure_table(spark, table_path(settings, tables.POST_FACTS), POST_FACTS)
+    ensure_table(spark, table_path(settings, tables.ENGAGEMENT_BY_MINUTE), PANES, ["judged_from"], versions=OURS)
+    ensure_table(spark, table_path(settings, tables.FIRST_HOUR_ENGAGEMENT), FIRST_HOUR, versions=OURS)
+    ensure_table(spark, table_path(settings, tables.POST_FACTS), POST_FACTS, versions=OURS)
     rankings = Rankings(spark, settings)
     is_live = trigger is not CATCH_UP
     ranks, keeps = tick(settings, rankings, rank_every, is_live), keep_first_hours(rankings.first_hours)

@@ -16,7 +16,7 @@
 # %% [markdown]
 # # Explore the lake
 #
-# What arrived, what it adds up to, and how the counts grew. Every job writes Delta tables under `<data>/lake/`; this
+# What arrived, what it adds up to, and how the counts grew. The archive and the rankings write Delta tables under `<data>/lake/`; this
 # notebook reads them without Spark, while the jobs write or while nothing runs. It finds them by the same settings as
 # everything else: set `MSM_DATA_DIR` before you start Jupyter to look at another stack.
 
@@ -60,7 +60,10 @@ def shorter(identifier: str) -> str:
 
 # %%
 events = table(tables.EVENTS).to_pyarrow_dataset()
-last_day = max(part.as_py() for part in events.to_table(columns=["arrived_date"])["arrived_date"].unique())
+days = [day.as_py() for day in events.to_table(columns=["arrived_date"])["arrived_date"].unique()]
+if not days:
+    raise SystemExit("Nothing has arrived yet: run `make simulate`, and once more in some seconds.")
+last_day = max(days)
 recently = ds.field("arrived_date") >= last_day - timedelta(days=1)
 arrivals = events.to_table(columns=["topic", "arrived_at"], filter=recently).to_pandas()
 a_minute = arrivals.groupby([arrivals["arrived_at"].dt.floor("min"), "topic"]).size().unstack(fill_value=0)
@@ -96,6 +99,8 @@ sample.groupby(["topic", "event_type"]).size().rename("of the newest 100,000").t
 
 # %%
 posts = table(tables.POSTS_WITH_COUNTS).to_pandas()
+if posts.empty:
+    raise SystemExit("No post lives yet: run `make simulate`, and once more in some seconds.")
 top = posts.sort_values(["likes", "post_id"], ascending=[False, True]).head(10)
 top[["post_id", "user_id", "caption", "likes", "comments", "version", "updated_at"]]
 
@@ -120,7 +125,8 @@ plt.show()
 post_id = top["post_id"].iloc[0]
 of_post = ds.field("key") == post_id.encode()  # likes are keyed by their post
 raw = events.to_table(columns=["value"], filter=of_post & (ds.field("topic") == "likes"))["value"].to_pylist()
-facts = pd.DataFrame(json.loads(value) for value in raw if event_type(value) in ("post_liked", "post_unliked"))
+likes = [json.loads(value) for value in raw if event_type(value) in ("post_liked", "post_unliked")]
+facts = pd.DataFrame(likes, columns=["event_id", "event_type", "user_id", "occurred_at"])
 by_order = facts.drop_duplicates("event_id").sort_values(["occurred_at", "event_id"])
 says = by_order.groupby("user_id")["event_type"].last()
 by_hand = int((says == "post_liked").sum())

@@ -63,6 +63,8 @@ if kept.empty:
 newest = kept.iloc[-1]
 hour = PastHour(newest["window_end"].to_pydatetime())
 published = pd.DataFrame(list(newest["posts"]), columns=["rank", "post_id", "caption", "likes", "comments", "score"])
+if published.empty:
+    raise SystemExit(f"Nobody liked or commented from {hour.start:%H:%M} to {hour.end:%H:%M} UTC: run `make simulate`.")
 print(f"{len(kept)} rankings; the newest is of {hour.start:%H:%M} to {hour.end:%H:%M} UTC")
 published.head(10)
 

@@ -28,7 +28,8 @@ DISK_NEEDED = 2 * GIB
 VECTOR_MODULE = "jdk.incubator.vector"
 MATCHED_WHEELS = ("pyspark", "delta-spark", "kafka-python")
 REBUILD = (
-    "make down, move checkpoints/ and lake/ of the data dir aside, both, and make up: they are built again from Kafka"
+    "make down, move checkpoints/ and lake/ of the data dir aside, both, and make up: they are built again from Kafka; "
+    "facts that Kafka has let go are in the old lake/events alone (docs/operations.md, start over)"
 )
 SET_UP_AGAIN = "remove .venv/.stamp and run make setup"
 

@@ -15,10 +15,10 @@ from jobs.transforms.panes import summed
 
 _PROPERTIES = {
     "delta.enableDeletionVectors": "false",  # readers without Spark
-    "delta.logRetentionDuration": "interval 1 hours",
-    "delta.deletedFileRetentionDuration": "interval 1 hours",
     "delta.checkpointInterval": "20",
 }
+READ_BY_OTHERS, OURS = "1 hours", "15 minutes"
+"""How long versions of a table can be read: each of the last is a file that Delta looks at whenever it commits."""
 PERSONAL = {"user_id", "image_url", "caption", "event_id", "comment_id"}
 _MEASURED = {"string", "integer", "long", "timestamp", "date"}
 COMPACT_EVERY = 60
@@ -30,15 +30,22 @@ def table_path(settings: Settings, name: str) -> str:
     return for_spark(lake(settings) / name)
 
 
-def ensure_table(spark: SparkSession, path: str, schema: StructType, partitioned_by: Sequence[str] = ()) -> str:
-    """Make the table where there is none; the path, for chaining."""
+def ensure_table(
+    spark: SparkSession,
+    path: str,
+    schema: StructType,
+    partitioned_by: Sequence[str] = (),
+    versions: str = READ_BY_OTHERS,
+) -> str:
+    """Make the table where there is none; the path, for chaining. `versions`: how long each can be read."""
     builder = DeltaTable.createIfNotExists(spark).location(path).addColumns(schema)
     # The log keeps the smallest and greatest value of a column: none of what people are called or say.
     unmeasured = {*PERSONAL, *partitioned_by}
     measured = [
         field.name for field in schema if field.dataType.typeName() in _MEASURED and field.name not in unmeasured
     ]
-    properties = {**_PROPERTIES, "delta.dataSkippingStatsColumns": ",".join(measured)}
+    kept = dict.fromkeys(("delta.logRetentionDuration", "delta.deletedFileRetentionDuration"), f"interval {versions}")
+    properties = {**_PROPERTIES, **kept, "delta.dataSkippingStatsColumns": ",".join(measured)}
     for name, value in properties.items():
         builder = builder.property(name, value)
     if partitioned_by:
