@@ -16,8 +16,9 @@
 # %% [markdown]
 # # Explore the lake
 #
-# What arrived, what it adds up to, and how the counts grew. The archive and the rankings write Delta tables under `<data>/lake/`; this
-# notebook reads them without Spark, while the jobs write or while nothing runs. It finds them by the same settings as
+# What arrived, what it adds up to, and how the counts grew. The archive and the rankings write Delta tables under
+# `<data>/lake/`; this notebook reads them without Spark, while the jobs write or while nothing runs. It finds them by
+# the same settings as
 # everything else: set `MSM_DATA_DIR` before you start Jupyter to look at another stack.
 
 # %%

@@ -1,7 +1,8 @@
 """Makes the environment: `.venv` from requirements.lock, `.jars` from conf/ivy.xml; `make setup` runs it.
 
 With `--realtime` it makes `.venv-realtime` too, for the counts job in real time (docs/realtime.md); with `--s3` it
-fetches the jars for a store on an S3 API (docs/cluster.md).
+fetches the jars for a store on an S3 API (docs/cluster.md). `--all` is both, real time where this Python is new enough:
+what the tests need.
 
 Standard library only, since nothing is installed yet. An interrupted run goes on where it was: the stamp that says
 "done" is written last.
@@ -284,7 +285,10 @@ def set_up(made: Environment, with_s3: bool) -> None:
 
 def main() -> int:
     """0 where the environment is as it should be, or was made so."""
-    quiet, realtime, s3 = (option in sys.argv[1:] for option in ("--quiet", "--realtime", "--s3"))
+    options = set(sys.argv[1:])
+    if "--all" in options:
+        options |= {"--s3", *(["--realtime"] if sys.version_info[:2] >= REALTIME_PYTHON_NEEDED else [])}
+    quiet, realtime, s3 = (option in options for option in ("--quiet", "--realtime", "--s3"))
     try:
         if realtime:
             check_python(sys.version_info[:2], REALTIME_PYTHON_NEEDED)

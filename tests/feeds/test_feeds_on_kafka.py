@@ -9,6 +9,7 @@ from pathlib import Path
 import httpx2
 import pytest
 from kafka import KafkaAdminClient, KafkaProducer
+from prometheus_client import REGISTRY
 
 from conf.settings import Settings
 from contract.topics import POSTS_WITH_COUNTS
@@ -107,10 +108,13 @@ def test_what_is_written_is_shown_and_a_restart_goes_on(world: World) -> None:
 
 
 def test_garbage_is_passed_over_and_counted(world: World) -> None:
+    before = REGISTRY.get_sample_value("msm_feed_records_unusable_total", {"topic": POSTS_WITH_COUNTS}) or 0
     world.write(row("p1"), record("p1", b"\xff"), record("p1", b"{}"), record("not an id", None), row("p2"))
     with world.feed() as client:
         assert posts(client) == {"p1": 1, "p2": 1}
-        assert "msm_feed_records_unusable_total" in client.get("/metrics").text
+        counted = f'msm_feed_records_unusable_total{{topic="{POSTS_WITH_COUNTS}"}} '
+        (line,) = (line for line in client.get("/metrics").text.splitlines() if line.startswith(counted))
+        assert float(line.removeprefix(counted)) == before + 3
 
 
 @pytest.mark.parametrize("damage", ["lost", "cut", "text"])

@@ -109,10 +109,19 @@ def test_a_healthy_service_says_so(client: TestClient) -> None:
 
 
 def test_published_facts_are_counted(client: TestClient, by: By) -> None:
+    names = (
+        'msm_facts_published_total{topic="likes"} ',
+        'msm_http_requests_total{method="PUT",route="/posts/{post_id}/like",status="202"} ',
+    )
+
+    def counted() -> list[float]:
+        lines = client.get("/metrics").text.splitlines()
+        found = (next((line for line in lines if line.startswith(name)), f"{name}0") for name in names)
+        return [float(line.rsplit(" ", 1)[1]) for line in found]
+
+    before = counted()
     client.put("/posts/p1/like", headers=by("ada"))
-    metrics = client.get("/metrics").text
-    assert 'msm_facts_published_total{topic="likes"}' in metrics
-    assert 'msm_http_requests_total{method="PUT",route="/posts/{post_id}/like",status="202"}' in metrics
+    assert counted() == [one + 1 for one in before]
 
 
 def test_each_service_is_an_app_of_its_own(live: Settings, by: By) -> None:

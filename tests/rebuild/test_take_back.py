@@ -38,6 +38,8 @@ def test_after_it_nothing_of_the_user_stands_and_everything_of_others_does(
     left = reference.posts_with_counts(erased)
     others = reference.posts_with_counts(fact for fact in history if fact["user_id"] != "ada")
     assert all(post.user_id != "ada" for post in left.values())
+    before = reference.posts_with_counts(history)
+    assert left.keys() >= {post_id for post_id, post in before.items() if post.user_id != "ada"}
     assert {post_id: (post.likes, post.comments) for post_id, post in left.items()} == {
         post_id: (others[post_id].likes, others[post_id].comments) for post_id in left
     }

@@ -13,7 +13,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from runtime.machine import SetupError, check_disk, check_python
+from runtime.machine import REALTIME_PYTHON_NEEDED, SetupError, check_disk, check_python
 from runtime.setup import drop_half_installed
 
 REPOSITORY = Path(__file__).parents[2]
@@ -38,10 +38,11 @@ PATH=/usr/bin:/bin
 echo "$@" >> "$TOOLS/uv.log"
 while [ -e "$TOOLS/hold" ]; do sleep 0.05; done
 [ "$1" = venv ] || exit 0
-mkdir -p .venv/bin .venv/lib/python3/site-packages/pyspark/jars
-ln -s {sys.executable} .venv/bin/python
-touch .venv/lib/python3/site-packages/pyspark/jars/ivy-2.jar
-cp "$TOOLS/spark-submit" .venv/bin/
+for last; do :; done
+mkdir -p "$last/bin" "$last/lib/python3/site-packages/pyspark/jars"
+ln -s {sys.executable} "$last/bin/python"
+touch "$last/lib/python3/site-packages/pyspark/jars/ivy-2.jar"
+cp "$TOOLS/spark-submit" "$last/bin/"
 """
 SPARK_SUBMIT = """#!/bin/sh
 for word; do
@@ -58,7 +59,8 @@ class Folder:
         for name in NEEDED:
             (self.root / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(REPOSITORY / name, self.root / name)
-        (self.root / "requirements.lock").write_text("")
+        for lock in ("requirements.lock", "requirements-realtime.lock"):
+            (self.root / lock).write_text("")
         (self.root / "pyproject.toml").write_text("")
         all_jars = JARS | S3_JARS
         lines = [f"{hashlib.sha256(content).hexdigest()}  {name}\n" for name, content in all_jars.items()]
@@ -215,6 +217,14 @@ def test_jars_for_s3_are_fetched_once_they_were_asked_for_and_kept_from_then_on(
     (folder.root / ".jars" / "s3" / "store-1.jar").unlink()
     assert folder.run()[0] == 0
     assert folder.jars() == JARS | S3_JARS
+
+
+@pytest.mark.skipif(sys.version_info < REALTIME_PYTHON_NEEDED, reason="real time needs a newer Python")
+def test_everything_that_the_tests_need_is_made_at_once(folder: Folder) -> None:
+    assert folder.run("--all")[0] == 0
+    assert (folder.root / ".venv-realtime" / ".stamp").exists()
+    assert folder.jars() == JARS | S3_JARS
+    assert "nothing to do" in folder.run("--all")[1]
 
 
 def test_a_jar_that_was_removed_is_fetched_again(folder: Folder) -> None:

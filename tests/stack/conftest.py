@@ -45,7 +45,7 @@ class Stack:
         return found
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     kafka = free_ports(3)  # broker, controller, website
     http = kafka + 2
@@ -58,6 +58,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
         demo=True,
     )
     own = {"MSM_DATA_DIR": str(settings.data_dir), "MSM_KAFKA_PORT": str(kafka), "MSM_HTTP_PORT": str(http)}
+    own["MSM_AUDIT_EVERY_SECONDS"] = "60"  # so that one comes between two kills
     own["JAVA_TOOL_OPTIONS"] = COMPILES_LITTLE  # no JVM grows old here
     running = Stack(settings, {**os.environ, **own, "MSM_DEMO": "true", "MSM_KAFKA_SECURITY": "scram"})
     started = running.msm("up")

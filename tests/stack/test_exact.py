@@ -6,6 +6,7 @@ import signal
 from collections import Counter
 from collections.abc import Callable
 from datetime import datetime
+from typing import Any
 
 import httpx2
 import pytest
@@ -14,7 +15,8 @@ from kafka import KafkaProducer
 
 from conf.settings import Settings
 from contract.facts import FACT_TOPICS, format_time
-from runtime.parts import JOBS
+from jobs.checkpoints import STATES
+from runtime.parts import JOBS, job_metrics
 from runtime.processes import wait_until
 from runtime.stack import running
 from tests import reference
@@ -81,12 +83,17 @@ def eventually(condition: Callable[[], bool], what: str) -> None:
 
 
 def kill(stack: Stack, part: str) -> None:
-    """SIGKILL to the part as the supervisor started it: for a job the JVM."""
-    state = running(stack.settings)
-    assert state is not None
-    pid = state["parts"][part]["pid"]
-    if pid:
-        os.kill(pid, signal.SIGKILL)
+    """SIGKILL to the part as the supervisor started it, for a job the JVM; until the supervisor has seen that."""
+
+    def state() -> dict[str, Any]:
+        found = running(stack.settings)
+        assert found is not None
+        return dict(found["parts"][part])
+
+    eventually(lambda: state()["pid"] is not None, f"{part} is started")
+    before = state()
+    os.kill(before["pid"], signal.SIGKILL)
+    eventually(lambda: state()["restarts"] > before["restarts"], f"somebody sees that {part} is dead")
 
 
 def test_numbers_are_exact_everywhere_whatever_is_killed(stack: Stack) -> None:
@@ -111,6 +118,7 @@ def test_numbers_are_exact_everywhere_whatever_is_killed(stack: Stack) -> None:
 
 
 def test_every_record_is_in_the_archive_once(stack: Stack) -> None:
+    write(stack.settings, hostile_facts(seed=8, number=50))
     in_kafka = Counter((r.topic, r.partition, r.offset) for topic in FACT_TOPICS for r in read(stack.settings, topic))
 
     def archived() -> Counter[tuple[str, int, int]]:
@@ -119,6 +127,7 @@ def test_every_record_is_in_the_archive_once(stack: Stack) -> None:
         )
         return Counter((row["topic"], row["partition"], row["offset"]) for row in table.to_pylist())
 
+    assert in_kafka
     eventually(lambda: archived() == in_kafka, "events in Delta")
 
 
@@ -146,3 +155,6 @@ def test_the_jobs_tell_prometheus_how_they_are(stack: Stack) -> None:
     status = stack.msm("status")
     assert status.returncode == 0
     assert all(job in status.stdout for job in JOBS)
+    for job, queries in STATES.items():
+        told = job_metrics(stack.settings, job)
+        assert all(told[f'msm_job_batches_total{{query="{query}"}}'] > 0 for query in queries), job
