@@ -69,6 +69,10 @@ def spark_session(name: str, settings: Settings) -> SparkSession:
     return spark
 
 
+SOON = {"kafka.request.timeout.ms": "10000", "kafka.default.api.timeout.ms": "15000"}
+"""How long a question to Kafka may take before Spark asks again, of whoever leads then: 30 and 60 seconds by default."""
+
+
 def read_topics(
     spark: SparkSession, settings: Settings, *topics: str, live: bool = False, in_batches: bool = True
 ) -> DataFrame:
@@ -83,6 +87,7 @@ def read_topics(
         .options(**spark_options(settings))
         # A consumer that comes back to a partition first waits for the fetch it left behind: 500 ms by default.
         .option("kafka.fetch.max.wait.ms", 20)
+        .options(**SOON)
         .option("subscribe", ",".join(topics))
         .option("startingOffsets", pinned_start(checkpoints(settings), ",".join(topics)))
         .options(**(a_batch if in_batches else {}))

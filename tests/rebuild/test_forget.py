@@ -19,6 +19,7 @@ from audit.job import audit
 from conf.settings import Settings
 from contract.facts import FACT_BY_TYPE, format_time, new_event_id
 from jobs import archive, posts_with_counts, trending_posts
+from jobs.locks import only_one
 from runtime.broker import embedded_broker
 from runtime.forget import erase, refuse_while_jobs_run, what_remains
 from runtime.scan import found_in
@@ -167,11 +168,9 @@ def test_without_the_facts_it_is_told_until_when_they_stay(settings: Settings, b
 
 @pytest.fixture
 def busy(settings: Settings) -> Iterator[Settings]:
-    settings.run_dir.mkdir(parents=True)
-    state = settings.run_dir / "archive.json"
-    state.write_text(json.dumps({"pid": os.getpid()}))
-    yield settings
-    state.unlink()
+    with only_one(settings.run_dir, "archive"):
+        (settings.run_dir / "archive.json").write_text(json.dumps({"pid": os.getpid()}))
+        yield settings
 
 
 def test_nobody_is_forgotten_while_a_job_runs(busy: Settings) -> None:

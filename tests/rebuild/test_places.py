@@ -90,8 +90,9 @@ def test_a_job_waits_while_its_checkpoint_is_held(settings: Settings) -> None:
 
 
 def test_a_running_job_is_asked_to_stop_and_waited_for(settings: Settings) -> None:
-    job = "import json, os, time; from pathlib import Path\n"
+    job = "import fcntl, json, os, time; from pathlib import Path\n"
     job += f"run = Path({str(settings.run_dir)!r}); run.mkdir(parents=True, exist_ok=True)\n"
+    job += "lock = (run / 'archive.lock').open('w'); fcntl.flock(lock, fcntl.LOCK_EX)\n"
     job += "(run / 'archive.json').write_text(json.dumps({'pid': os.getpid()}))\n"
     job += "while not (run / 'archive.stop').exists(): time.sleep(0.05)\n"
     job += "(run / 'archive.json').unlink()"

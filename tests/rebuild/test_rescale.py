@@ -10,6 +10,7 @@ from pyspark.sql import DataFrame, Row, SparkSession
 
 from conf.settings import Settings
 from jobs.checkpoints import done_batch, refuse_other_shapes, shape_of
+from jobs.locks import only_one
 from jobs.transforms.counts import count
 from jobs.transforms.facts import facts, valid
 from jobs.transforms.panes import summed
@@ -109,7 +110,8 @@ def test_a_query_without_state_is_left_alone(spark: SparkSession, tmp_path: Path
 def test_nothing_is_rescaled_under_a_running_job(tmp_path: Path) -> None:
     settings = Settings(data_dir=tmp_path)
     refuse_running_jobs(settings)
-    settings.run_dir.mkdir(parents=True)
-    (settings.run_dir / f"{COUNTS}.json").write_text('{"pid": 1}')
-    with pytest.raises(SystemExit, match=f"{COUNTS} still runs on {tmp_path}: make down"):
-        refuse_running_jobs(settings)
+    with only_one(settings.run_dir, COUNTS):
+        (settings.run_dir / f"{COUNTS}.json").write_text('{"pid": 1}')
+        with pytest.raises(SystemExit, match=f"{COUNTS} still runs on {tmp_path}: make down"):
+            refuse_running_jobs(settings)
+    refuse_running_jobs(settings)  # of one that was killed: its process id is another process's by now
