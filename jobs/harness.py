@@ -70,7 +70,7 @@ def spark_session(name: str, settings: Settings) -> SparkSession:
 
 
 SOON = {"kafka.request.timeout.ms": "10000", "kafka.default.api.timeout.ms": "15000"}
-"""How long a question to Kafka may take before Spark asks again, of whoever leads then: 30 and 60 seconds by default."""
+"""How long Kafka may take to answer before Spark asks anew, whoever leads then: 30 and 60 seconds by default."""
 
 
 def read_topics(
