@@ -66,7 +66,7 @@ def stack(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Iter
 
 @pytest.fixture(scope="module")
 def clean(spark: SparkSession, stack: Settings) -> dict[str, Any]:
-    return audit(spark, stack, from_kafka=False).as_json()
+    return audit(spark.newSession(), stack, from_kafka=False).as_json()
 
 
 @pytest.fixture(scope="module")
@@ -76,7 +76,7 @@ def smuggled(spark: SparkSession, stack: Settings, clean: dict[str, Any]) -> dic
     smuggle_into_topic(stack)
     smuggle_into_feed(stack)
     smuggle_into_archive(stack)
-    return audit(spark, stack, from_kafka=False).as_json()
+    return audit(spark.newSession(), stack, from_kafka=False).as_json()
 
 
 def smuggle_into_table(stack: Settings) -> None:
@@ -178,7 +178,7 @@ def test_facts_that_come_after_are_no_drift_and_wait(
     spark: SparkSession, stack: Settings, smuggled: dict[str, Any]
 ) -> None:
     write(stack, [fact("post_liked", "p01", "di"), fact("post_liked", "p08", "di")])
-    found = audit(spark, stack, from_kafka=True).as_json()
+    found = audit(spark.newSession(), stack, from_kafka=True).as_json()
     assert found["waiting"] == smuggled["waiting"] + 2
     assert found["drift_posts"] == len(POSTS) - 1  # the archive is not asked, and so has nothing twice
     assert found["records"] == smuggled["records"] - 1 + 2
@@ -197,4 +197,4 @@ def test_in_real_time_what_came_this_moment_is_judged_the_next_time(
 
 def test_without_jobs_nothing_can_be_said(spark: SparkSession, stack: Settings, tmp_path: Any) -> None:
     with pytest.raises(CannotAuditError, match="make up, or set MSM_DATA_DIR"):
-        audit(spark, stack.model_copy(update={"data_dir": tmp_path}), from_kafka=False)
+        audit(spark.newSession(), stack.model_copy(update={"data_dir": tmp_path}), from_kafka=False)

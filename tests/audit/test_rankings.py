@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, Phase, assume, given, settings
+from hypothesis import assume, given
 from pyspark.sql import SparkSession
 
 from audit import rankings, recount
@@ -16,7 +16,7 @@ from contract.facts import format_time
 from contract.results import RankedPost, Ranking
 from contract.topics import RISING_POSTS, TRENDING_POSTS
 from tests import reference
-from tests.jobs.histories import NOON, Fact, histories, records
+from tests.jobs.histories import NOON, Fact, histories, hostile, records
 
 pytestmark = pytest.mark.spark
 END = NOON + timedelta(minutes=16)
@@ -45,13 +45,7 @@ def drift(spark: SparkSession, history: list[Fact], found: list[Published], fold
     return rankings.drift(known, Settings(), wanted)
 
 
-@settings(
-    max_examples=1,
-    deadline=None,
-    derandomize=True,
-    phases=[Phase.generate],
-    suppress_health_check=list(HealthCheck),
-)
+@hostile(1)
 @given(history=histories(min_size=60, max_size=150))
 def test_rankings_are_judged_as_of_what_was_read(
     spark: SparkSession, tmp_path_factory: pytest.TempPathFactory, history: list[Fact]

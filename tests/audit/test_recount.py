@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from pyspark.sql import DataFrame, Row, SparkSession
 from pyspark.sql import functions as F
@@ -15,19 +15,13 @@ from pyspark.sql import functions as F
 from audit import archive, recount
 from audit.published import CUT, SEEN
 from tests import reference
-from tests.jobs.histories import Fact, histories, is_lively, records, together
+from tests.jobs.histories import Fact, histories, hostile, is_lively, records, together
 from tests.jobs.test_facts import ARRIVED, CREATED, HOSTILE, Record, mutated
 from tests.reference_records import judge
 
 pytestmark = pytest.mark.spark
 Folder = Callable[[], Path]
 TARGETS = f"post_id string, seen struct<{SEEN.replace(' ', ':').replace(',:', ',')}>"
-FEW = settings(
-    deadline=None,
-    derandomize=True,
-    phases=[Phase.generate],
-    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCheck.data_too_large],
-)
 
 
 @pytest.fixture(autouse=True)
@@ -77,7 +71,7 @@ def as_posts(rows: list[Row]) -> dict[str, reference.Post]:
 MANY = st.lists(histories(min_size=10, max_size=60), min_size=12, max_size=16).map(together).filter(is_lively)
 
 
-@settings(FEW, max_examples=1)
+@hostile(1)
 @given(history=MANY)
 def test_both_recounts_are_what_the_rules_say(spark: SparkSession, folder: Folder, history: list[Fact]) -> None:
     statement, transforms = both(spark, history, no_targets(spark), len(history), folder())
@@ -85,7 +79,7 @@ def test_both_recounts_are_what_the_rules_say(spark: SparkSession, folder: Folde
     assert as_posts(statement) == reference.posts_with_counts(history)
 
 
-@settings(FEW, max_examples=1)
+@hostile(1)
 @given(data=st.data())
 def test_a_row_is_recounted_as_of_what_went_into_it(spark: SparkSession, folder: Folder, data: st.DataObject) -> None:
     history = data.draw(MANY)
@@ -157,7 +151,7 @@ def test_half_a_pair_of_surrogates_is_still_json(spark: SparkSession, tmp_path: 
     assert captions == ["?", "?", "a??b", "😀", r"\ud937", "\\?"]
 
 
-@settings(FEW, max_examples=4)
+@hostile(4)
 @given(hostile=st.lists(mutated(), min_size=40, max_size=60))
 def test_the_statement_judges_any_record_as_the_contract_says(
     spark: SparkSession, folder: Folder, hostile: list[Record]

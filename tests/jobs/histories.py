@@ -1,17 +1,32 @@
 """Hostile histories: few users and posts, so that everything collides; and how Kafka would deliver them."""
 
 import json
+import os
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from pyspark.sql import DataFrame, SparkSession
 
 from contract.facts import FACT_BY_TYPE, format_time
 
+EXAMPLES = int(os.environ.get("HISTORIES", "0"))
 Fact = dict[str, Any]
 NOON = datetime(2026, 11, 20, 12, 0, tzinfo=timezone.utc)
 RECORD = "topic string, partition int, offset long, timestamp timestamp, key binary, value binary"
+
+
+def hostile(examples: int) -> settings:
+    """So many examples, always the same ones; with `HISTORIES=200` in the environment as many, others each time."""
+    return settings(
+        deadline=None,
+        phases=[Phase.generate],  # a stream is too slow to shrink
+        max_examples=EXAMPLES or examples,
+        derandomize=not EXAMPLES,
+        suppress_health_check=list(HealthCheck),
+    )
+
 
 _TYPES = st.sampled_from(
     ["post_created", "post_created", "post_deleted", *["post_liked", "post_unliked"] * 2, "comment_added"] * 2

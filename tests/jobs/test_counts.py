@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from pyspark.sql import DataFrame, Row, SparkSession
 
@@ -13,16 +13,10 @@ from jobs.transforms.counts import count, living_posts
 from jobs.transforms.facts import facts as judged
 from jobs.transforms.facts import valid
 from tests import reference
-from tests.jobs.histories import Fact, cuts, records, several
+from tests.jobs.histories import Fact, cuts, hostile, records, several
 from tests.jobs.streams import CutStream
 
 pytestmark = pytest.mark.spark
-HOSTILE = settings(
-    deadline=None,
-    phases=[Phase.generate],  # a stream is too slow to shrink
-    derandomize=True,
-    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCheck.data_too_large],
-)
 
 
 def counted(frame: DataFrame) -> DataFrame:
@@ -168,13 +162,13 @@ def test_what_the_only_record_of_a_pair_said_is_what_stood_before_its_second(
         assert streamed(chained, tmp_path / str(upto), batches[:upto]) == reference.posts_with_counts(seen)
 
 
-@settings(HOSTILE, max_examples=4)
+@hostile(4)
 @given(history=several(min_size=15, max_size=80, at_most=14))
 def test_any_history_counts_as_the_rules_say(spark: SparkSession, history: list[Fact]) -> None:
     assert counts_of(spark, history) == reference.posts_with_counts(history)
 
 
-@settings(HOSTILE, max_examples=3)
+@hostile(3)
 @given(history=several(min_size=15, max_size=60, at_most=10))
 def test_posts_live_for_a_ranking_as_they_do_for_the_counts(spark: SparkSession, history: list[Fact]) -> None:
     posts = records(spark, history).where("topic = 'posts'").transform(judged).transform(valid)
@@ -183,7 +177,7 @@ def test_posts_live_for_a_ranking_as_they_do_for_the_counts(spark: SparkSession,
     assert living == {post_id: (post.user_id, post.caption, post.created_at) for post_id, post in expected.items()}
 
 
-@settings(HOSTILE, max_examples=4)
+@hostile(4)
 @given(data=st.data())
 def test_any_stream_cut_and_restarted_anywhere_counts_the_same(
     chained: SparkSession, tmp_path_factory: pytest.TempPathFactory, data: st.DataObject

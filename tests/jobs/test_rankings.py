@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from pyspark.sql import DataFrame, Row, SparkSession
 from pyspark.sql import functions as F
@@ -18,16 +18,10 @@ from jobs.transforms.panes import dated_acts, first_hour_engagement, minute_pane
 from jobs.transforms.ranking import PastHour, Score, best, living, rising, scored, trending
 from jobs.trending_posts import FIRST_HOUR, PANES
 from tests import reference
-from tests.jobs.histories import NOON, Fact, cuts, records, several
+from tests.jobs.histories import NOON, Fact, cuts, hostile, records, several
 from tests.jobs.streams import CutStream
 
 pytestmark = pytest.mark.spark
-HOSTILE = settings(
-    deadline=None,
-    phases=[Phase.generate],  # a stream is too slow to shrink
-    derandomize=True,
-    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCheck.data_too_large],
-)
 POSTS = ("post_created", "post_deleted")
 SCORE = Score(like_weight=1, comment_weight=2, top=50)
 
@@ -108,7 +102,7 @@ def rising_of(spark: SparkSession, changes: list[Row], history: list[Fact], end:
     return places(spark, engagement, history)
 
 
-@settings(HOSTILE, max_examples=3)
+@hostile(3)
 @given(data=st.data())
 def test_any_stream_trends_as_the_contract_says(
     chained: SparkSession, tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
@@ -129,7 +123,7 @@ def known_by(history: list[Fact], end: datetime) -> list[Fact]:
     return [fact for fact in history if fact["event_type"] in POSTS or reference.moment(fact) < latest]
 
 
-@settings(HOSTILE, max_examples=3)
+@hostile(3)
 @given(data=st.data())
 def test_any_stream_rises_as_the_contract_says(
     chained: SparkSession, tmp_path_factory: pytest.TempPathFactory, data: st.DataObject

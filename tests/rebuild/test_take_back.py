@@ -4,22 +4,16 @@ from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from pyspark.sql import SparkSession
 
 from contract.facts import parse_time
 from jobs.erasure import is_about, pictures_of, take_back
 from jobs.transforms.facts import facts, valid
 from tests import reference
-from tests.jobs.histories import NOON, Fact, histories, records
+from tests.jobs.histories import NOON, Fact, histories, hostile, records
 
 pytestmark = pytest.mark.spark
-HOSTILE = settings(
-    deadline=None,
-    max_examples=8,
-    derandomize=True,
-    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCheck.data_too_large],
-)
 NOW = NOON + timedelta(minutes=3)
 """In the middle of the histories: some facts are dated after it."""
 
@@ -29,7 +23,7 @@ def back(spark: SparkSession, history: list[Fact], now: datetime = NOW) -> list[
     return [fact.model_dump() for fact in take_back(known, "ada", now)]
 
 
-@HOSTILE
+@hostile(8)
 @given(history=histories(max_size=80))
 def test_after_it_nothing_of_the_user_stands_and_everything_of_others_does(
     spark: SparkSession, history: list[Fact]
