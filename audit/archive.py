@@ -1,5 +1,7 @@
 """The archive itself: every offset once, and a dead letter for each record that is no fact."""
 
+from datetime import datetime
+
 from pyspark.sql import DataFrame, Row
 from pyspark.sql import functions as F
 
@@ -76,14 +78,19 @@ def letters(records: DataFrame) -> DataFrame:
     return read.groupBy("topic", "partition", "offset").agg(F.count("*").alias("times"), F.max("reason").alias("said"))
 
 
-def letter_drift(dead: DataFrame, written: DataFrame, reached: DataFrame, erased: DataFrame) -> DataFrame:
+def letter_drift(
+    dead: DataFrame, written: DataFrame, reached: DataFrame, erased: DataFrame, kept_since: datetime
+) -> DataFrame:
     """Records that are no facts and have no letter, two, or one with another reason; letters of what is a fact.
 
-    `dead`: (topic, partition, offset, reason). `reached`: (topic, partition, next) of the archive. `erased`:
+    `dead`: (topic, partition, offset, arrived_at, reason); those of before `kept_since` may have no letter any more
+    in the topic. `reached`: (topic, partition, next) of the archive. `erased`:
     (topic, partition, offset) of what was taken out of the archive; its letters may still be there.
     """
     there = written.join(erased.select(PLACE), PLACE, "left_anti")
     both = dead.join(there, PLACE, "full").join(F.broadcast(reached), ["topic", "partition"], "left")
     is_done = F.coalesce(F.col("offset") < F.col("next"), F.lit(True))
     agrees = F.col("said").eqNullSafe(F.col("reason")) & (F.col("times") == 1)
-    return both.where(is_done & ~F.coalesce(agrees, F.lit(False))).select(*PLACE, "reason", "said", "times")
+    may_be_gone = F.col("said").isNull() & (F.col("arrived_at") < F.lit(kept_since))
+    is_right = agrees | F.coalesce(may_be_gone, F.lit(False))
+    return both.where(is_done & ~F.coalesce(is_right, F.lit(False))).select(*PLACE, "reason", "said", "times")

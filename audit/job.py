@@ -30,7 +30,7 @@ from conf.settings import Settings, load_settings
 from conf.store import checkpoints, complaint, session_conf
 from contract import tables
 from contract.facts import FACT_TOPICS, format_time
-from contract.topics import DEAD_LETTERS, POSTS_WITH_COUNTS
+from contract.topics import DEAD_LETTERS, POSTS_WITH_COUNTS, TOPIC_BY_NAME
 from jobs.checkpoints import write_whole
 from jobs.harness import reason
 from jobs.offsets import lacking
@@ -199,11 +199,13 @@ def _sum_up(report: Report, wide: DataFrame) -> None:
 
 def _judge_letters(report: Report, reached: Offsets, settings: Settings, erased: DataFrame, folder: Path) -> None:
     spark = erased.sparkSession
-    dead = spark.table("judged").where("reason IS NOT NULL").select("topic", "partition", "offset", "reason")
+    dead = spark.table("judged").where("reason IS NOT NULL").select(*archive.PLACE, "arrived_at", "reason")
     first, following = offsets.in_kafka(settings, DEAD_LETTERS)
     written = archive.letters(sources.from_topics(spark, settings, first, following))
     cut = published.cut_frame(spark, reached)
-    drift = recount.kept(archive.letter_drift(dead, written, cut, erased), folder / "letters")
+    retention = timedelta(milliseconds=int(TOPIC_BY_NAME[DEAD_LETTERS].config["retention.ms"]))
+    kept_since = datetime.now(timezone.utc) - retention
+    drift = recount.kept(archive.letter_drift(dead, written, cut, erased, kept_since), folder / "letters")
     report.dead, report.drift_letters = dead.count(), drift.count()
     shown = drift.orderBy("topic", "partition", "offset").limit(SHOWN)
     report.first_letters = [row.asDict() for row in shown.collect()]

@@ -64,7 +64,7 @@ typed AS (
   FROM strings
 ),
 judgements AS (
-  SELECT topic, partition, offset,
+  SELECT topic, partition, offset, arrived_at,
     CASE
       WHEN doc IS NULL THEN 'not_json'
       WHEN NOT is_missing(event_type_value) AND home IS NULL THEN 'unknown_type'
@@ -87,6 +87,6 @@ judgements AS (
     CASE WHEN has_comment_id THEN comment_id END AS comment_id  -- on other facts it is a field that nobody knows
   FROM typed
 )
-SELECT topic, partition, offset, j.reason, event_id, event_type, occurred_at, user_id, post_id, image_url, caption,
+SELECT topic, partition, offset, arrived_at, j.reason, event_id, event_type, occurred_at, user_id, post_id, image_url, caption,
   comment_id
 FROM judgements LATERAL VIEW inline(array(named_struct('reason', verdict))) j AS reason;

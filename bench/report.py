@@ -1,7 +1,9 @@
 """A run for people: a table, and pictures of it."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.table import Column, Table
@@ -60,38 +62,35 @@ def show(run: Run, console: Console) -> None:
 
 def draw(run: Run, path: Path) -> None:
     """A panel for each unit, a bar for each measure."""
+    units = list(dict.fromkeys(one.unit for one in run.measures))
+    heights = [sum(one.unit == unit for one in run.measures) for unit in units]
+    size = (9, 0.3 * sum(heights) + 0.9 * len(units))
+    with _panels(run, path, len(units), figsize=size, height_ratios=heights) as panels:
+        for unit, panel in zip(units, panels, strict=True):
+            _bars(panel, unit, [one for one in run.measures if one.unit == unit])
+
+
+def draw_looks(run: Run, path: Path) -> None:
+    """How each number went: a panel for all whose names end alike, over the minutes."""
+    names = list(dict.fromkeys(name for look in run.looks for name in look.numbers))
+    kinds = list(dict.fromkeys(name.rpartition(".")[2] for name in names))
+    with _panels(run, path, len(kinds), figsize=(9, 2.2 * len(kinds)), sharex=True) as panels:
+        for kind, panel in zip(kinds, panels, strict=True):
+            _lines(panel, kind, run.looks, [name for name in names if name.rpartition(".")[2] == kind])
+        panels[-1].set_xlabel("minutes", fontsize=8)
+
+
+@contextmanager
+def _panels(run: Run, path: Path, count: int, **how: Any) -> Iterator[list[Any]]:
+    """Panels one below the other, kept as a picture at the end of the block."""
     from matplotlib import use  # it is of the development extra, and takes a second to load
 
     use("Agg")
     from matplotlib import pyplot
 
-    units = list(dict.fromkeys(one.unit for one in run.measures))
-    heights = [sum(one.unit == unit for one in run.measures) for unit in units]
-    figure, axes = pyplot.subplots(
-        len(units), 1, figsize=(9, 0.3 * sum(heights) + 0.9 * len(units)), height_ratios=heights, squeeze=False
-    )
-    for unit, panel in zip(units, axes[:, 0], strict=True):
-        _bars(panel, unit, [one for one in run.measures if one.unit == unit])
+    figure, axes = pyplot.subplots(count, 1, squeeze=False, **how)
+    yield list(axes[:, 0])
     figure.suptitle(_of_what(run), fontsize=9)
-    figure.tight_layout()
-    figure.savefig(path, dpi=120)
-    pyplot.close(figure)
-
-
-def draw_looks(run: Run, path: Path) -> None:
-    """How each number went: a panel for all whose names end alike, over the minutes."""
-    from matplotlib import use
-
-    use("Agg")
-    from matplotlib import pyplot
-
-    names = list(dict.fromkeys(name for look in run.looks for name in look.numbers))
-    kinds = list(dict.fromkeys(name.rpartition(".")[2] for name in names))
-    figure, axes = pyplot.subplots(len(kinds), 1, figsize=(9, 2.2 * len(kinds)), sharex=True, squeeze=False)
-    for kind, panel in zip(kinds, axes[:, 0], strict=True):
-        _lines(panel, kind, run.looks, [name for name in names if name.rpartition(".")[2] == kind])
-    figure.suptitle(_of_what(run), fontsize=9)
-    axes[-1, 0].set_xlabel("minutes", fontsize=8)
     figure.tight_layout()
     figure.savefig(path, dpi=120)
     pyplot.close(figure)

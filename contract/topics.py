@@ -21,8 +21,7 @@ _COMPACTED = {
 }
 # The top 50 may come to 1.3 MB: captions count characters, and JSON may take six bytes for one.
 _RANKING = {**_COMPACTED, "max.message.bytes": str(RANKING_MAX_BYTES)}
-# As long as the archive, which has the records that the letters are of.
-_DEAD = {"cleanup.policy": "delete", "retention.ms": FOREVER}
+_DEAD = {"cleanup.policy": "delete", "retention.ms": str(365 * DAY_MS)}
 
 
 @dataclass(frozen=True)

@@ -1,10 +1,14 @@
-"""Which tests run side by side. `make test` starts a worker for every two cores, none for two: a test mostly waits."""
+"""Which tests run side by side, and their browser. `make test` starts a worker for every two cores, none for two."""
 
 import os
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from playwright.sync_api import Browser
 from xdist.scheduler import LoadScopeScheduling
+
+from tests.website.browser import Tabs, chromium, window
 
 STACKS = ("bench", "chaos", "cluster", "notebooks", "stack", "website")
 """Folders that start a whole stack, or several brokers: one after the other."""
@@ -25,3 +29,17 @@ def pytest_xdist_auto_num_workers() -> int:
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByFolder:
     return ByFolder(config, log)
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    """One for all tests of a page."""
+    with chromium() as started:
+        yield started
+
+
+@pytest.fixture
+def tabs(browser: Browser) -> Iterator[Tabs]:
+    """A fresh window."""
+    with window(browser, viewport={"width": 1280, "height": 900}) as opened:
+        yield opened

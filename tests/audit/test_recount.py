@@ -3,6 +3,7 @@
 import json
 import tempfile
 from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -205,17 +206,22 @@ def test_a_record_missing_or_doubled_is_damage(spark: SparkSession, offsets: tup
 
 
 def letter_drift(
-    spark: SparkSession, letters: list[tuple[int, str]], dead: list[tuple[int, str]], erased: Sequence[int] = ()
+    spark: SparkSession,
+    letters: list[tuple[int, str]],
+    dead: list[tuple[int, str]],
+    erased: Sequence[int] = (),
+    kept_since: datetime = ARRIVED,
 ) -> dict[int, Row]:
     place = "topic string, partition int, offset bigint, "
     written = spark.createDataFrame([("likes", 0, at, said) for at, said in letters], place + "said string")
     times = written.groupBy("topic", "partition", "offset").agg(
         F.count("*").alias("times"), F.max("said").alias("said")
     )
-    wanted = spark.createDataFrame([("likes", 0, at, reason) for at, reason in dead], place + "reason string")
+    rows = [("likes", 0, at, ARRIVED, reason) for at, reason in dead]
+    wanted = spark.createDataFrame(rows, place + "arrived_at timestamp, reason string")
     return {
         row.offset: row
-        for row in archive.letter_drift(wanted, times, cut_at(spark, 9), places(spark, erased)).collect()
+        for row in archive.letter_drift(wanted, times, cut_at(spark, 9), places(spark, erased), kept_since).collect()
     }
 
 
@@ -226,6 +232,13 @@ def test_a_dead_letter_missing_doubled_or_wrong_is_drift(spark: SparkSession) ->
     assert sorted(found) == [2, 3, 4, 7]
     assert (found[2].times, found[4].times) == (2, None)
     assert (found[3].reason, found[3].said, found[7].reason) == ("bad_field", "not_json", None)
+
+
+def test_a_letter_whose_time_is_over_may_be_gone_and_one_that_is_there_must_be_right(spark: SparkSession) -> None:
+    dead, letters = [(1, "not_json"), (2, "not_json")], [(2, "bad_field")]
+    later = ARRIVED + timedelta(milliseconds=1)
+    assert sorted(letter_drift(spark, letters, dead, kept_since=ARRIVED)) == [1, 2]
+    assert sorted(letter_drift(spark, letters, dead, kept_since=later)) == [2]
 
 
 def test_a_letter_of_what_was_erased_may_stay(spark: SparkSession) -> None:
