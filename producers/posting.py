@@ -35,7 +35,7 @@ _FOR_EVER = {
 # Two at once: each may take 500 MB and all of a core for some seconds.
 PICTURES_AT_ONCE = 2
 PICTURES_IN_HAND = 32
-"""Those and the ones that wait for them; more are told to come back, so that one user's do not hold up all others."""
+"""Those and the ones that wait for them, on disk; more are told to come back."""
 
 
 class NewPost(BaseModel):

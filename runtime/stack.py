@@ -61,7 +61,8 @@ def start(settings: Settings, say: Callable[[str], None], simulate: Sequence[str
         process.terminate()  # it may be too young to have said anything of itself
         with suppress(subprocess.TimeoutExpired):
             process.wait(STOP_SECONDS)
-        stop(settings)
+        if (read_state(settings) or {}).get("pid") == process.pid:  # and not another one's, who was quicker
+            stop(settings)
         raise
 
 
