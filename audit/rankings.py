@@ -13,6 +13,7 @@ from pyspark.sql import functions as F
 
 from audit import offsets, recount
 from audit.offsets import Offsets
+from audit.published import cut_frame
 from conf.settings import Settings
 from contract.facts import format_time, parse_time
 from contract.results import SEEN_HEADER, RankedPost, Ranking
@@ -111,9 +112,8 @@ def _short(place: tuple[Any, ...] | None) -> str:
 
 
 def _by_statement(spark: SparkSession, settings: Settings, wanted: list[Published]) -> dict[str, list[tuple[Any, ...]]]:
-    seen = [(one, place) for one in wanted for place in offsets.rows(one.seen)]
-    window = [(one.board, *place, *_window(one.hour)) for one, place in seen]
-    spark.createDataFrame(window, BOARDS).createOrReplaceTempView("boards")
+    rows = [(one.board, *place, *_window(one.hour)) for one in wanted for place in offsets.rows(one.seen)]
+    spark.createDataFrame(rows, BOARDS).createOrReplaceTempView("boards")
     weights = [(settings.like_weight, settings.comment_weight, settings.top)]
     spark.createDataFrame(weights, WEIGHTS).createOrReplaceTempView("weights")
     recount.run(spark, STATEMENT)
@@ -133,7 +133,7 @@ def _place(post: RankedPost | Row) -> tuple[Any, ...]:
 
 def _by_transforms(known: DataFrame, settings: Settings, wanted: Published) -> list[tuple[Any, ...]]:
     spark, hour = known.sparkSession, wanted.hour
-    upto = spark.createDataFrame(offsets.rows(wanted.seen), "topic string, partition int, next bigint")
+    upto = cut_frame(spark, wanted.seen)
     # What is dated before has no say, a minute more: fixed-form times sort as text.
     is_recent = (F.col("topic") == "posts") | (F.col("occurred_at") >= format_time(hour.judged_from - MINUTE))
     near = known.where(is_recent).join(F.broadcast(upto), ["topic", "partition"])

@@ -7,7 +7,6 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from pathlib import Path
 
 from audit.results import result_path
 from audit.run import audit_once
@@ -23,7 +22,7 @@ from bench.whole import start_all
 from conf.settings import Settings
 from contract.topics import POSTS_WITH_COUNTS
 from jobs.checkpoints import STATES
-from jobs.realtime import python_of
+from jobs.realtime import is_real_time
 from runtime.parts import AUDITOR, JOBS
 from runtime.processes import Process
 
@@ -93,7 +92,7 @@ def _wait(until: float, running: Iterable[Process]) -> None:
 
 def _of_jobs(phases: Mapping[str, Phases], settings: Settings) -> dict[str, float]:
     """In real time a batch of the counts is as long as the time between two commits, and so says nothing."""
-    in_real_time = python_of(settings, POSTS_WITH_COUNTS) != Path(sys.executable)
+    in_real_time = is_real_time(settings)
     found = {f"{job}.cores": seen.cpu_seconds / seen.seconds for job, seen in phases.items()}
     batches = {job: seen for job, seen in phases.items() if not (in_real_time and job == POSTS_WITH_COUNTS)}
     queries = ((query, seen.batch_seconds(query)) for job, seen in batches.items() for query in STATES[job])

@@ -29,7 +29,7 @@ def python_of(settings: Settings, job: str) -> Path:
     """The interpreter that a job of this stack runs on; SystemExit where real time is demanded and not there."""
     if job != POSTS_WITH_COUNTS or not _is_chosen(settings):
         return Path(sys.executable)
-    if is_real_time(settings):
+    if PYTHON.exists():
         return PYTHON
     if settings.counts_trigger == "real-time":
         raise SystemExit(f"MSM_COUNTS_TRIGGER is real-time, and .venv-realtime is not there: {SET_UP}")

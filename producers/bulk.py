@@ -9,6 +9,14 @@ from producers.publisher import BrokerUnavailable, Delivery, Publisher, Record, 
 IN_FLIGHT = 20_000
 
 
+Tell = Callable[[Record, Stored], None]
+"""Gets a record that the broker acknowledged, and where it is."""
+
+
+def nobody(record: Record, stored: Stored) -> None:
+    """Is told."""
+
+
 class BulkWriter:
     """Keeps up to `in_flight` records unacknowledged, and sends again what the broker did not take.
 
@@ -19,7 +27,7 @@ class BulkWriter:
         self,
         publisher: Publisher,
         in_flight: int = IN_FLIGHT,
-        tell: Callable[[Record, Stored], None] = lambda *_: None,
+        tell: Tell = nobody,
     ) -> None:
         self._publisher, self._in_flight, self._tell = publisher, in_flight, tell
         self._window: deque[tuple[Record, Delivery]] = deque()

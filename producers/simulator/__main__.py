@@ -1,7 +1,6 @@
 """`python -m producers.simulator`: traffic for the demo, or a million facts for a backfill."""
 
 import signal
-from collections.abc import Callable
 from contextlib import nullcontext
 from datetime import datetime, timedelta, timezone
 from itertools import islice
@@ -14,8 +13,8 @@ from rich.console import Console
 from conf.kafka import python_security
 from conf.settings import Settings, load_settings
 from conf.store import media
-from producers.bulk import BulkWriter
-from producers.publisher import Publisher, Record, Stored
+from producers.bulk import BulkWriter, Tell, nobody
+from producers.publisher import Publisher
 from producers.receipts import Receipts
 from producers.simulator.arrivals import arrivals, spread
 from producers.simulator.history import Mix, history
@@ -42,12 +41,8 @@ def simulate(
         raise typer.BadParameter("without a rate, or with --since, say how many with --facts")
     settings = load_settings()
     with Receipts(receipts) if receipts else nullcontext() as kept:
-        tell = kept.keep if kept else _tell_nobody
+        tell = kept.keep if kept else nobody
         run(settings, rate=rate, facts=facts, seed=seed, users=users, posts=posts, since_hours=since, tell=tell)
-
-
-def _tell_nobody(record: Record, stored: Stored) -> None:
-    pass
 
 
 def run(
@@ -59,7 +54,7 @@ def run(
     users: int = 2_000,
     posts: int = 0,
     since_hours: float = 0.0,
-    tell: Callable[[Record, Stored], None] = _tell_nobody,
+    tell: Tell = nobody,
 ) -> int:
     """Simulate; answers how many records the broker acknowledged."""
     now = datetime.now(timezone.utc)
