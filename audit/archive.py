@@ -5,7 +5,7 @@ from datetime import datetime
 from pyspark.sql import DataFrame, Row
 from pyspark.sql import functions as F
 
-from audit.offsets import Offsets
+from jobs.offsets import Offsets
 
 PLACE = ["topic", "partition", "offset"]
 LETTER = "reason string, topic string, partition int, offset bigint"

@@ -3,7 +3,6 @@
 .venv/bin/python -m audit.auditor
 """
 
-import os
 import signal
 import subprocess
 import threading
@@ -12,13 +11,15 @@ from pathlib import Path
 from typing import Any
 
 import structlog
-from prometheus_client import Counter, Gauge, start_http_server
+from prometheus_client import Counter, Gauge
 
 from audit.results import result_path
-from audit.run import LOW_PRIORITY, REPOSITORY, command, environment, read
+from audit.run import JVM, LOW_PRIORITY, command, environment, read
+from conf import REPOSITORY
 from conf.settings import Settings, load_settings
 from contract.facts import parse_time
-from jobs.checkpoints import write_whole
+from jobs.running import announce
+from jobs.submit import empty
 
 log = structlog.get_logger()
 NAME = "auditor"
@@ -59,6 +60,7 @@ class Auditor:
         report = result_path(self._settings).with_name("running.json")
         report.parent.mkdir(parents=True, exist_ok=True)
         report.unlink(missing_ok=True)
+        empty(report.with_name(JVM))  # of one that was killed
         line = [*LOW_PRIORITY, *command(self._settings, report, background=True)]
         self._running = subprocess.Popen(line, cwd=REPOSITORY, env=environment(self._settings))
         code = self._running.wait()
@@ -83,14 +85,6 @@ class Auditor:
         tell("audited", facts=found["facts"], drift=found["drift"], seconds=found["seconds"], first=found["first"][:3])
 
 
-def _announce(settings: Settings) -> None:
-    """Say where Prometheus finds this, as the jobs do."""
-    server, _ = start_http_server(settings.metrics_port, addr=settings.metrics_host)
-    run_dir = settings.run_dir
-    run_dir.mkdir(parents=True, exist_ok=True)
-    write_whole(run_dir / f"{NAME}.json", {"pid": os.getpid(), "metrics_port": server.server_port})
-
-
 def _give_way() -> None:
     """Where the kernel groups processes by session, `nice` counts within the group only: sched(7), autogroup."""
     with suppress(OSError):
@@ -104,7 +98,7 @@ def main() -> None:
     auditor = Auditor(settings)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: auditor.stop())
-    _announce(settings)
+    announce(settings, NAME)
     auditor.run()
 
 

@@ -5,9 +5,7 @@ from datetime import datetime
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from jobs.checkpoints import TERM
-
-SOURCES = ("topic", "transforms", "statement", "table", "feed")
+from contract.results import TERM
 
 
 def side_by_side(
@@ -24,8 +22,8 @@ def side_by_side(
     A post that `is_unsettled` is judged the next time. So is one that does not agree, and whose row is of `settled_at`
     or later: in real time a row may say of a fact that it went in while an older one is still on its way.
 
-    `erased`: posts (post_id) that somebody who was forgotten had to do with. Their numbers are compared, but not
-    how many records went in, and which.
+    `erased`: posts (post_id) of which records were erased. Their likes and comments are compared, but not how many
+    records went in, nor which.
     """
     wide = read.join(_named(statement, "statement"), "post_id", "full").join(
         _named(transforms, "transforms"), "post_id", "full"

@@ -24,16 +24,15 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from audit import archive, compare, feed, offsets, published, rankings, recount, sources
-from audit.offsets import CannotAuditError, Offsets
+from audit.offsets import CannotAuditError
 from audit.report import NOTHING_SAID, SHOWN, Report
 from conf.settings import Settings, load_settings
-from conf.store import checkpoints, complaint, session_conf
+from conf.store import checkpoints, complaint, session_conf, write_whole
 from contract import tables
 from contract.facts import FACT_TOPICS, format_time
 from contract.topics import DEAD_LETTERS, POSTS_WITH_COUNTS, TOPIC_BY_NAME
-from jobs.checkpoints import write_whole
 from jobs.harness import reason
-from jobs.offsets import lacking
+from jobs.offsets import Offsets, lacking
 from jobs.realtime import is_real_time
 
 PARTITIONS, RECORDS_A_TASK = 8, 500_000
@@ -112,7 +111,6 @@ def audit(spark: SparkSession, settings: Settings, from_kafka: bool) -> Report:
     if wrong := complaint(settings):
         raise CannotAuditError(wrong)
     spark.conf.set("spark.sql.shuffle.partitions", PARTITIONS)
-    spark.conf.set("spark.sql.variant.allowDuplicateKeys", "true")  # the last one counts, as for every parser
     began = time.monotonic()
     report = Report(format_time(datetime.now(timezone.utc)), "kafka" if from_kafka else "the archive")
     work = settings.data_dir / "audit"
@@ -125,7 +123,7 @@ def audit(spark: SparkSession, settings: Settings, from_kafka: bool) -> Report:
         answered = feed.rankings(_url(settings, settings.trending_host or settings.http_host))
         found = rankings.newest(settings)
         ranked = rankings.judgeable(found)
-        most = offsets.furthest(now.most, *(one.seen for one in ranked))
+        most = offsets.furthest(now.most, *(one.needed for one in ranked))
         records, reached = facts_up_to(spark, settings, most, from_kafka)
         erased = sources.erased(spark, settings)
         report.compared = ["the topic", "the table", *(["the feed"] if now.feed is not None else [])]

@@ -1,4 +1,4 @@
--- What the contract, section 2, rule 8, makes of the records: `verdicts`, one row a record.
+-- What docs/counting.md, rule 8, makes of the records: `verdicts`, one row a record.
 -- Shares nothing with the jobs. It reads
 --   records(topic, partition, offset, arrived_at, value)
 

@@ -3,10 +3,10 @@
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from audit.offsets import Offsets, rows
 from audit.recount import SAID
 from contract.results import SEEN_HEADER
 from contract.spark import POST_WITH_COUNTS_JSON
+from jobs.offsets import Offsets, rows
 
 CUT = "topic string, partition int, next bigint"
 SEEN = "posts array<bigint>, likes array<bigint>, comments array<bigint>"
@@ -17,6 +17,12 @@ _ROW = ("said", "seen", "place")
 def cut_frame(spark: SparkSession, offsets: Offsets) -> DataFrame:
     """Offsets as a small frame."""
     return spark.createDataFrame(rows(offsets), CUT)
+
+
+def below(records: DataFrame, offsets: Offsets) -> DataFrame:
+    """The records of these partitions before these offsets."""
+    cut = F.broadcast(cut_frame(records.sparkSession, offsets))
+    return records.join(cut, ["topic", "partition"]).where("offset < next").drop("next")
 
 
 def topic_rows(records: DataFrame) -> DataFrame:
@@ -43,8 +49,8 @@ def topic_rows(records: DataFrame) -> DataFrame:
 def as_read(found: DataFrame, bounds: dict[str, Offsets]) -> DataFrame:
     """What a reader of the topic has of each post, (said, seen, place), at each of the named bounds.
 
-    Of the rows after the last tombstone the highest version, the first of them where there are several (contract,
-    section 3). `again` is the last record of that version; `is_again` where there are two.
+    Of the rows after the last tombstone the highest version, the first of them where there are several
+    (docs/contract.md). `again` is the last record of that version, the same one where there is no other.
     """
     below = {name: _below(bound) for name, bound in bounds.items()}
     aggregates = [part for name, is_below in below.items() for part in _ends(name, is_below)]

@@ -1,24 +1,23 @@
 """The newest rankings, recounted in both ways as of what was read when they were made."""
 
-import json
 from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from kafka import KafkaConsumer, TopicPartition
 from pyspark.sql import DataFrame, Row, SparkSession
 from pyspark.sql import functions as F
 
-from audit import offsets, recount
-from audit.offsets import Offsets
-from audit.published import cut_frame
+from audit import recount
+from audit.offsets import furthest
+from audit.published import below
+from conf.kafka import partitions_of, records_of
 from conf.settings import Settings
 from contract.facts import format_time, parse_time
-from contract.results import SEEN_HEADER, RankedPost, Ranking
+from contract.results import BIRTHS, SEEN_HEADER, RankedPost, Ranking, read_seen
 from contract.topics import RISING_POSTS, TRENDING_POSTS
-from jobs.offsets import consumer_of
+from jobs.offsets import Offsets, consumer_of, parsed, rows
 from jobs.transforms.panes import dated_acts, first_hour_engagement, minute_panes
 from jobs.transforms.ranking import MINUTE, PastHour, Score, best, living, rising, scored, trending
 
@@ -35,12 +34,22 @@ _BOARD = {TRENDING_POSTS: "trending", RISING_POSTS: "rising"}
 
 @dataclass(frozen=True)
 class Published:
-    """A ranking of a result topic; `seen`: what had been read, empty where the header does not say."""
+    """A ranking of a result topic.
+
+    `seen`: what had been read, empty where the header does not say; `births`: up to where creations of posts were
+    births whose first hour counts, a next offset a partition of `posts`.
+    """
 
     topic: str
     ranking: Ranking
     seen: Offsets
+    births: dict[int, int]
     arrived_ms: int
+
+    @property
+    def needed(self) -> Offsets:
+        """Up to where facts are to be read for it."""
+        return furthest(self.seen, {"posts": self.births})
 
     @property
     def board(self) -> str:
@@ -58,25 +67,15 @@ class Published:
 def newest(settings: Settings) -> list[Published]:
     """The last few rankings of each topic, oldest first."""
     with closing(consumer_of(settings)) as consumer:
-        return [one for topic in _BOARD for one in _last(consumer, TopicPartition(topic, 0))]
-
-
-def _last(consumer: KafkaConsumer, place: TopicPartition) -> list[Published]:
-    consumer.assign([place])
-    end = consumer.end_offsets([place])[place]
-    consumer.seek(place, max(consumer.beginning_offsets([place])[place], end - LOOK_BACK))
-    found: list[Published] = []
-    while consumer.position(place) < end:
-        for record in consumer.poll(timeout_ms=500).get(place, []):
-            if record.value is not None:
-                found.append(_published(record))
-    return found
+        found = records_of(consumer, partitions_of(consumer, _BOARD), LOOK_BACK)
+        return [_published(record) for record in found if record.value is not None]
 
 
 def _published(record: Any) -> Published:
     header = dict(record.headers).get(SEEN_HEADER)
-    seen = {topic: {int(part): at for part, at in parts.items()} for topic, parts in json.loads(header or "{}").items()}
-    return Published(record.topic, Ranking.model_validate_json(record.value), seen, record.timestamp)
+    seen = parsed(read_seen(header))
+    births = seen.pop(BIRTHS, seen.get("posts", {}))  # rankings of before say nothing of them
+    return Published(record.topic, Ranking.model_validate_json(record.value), seen, births, record.timestamp)
 
 
 def judgeable(found: list[Published]) -> list[Published]:
@@ -85,7 +84,7 @@ def judgeable(found: list[Published]) -> list[Published]:
 
 
 def drift(known: DataFrame, settings: Settings, wanted: list[Published]) -> list[str]:
-    """What does not agree, a sentence a board and recount; `known`, `judged`: the facts of the two recounts."""
+    """What does not agree, a sentence a board and recount; `known`: the facts as the transformations judged them."""
     by_statement = _by_statement(known.sparkSession, settings, wanted) if wanted else {}
     said = []
     for one in wanted:
@@ -112,8 +111,10 @@ def _short(place: tuple[Any, ...] | None) -> str:
 
 
 def _by_statement(spark: SparkSession, settings: Settings, wanted: list[Published]) -> dict[str, list[tuple[Any, ...]]]:
-    rows = [(one.board, *place, *_window(one.hour)) for one in wanted for place in offsets.rows(one.seen)]
-    spark.createDataFrame(rows, BOARDS).createOrReplaceTempView("boards")
+    cuts = [
+        (one.board, *place, *_window(one.hour)) for one in wanted for place in rows({**one.seen, BIRTHS: one.births})
+    ]
+    spark.createDataFrame(cuts, BOARDS).createOrReplaceTempView("boards")
     weights = [(settings.like_weight, settings.comment_weight, settings.top)]
     spark.createDataFrame(weights, WEIGHTS).createOrReplaceTempView("weights")
     recount.run(spark, STATEMENT)
@@ -132,22 +133,22 @@ def _place(post: RankedPost | Row) -> tuple[Any, ...]:
 
 
 def _by_transforms(known: DataFrame, settings: Settings, wanted: Published) -> list[tuple[Any, ...]]:
-    spark, hour = known.sparkSession, wanted.hour
-    upto = cut_frame(spark, wanted.seen)
+    hour = wanted.hour
     # What is dated before has no say, a minute more: fixed-form times sort as text.
     is_recent = (F.col("topic") == "posts") | (F.col("occurred_at") >= format_time(hour.judged_from - MINUTE))
-    near = known.where(is_recent).join(F.broadcast(upto), ["topic", "partition"])
-    judged = near.where("offset < next").drop("next")
+    recent = known.where(is_recent)
+    judged = recent.transform(below, wanted.seen)
     posts = judged.where("topic = 'posts'")
     dated = judged.where("topic != 'posts'").transform(dated_acts)
     if wanted.board == "trending":
         engagement = dated.transform(minute_panes).transform(trending, hour)
     else:
         born = F.col("occurred_at").cast("timestamp").alias("born")
-        created = posts.where("event_type = 'post_created'").select("post_id", born)
+        births = recent.transform(below, {"posts": wanted.births})
+        created = births.where("event_type = 'post_created'").select("post_id", born)
         engagement = first_hour_engagement(created, dated).transform(rising, hour)
     score = Score(settings.like_weight, settings.comment_weight, settings.top)
-    found = best(engagement.transform(scored, score), partial(living, posts), score.top)
+    found = best(engagement.transform(scored, score), partial(living, posts), lambda: posts, score.top)
     return [_place(post) for post in found.get(wanted.board, [])]
 
 

@@ -1,7 +1,8 @@
--- What the contract, section 3, makes of the records: both rankings, as of what went into them.
+-- What docs/counting.md (trending and rising) makes of the records: both rankings, as of what went into them.
 -- It reads `judged` (judge.sql) and
 --   boards(board, topic, partition, next, window_start, window_end, judged_from, since)
---          one row a fact partition and board; `since` is judged_from as the facts write it: such times sort as text
+--          one row a fact partition and board; `since` is judged_from as the facts write it: such times sort as text.
+--          The topic 'births' is `posts` too, as far as its creations begin a first hour that counts
 --   weights(like_weight, comment_weight, top)
 
 CREATE OR REPLACE TEMPORARY VIEW ranked AS
@@ -25,12 +26,18 @@ living AS (
     post.own.moment AS born
   FROM posts WHERE NOT post.is_deleted
 ),
+births AS (
+  SELECT DISTINCT b.board, f.post_id, try_cast(f.occurred_at AS TIMESTAMP) AS born
+  FROM judged f JOIN boards b ON f.topic = 'posts' AND b.topic = 'births' AND f.partition = b.partition AND f.offset < b.next
+  WHERE f.reason IS NULL AND f.event_type = 'post_created'
+),
 -- Rules 2 and 3, by the facts that judge: trending from H - 1 hour on, rising from the post's birth on.
 judging AS (
   SELECT n.*, l.born FROM near n JOIN living l ON n.board = l.board AND n.post_id = l.post_id
+  LEFT JOIN births b ON l.board = b.board AND l.post_id = b.post_id AND l.born = b.born
   WHERE n.topic <> 'posts' AND CASE n.board
     WHEN 'trending' THEN n.moment >= n.judged_from
-    ELSE n.moment >= l.born AND l.born >= n.window_start AND l.born < n.window_end END
+    ELSE n.moment >= l.born AND b.born >= n.window_start AND b.born < n.window_end END
 ),
 pairs AS (
   SELECT *,

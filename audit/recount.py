@@ -17,7 +17,7 @@ SAID = [name for name in PostWithCounts.model_fields if name != "post_id"]
 """The fields that must be the same everywhere."""
 JUDGE, STATEMENT = (Path(__file__).with_name(name) for name in ("judge.sql", "recount.sql"))
 NOT_COUNTED = ("key", "value", "text", "reason", "detail", "arrived_at")
-"""What nothing after the judgement looks at."""
+"""Columns that no later step reads."""
 
 
 def judge_by_statement(records: DataFrame, folder: Path) -> None:

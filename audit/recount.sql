@@ -1,4 +1,4 @@
--- What the contract, section 2, rules 1 to 6, makes of the facts: one row a post.
+-- What docs/counting.md, rules 1 to 6, makes of the facts: one row a post.
 -- Shares nothing with the jobs. It reads
 --   judged                           what judge.sql has made of the records
 --   cut(topic, partition, next)      the counts job has counted all records below `next`

@@ -11,19 +11,23 @@ from pathlib import Path
 from typing import Any
 
 from audit.report import NOTHING_SAID
+from conf import REPOSITORY
 from conf.settings import Settings
-from jobs.submit import for_a_batch, job_env, spark_submit
+from jobs.submit import for_a_batch, job_env, spark_submit, temporary_in
 
-REPOSITORY = Path(__file__).resolve().parents[1]
-MEMORY = "1g"
+MEMORY, JVM = "1g", "jvm"
 LOW_PRIORITY = ("nice", "-n", "19")
 
 
 def command(settings: Settings, report: Path, source: str = "archive", background: bool = False) -> list[str]:
-    """The line of the job's docstring, with a small driver; in the background with one core."""
+    """The line of the job's docstring, with a small driver; in the background with one core.
+
+    The JVM has its temporary files beside the report, in `JVM`.
+    """
     if background and settings.spark_master.startswith("local"):
         settings = settings.model_copy(update={"spark_master": "local[1]"})
-    line = spark_submit(settings, "job", "--driver-memory", MEMORY, *for_a_batch(settings), folder="audit")
+    options = ("--driver-memory", MEMORY, *temporary_in(settings, report.absolute().with_name(JVM)))
+    line = spark_submit(settings, "job", *options, *for_a_batch(settings), folder="audit")
     return [*line, str(report), "--from", source]
 
 

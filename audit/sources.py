@@ -7,13 +7,14 @@ from deltalake import DeltaTable
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from audit.offsets import CannotAuditError, Offsets, in_kafka
+from audit.offsets import CannotAuditError, in_kafka
 from conf.kafka import spark_options
 from conf.settings import Settings
 from conf.store import delta_options
 from contract import tables
 from contract.facts import FACT_TOPICS
 from contract.spark import POST_WITH_COUNTS_JSON
+from jobs.offsets import Offsets
 from jobs.sinks.lake import table_path
 
 RECORD = ("topic", "partition", "offset", "arrived_at", "key", "value")

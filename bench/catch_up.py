@@ -5,11 +5,10 @@ from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 
-from kafka import TopicPartition
-
 from bench.measures import Measure
 from bench.place import Place
 from bench.usage import Usage, usage_of
+from conf.kafka import partitions_of
 from conf.settings import Settings
 from contract.facts import FACT_TOPICS
 from contract.topics import POSTS_WITH_COUNTS, TRENDING_POSTS
@@ -85,7 +84,8 @@ def until_caught_up(settings: Settings, job: Job, process: Process, began: float
     facts = total(goals[next(iter(goals))])
     first_output, first_batch, half, start_up = 0.0, (0.0, 0), (0.0, 0), (0.0, 0.0)
     begun = settings.checkpoint_dir / next(iter(goals)) / "offsets" / "0"
-    with closing(_Output(settings, job.output)) as output:
+    with closing(consumer_of(settings)) as consumer:
+        places = partitions_of(consumer, [job.output] if job.output else [])
         while True:
             done = {query: _done(settings, query) for query in goals}
             seconds = time.monotonic() - began
@@ -96,7 +96,7 @@ def until_caught_up(settings: Settings, job: Job, process: Process, began: float
                 first_batch = (seconds, first)
             if 2 * first >= facts and not half[1]:
                 half = (seconds, first)
-            if not first_output and (output.has_some() if job.output else first):
+            if not first_output and (any(consumer.end_offsets(places).values()) if places else first):
                 first_output = seconds
             if all(reached(done[query], goals[query]) for query in goals):
                 usage = usage_of(process.popen.pid)
@@ -117,21 +117,6 @@ def _done(settings: Settings, query: str) -> Offsets:
         return committed_offsets(settings.checkpoint_dir / query)
     except (OSError, ValueError, IndexError):
         return {}  # it is being written
-
-
-class _Output:
-    """Whether a topic has records yet."""
-
-    def __init__(self, settings: Settings, topic: str) -> None:
-        self._consumer = consumer_of(settings)
-        numbers = self._consumer.partitions_for_topic(topic) if topic else ()
-        self._places = [TopicPartition(topic, number) for number in numbers]
-
-    def has_some(self) -> bool:
-        return any(self._consumer.end_offsets(self._places).values())
-
-    def close(self) -> None:
-        self._consumer.close()
 
 
 def catch_up(place: Place, job: Job, name: str) -> Sequence[Measure]:

@@ -12,10 +12,8 @@ from rich.console import Console
 from bench.compare import BOUND, changes, missing, show_changes
 from bench.measures import Run
 from bench.probes import Unmatched
-from bench.run import FULL, QUICK, STEPS, bench
-from bench.soak import Soak
-from conf.settings import Settings
-from runtime.broker import REPOSITORY
+from conf import REPOSITORY
+from conf.settings import load_settings
 
 cli = typer.Typer(invoke_without_command=True, help="Measure what the engine costs and how fast it is.")
 console = Console(highlight=False)
@@ -31,16 +29,20 @@ def measure(
     rate: Annotated[float, typer.Option(help="Facts a second of a soak; 0: 200.")] = 0,
     only: Annotated[list[str] | None, typer.Option(help="This group of measures; several times for several.")] = None,
 ) -> None:
-    """Measure, print a table, and write JSON, table and picture to artifacts/bench/; exit code 1 on wrong counts."""
+    """Measure; print a table, write JSON, table and picture to artifacts/bench/. Exit code 1: drift, or a lost like."""
     if context.invoked_subcommand:
         return
+    from bench.run import FULL, QUICK, STEPS, bench  # no other command waits for what these import
+    from bench.soak import Soak
+
     if unknown := set(only or ()) - set(STEPS):
         raise typer.BadParameter(f"--only is one of {', '.join(STEPS)}, not {', '.join(sorted(unknown))}")
     size = QUICK if quick else FULL
     hours = Soak(rate or size.soak.rate, minutes or size.soak.minutes)
     size = replace(size, facts=facts or size.facts, pairs=pairs or size.pairs, soak=hours)
     name = datetime.now(timezone.utc).strftime("%Y%m%dT%H%M%SZ")
-    folder, data = REPOSITORY / "artifacts" / "bench" / name, Settings().data_dir / "bench" / name
+    folder, data = REPOSITORY / "artifacts" / "bench" / name, load_settings().data_dir / "bench" / name
+    load_settings.cache_clear()  # what is measured has settings of its own
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # what was started is stopped
     try:
         code = bench(folder, data, size, only or (), console)

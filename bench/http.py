@@ -103,7 +103,7 @@ class Connection(asyncio.Protocol):
 
 
 class Events:
-    """Cuts the body of a stream into its events, and hands on what `wanted` makes of one."""
+    """Cuts the body of a stream into its events, and hands on each with the moment at which its last bytes came."""
 
     def __init__(self, take: Callable[[bytes, float], None]) -> None:
         self._take, self._rest = take, b""

@@ -3,13 +3,14 @@
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from bench.place import Place
 from bench.probes import EVERY, Mark, Seen, Sent, Unmatched, read_lines
+from jobs.offsets import parsed
 from runtime.processes import Process, wait_until
 
 T = TypeVar("T")
@@ -55,7 +56,7 @@ class Reading:
         return read_lines(self.log, Seen)
 
     def marks(self) -> list[Mark]:
-        return read_lines(self.log, Mark)
+        return [replace(one, offsets=parsed(one.offsets)) for one in read_lines(self.log, Mark)]
 
 
 @contextmanager
@@ -72,7 +73,7 @@ def reading(place: Place, *arguments: str) -> Iterator[Reading]:
             raise SystemExit(f"{name} ended: {process.last_words()} (log: {process.log})")
 
 
-def send(place: Place, pace: Pace, tag: str, watch: "Sequence[Watch]" = ()) -> Traffic:
+def send(place: Place, pace: Pace, tag: str, watch: Sequence[AbstractContextManager[Any]] = ()) -> Traffic:
     """Traffic at the pace, until all of it is acknowledged; the watches look on once it is warm."""
     log = place.settings.data_dir / "seen" / f"sent-{tag}.jsonl"
     log.parent.mkdir(exist_ok=True)
@@ -114,13 +115,3 @@ def until_ready(place: Place, *names: str) -> None:
     """Wait until the parts say that they are."""
     for name in names:
         wait_until(lambda name=name: place.is_ready(name), START_SECONDS, lambda name=name: f"{name} is not ready")  # type: ignore[misc]
-
-
-class Watch:
-    """Something that is looked at while traffic flows."""
-
-    def __enter__(self) -> "Watch":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        return None

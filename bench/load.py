@@ -10,17 +10,17 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import typer
 
 from bench.facts import post_id
 from bench.http import Connection
 from conf.settings import Settings, load_settings
+from conf.store import write_whole
 from service.auth import issue_token
 
 Ask = tuple[str, str, dict[str, str]]
-Kind = Literal["read", "like"]
 TOKENS = 2_000
 FILES = 16_384
 
@@ -65,10 +65,8 @@ def main(
     settings = load_settings()
     asks = likes(settings, posts) if kind == "like" else reads(posts)
     answers = asyncio.run(ask(settings, asks, rate, seconds, connections))
-    fresh = log.with_suffix(".new")
     said = {"statuses": list(answers.statuses), "seconds": list(answers.seconds), "tokens": answers.tokens}
-    fresh.write_text(json.dumps(said))
-    fresh.replace(log)
+    write_whole(log, said)
 
 
 def reads(posts: int) -> Iterator[Ask]:

@@ -13,8 +13,10 @@ from typing import Any, Literal
 
 import psutil
 
+from conf import REPOSITORY
+from conf.store import write_whole
 from contract.facts import format_time
-from runtime.broker import JARS, REPOSITORY
+from runtime.broker import KAFKA_JARS
 from runtime.machine import SetupError, check_java, java_commands
 
 Better = Literal["higher", "lower"]
@@ -67,10 +69,7 @@ class Run:
 
     def write(self, path: Path) -> None:
         """Keep it as JSON; whole, or as it was before."""
-        path.parent.mkdir(parents=True, exist_ok=True)
-        fresh = path.with_suffix(".new")
-        fresh.write_text(json.dumps(asdict(self), indent=1))
-        fresh.replace(path)
+        write_whole(path, asdict(self))
 
     @classmethod
     def read(cls, path: Path) -> "Run":
@@ -122,4 +121,4 @@ def _java() -> str:
 
 def _kafka() -> str:
     """Of the embedded broker; another cluster may be older or newer."""
-    return next((jar.stem.partition("-")[2] for jar in JARS.glob("kafka_2.13-*.jar")), "unknown")
+    return next((jar.stem.partition("-")[2] for jar in KAFKA_JARS.glob("kafka_2.13-*.jar")), "unknown")

@@ -6,7 +6,6 @@ from collections import defaultdict
 from collections.abc import Mapping
 from statistics import fmean
 
-from bench.live import Watch
 from bench.measures import Measure
 from bench.place import Place
 from bench.usage import usage_of
@@ -17,7 +16,7 @@ LOOK_SECONDS = 0.2
 PHASE, BATCHES = "msm_job_batch_phase_seconds{", "msm_job_batches_total{"
 
 
-class Phases(Watch):
+class Phases:
     """Looks at the job's own metrics several times a second, from when it is entered until it is left."""
 
     def __init__(self, place: Place, job: str, process: Process) -> None:

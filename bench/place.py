@@ -6,7 +6,10 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from audit.run import audit_once
+from conf import REPOSITORY
 from conf.settings import Settings
 from contract.facts import FACT_TOPICS
 from contract.topics import TOPICS
@@ -14,7 +17,7 @@ from jobs.offsets import ends, total
 from jobs.submit import job_env
 from runtime.access import ensure_access
 from runtime.admin import admin_client
-from runtime.broker import REPOSITORY, embedded_broker, free_ports
+from runtime.broker import embedded_broker, free_ports
 from runtime.parts import stack_parts
 from runtime.processes import Process
 from runtime.topics import ensure_topics
@@ -55,6 +58,13 @@ class Place:
         """Whether the part says so itself."""
         return next(part for part in stack_parts(self.settings) if part.name == name).ready()
 
+    def audited(self, source: str) -> dict[str, Any]:
+        """The report of an audit of all that was made here. SystemExit where it can say nothing."""
+        _, found = audit_once(self.settings, source)
+        if "error" in found:
+            raise SystemExit(f"what was measured could not be audited: {found['error']}")
+        return found
+
     def _start(self, name: str, command: tuple[str, ...], env: Mapping[str, str]) -> Process:
         return Process.start(name, command, self.settings.log_dir, {**job_env(self.settings), **env}, REPOSITORY)
 
@@ -67,12 +77,12 @@ def _stopped_after(process: Process, ask: Callable[[], bool] | None = None) -> I
     except BaseException:
         process.kill()
         raise
-    process.stop(STOP_SECONDS, ask)
+    process.stop(STOP_SECONDS, asked=bool(ask and ask()))
 
 
 @contextmanager
 def a_place(folder: Path) -> Iterator[Place]:
-    """For the time of a block; nothing of it is left. SystemExit where a cluster that was named holds facts."""
+    """A broker and a data dir for a block, removed after it. SystemExit where a cluster that is set holds facts."""
     settings = own_settings(folder)
     with ExitStack() as stack:
         stack.callback(shutil.rmtree, folder, ignore_errors=True)

@@ -6,15 +6,15 @@ Times are seconds of `time.monotonic()`, which all processes of a machine share.
 import json
 import statistics
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO, Any, TypeVar
 
 from bench.measures import Measure
+from jobs.offsets import Offsets
 
 T = TypeVar("T")
-Offsets = Mapping[str, Mapping[str, int]]
 EVERY = 10
 """One fact in so many is a probe."""
 
@@ -91,7 +91,7 @@ def first_marks(places: Iterable[tuple[T, str, int, int]], marks: Sequence[Mark]
     found = []
     ordered = sorted(marks, key=lambda mark: mark.at)
     for what, topic, partition, offset in places:
-        at = next((m.at for m in ordered if m.offsets.get(topic, {}).get(str(partition), 0) > offset), None)
+        at = next((m.at for m in ordered if m.offsets.get(topic, {}).get(partition, 0) > offset), None)
         if at is None:
             raise Unmatched(f"{topic}, partition {partition}, offset {offset} was never covered")
         found.append((what, at))

@@ -9,15 +9,15 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from kafka import KafkaConsumer, TopicPartition
+from kafka import KafkaConsumer
 
 from bench.probes import Mark, Seen, append
-from conf.kafka import python_security
+from conf.kafka import partitions_of
 from conf.settings import load_settings
 from contract.facts import PostLiked
-from contract.principals import ADMIN
 from contract.results import SEEN_HEADER, read_seen
 from contract.topics import POSTS_WITH_COUNTS, TRENDING_POSTS
+from jobs.offsets import consumer_of, parsed
 
 POLL_MS = 100
 
@@ -44,15 +44,8 @@ def main(
 
 
 def _consumer(topic: str) -> KafkaConsumer:
-    settings = load_settings().acting_as(ADMIN)
-    consumer = KafkaConsumer(
-        bootstrap_servers=settings.bootstrap.split(","),
-        enable_auto_commit=False,
-        isolation_level="read_committed",
-        check_crcs=False,
-        **python_security(settings),
-    )
-    consumer.assign([TopicPartition(topic, number) for number in consumer.partitions_for_topic(topic)])
+    consumer = consumer_of(load_settings(), isolation_level="read_committed", check_crcs=False)
+    consumer.assign(partitions_of(consumer, [topic]))
     consumer.seek_to_end()
     for place in consumer.assignment():
         consumer.position(place)  # from here on, and not from wherever the end is at the first poll
@@ -69,7 +62,7 @@ def _rows(batch: Iterable[Any], at: float) -> Iterable[Seen]:
 def _rankings(batch: Iterable[Any], at: float) -> Iterable[Mark]:
     for record in batch:
         headers = dict(record.headers)
-        yield Mark(at, read_seen(headers.get(SEEN_HEADER)))
+        yield Mark(at, parsed(read_seen(headers.get(SEEN_HEADER))))
 
 
 class _Likes:

@@ -3,11 +3,14 @@
 import time
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from datetime import datetime, timedelta, timezone
 from multiprocessing import get_context
 
+from kafka import KafkaProducer
+
 from bench.facts import CAPTION, WRITERS, post_id, quiet
+from bench.measures import Measure
 from bench.pace import paced
 from conf.kafka import python_security
 from conf.settings import Settings
@@ -62,6 +65,32 @@ def _write(settings: Settings, numbers: Iterable[int]) -> None:
     with publishing(settings) as publisher, BulkWriter(publisher) as bulk:
         for number in numbers:
             bulk.write(row(number, 1))
+
+
+def publisher_speed(settings: Settings, count: int = 50_000) -> Iterator[Measure]:
+    """What our publisher takes over the library that it stands on, in turns: the machine may be slower for a while."""
+    records = [row(number, 1) for number in range(count)]
+    security = python_security(settings.acting_as(POSTS_WITH_COUNTS))
+    own, bare = [], []
+    with (
+        publishing(settings) as publisher,
+        closing(KafkaProducer(bootstrap_servers=settings.bootstrap, compression_type="lz4", **security)) as producer,
+    ):
+        for _ in range(3):
+            began = time.monotonic()
+            with BulkWriter(publisher) as bulk:
+                for record in records:
+                    bulk.write(record)
+            own.append(time.monotonic() - began)
+            began = time.monotonic()
+            sent = [producer.send(record.topic, record.value, record.key) for record in records]
+            producer.flush()
+            bare.append(time.monotonic() - began)
+            if not all(one.succeeded() for one in sent):
+                raise SystemExit("the broker did not take what kafka-python alone sent")
+    how = f"{count:,} rows by one process, the best of three"
+    yield Measure("publisher.bare", "records/s", count / min(bare), f"{how}, kafka-python alone", "higher")
+    yield Measure("publisher.records", "records/s", count / min(own), how, "higher", "publisher.bare")
 
 
 def change(publisher: Publisher, rate: float, seconds: float, posts: int) -> None:

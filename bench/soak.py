@@ -9,7 +9,6 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 
 from audit.results import result_path
-from audit.run import audit_once
 from bench import facts
 from bench.facts import History, post_id
 from bench.live import reading
@@ -73,9 +72,7 @@ def soak(place: Place, size: Soak) -> Iterator[Measure | Look]:
                 )
                 looks.append(Look((time.monotonic() - began) / 60, numbers))
                 yield looks[-1]
-        code, found = audit_once(place.settings, "kafka")
-    if "error" in found:
-        raise SystemExit(f"the soak could not be audited (exit code {code}): {found['error']}")
+        found = place.audited("kafka")
     drift = max(found["drift"], *(look.numbers.get("audit.drift", 0) for look in looks))
     how = f"the most that an audit found, of all while it ran and of one of {found['facts']:,} facts at its end"
     yield Measure("soak.drift", "differences", drift, how)

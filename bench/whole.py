@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from bench import facts
 from bench.facts import post_id
 from bench.latency import POSTS, of_rows, reached, told
-from bench.live import Pace, Reading, Traffic, Watch, matched, reading, send, until_ready
+from bench.live import Pace, Reading, Traffic, matched, reading, send, until_ready
 from bench.measures import Measure
 from bench.phases import Phases
 from bench.place import Place
@@ -24,7 +24,7 @@ EVENTS, COUNTS_TABLE = "events", "posts_with_counts_lake"
 """Queries of the archive, each of which keeps a table."""
 
 
-class Commits(Watch):
+class Commits:
     """Sees each commit of a query, from its checkpoint; runs on after the traffic, until it is closed."""
 
     def __init__(self, place: Place, query: str) -> None:

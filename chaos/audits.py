@@ -4,6 +4,7 @@ import json
 import threading
 from typing import Any
 
+from kafka.errors import KafkaError
 from py4j.protocol import Py4JError
 from pyspark.errors import PySparkException
 from pyspark.sql import SparkSession
@@ -33,7 +34,7 @@ def _audit(spark: SparkSession, settings: Settings) -> dict[str, Any]:
     guard.start()
     try:
         return audit(spark, settings, from_kafka=False).as_json()
-    except (CannotAuditError, PySparkException, Py4JError, OSError) as error:
+    except (CannotAuditError, PySparkException, Py4JError, KafkaError, OSError) as error:
         return {"error": f"{type(error).__name__}: {error}"}
     finally:
         guard.cancel()

@@ -47,7 +47,7 @@ def _folder(settings: Settings) -> Path:
 
 @contextmanager
 def set_back(settings: Settings) -> Iterator[None]:
-    """Of the job that starts meanwhile."""
+    """The trending job, if started within the block, runs with its clock an hour back."""
     flag = _folder(settings) / BACK
     flag.touch()
     try:

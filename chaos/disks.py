@@ -39,8 +39,12 @@ class Disk:
 
 
 def mount(folder: Path) -> Disk:
-    """A small disk at the folder, which is made; PermissionError with a sentence where one may not."""
+    """A small disk at the folder, which is made; PermissionError with why where one may not, or would hide a file."""
     folder.mkdir(parents=True, exist_ok=True)
+    if any(folder.iterdir()):
+        raise PermissionError(
+            f"{folder} is not empty, and a small disk would hide what is there: take a fresh data dir"
+        )
     command = ["mount", "-t", "tmpfs", "-o", f"size={MEGABYTES}m,mode=0755", "tmpfs", str(folder)]
     done = subprocess.run(command, check=False, capture_output=True, text=True)
     if done.returncode:

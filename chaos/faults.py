@@ -9,7 +9,7 @@ from chaos.files import cut_feed_stores, damage, fill_disk, lose_feed_stores
 from chaos.ground import Ground
 from chaos.kills import kill_at, kill_at_random, kill_supervisor, pause, restart_broker
 from chaos.points import POINTS
-from runtime.broker import REPOSITORY
+from conf import REPOSITORY
 from runtime.parts import JOBS
 
 

@@ -21,7 +21,9 @@ def fill_disk(name: str, parts: tuple[str, ...]) -> Inflict:
     def inflict(ground: Ground) -> Done:
         disk = ground.disks.get(name)
         if disk is None:
-            raise SkippedError("a small disk can be mounted by root only, and only where mounting is allowed")
+            raise SkippedError(
+                "small disks can be mounted by root only, where mounting is allowed, in a fresh data dir"
+            )
         restarts = {part: ground.restarts(part) for part in parts}
         disk.fill()
 

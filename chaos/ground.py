@@ -36,11 +36,9 @@ class Ground:
     rng: random.Random
     rate: float
     disks: dict[str, Disk] = field(default_factory=dict)
-    starts: int = 0
 
     def start(self) -> None:
         """As `make up`, with traffic; each start tells another story."""
-        self.starts += 1
         seed = self.rng.randrange(1 << 30)
         traffic = ("--rate", str(self.rate), "--seed", str(seed), "--receipts", str(self.receipts))
         stack.start(self.settings, lambda _: None, traffic)

@@ -12,8 +12,8 @@ import psutil
 from chaos.fault import Done, Inflict, NotReachedError
 from chaos.ground import DEATH_SECONDS, Ground
 from chaos.points import POINTS, Watch
+from conf import REPOSITORY
 from runtime import stack
-from runtime.broker import REPOSITORY
 from runtime.processes import wait_until
 
 TRIES = 3

@@ -1,6 +1,5 @@
 """What a run of faults found, as JSON and for people."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -9,6 +8,8 @@ from typing import Any, Literal
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
+
+from conf.store import write_whole
 
 Result = Literal["survived", "not reached", "skipped", "failed"]
 COLOUR = {"survived": "green", "not reached": "yellow", "skipped": "yellow", "failed": "bold red"}
@@ -52,10 +53,7 @@ def as_json(seed: int, outcomes: Sequence[Outcome]) -> dict[str, Any]:
 
 def write(path: Path, seed: int, outcomes: Sequence[Outcome]) -> None:
     """Keep it; also after each fault, so that what is interrupted has said what it knows."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    fresh = path.with_suffix(".new")
-    fresh.write_text(json.dumps(as_json(seed, outcomes), indent=1))
-    fresh.replace(path)
+    write_whole(path, as_json(seed, outcomes))
 
 
 def show(outcomes: Sequence[Outcome], console: Console) -> None:

@@ -21,6 +21,7 @@ from chaos.report import Outcome
 from chaos.schedule import chance
 from conf.settings import Settings
 from jobs.submit import COMPILES_LITTLE
+from runtime import stack
 from runtime.broker import free_ports
 from runtime.spark import batch_session
 
@@ -51,6 +52,8 @@ def run(folder: Path, data_dir: Path, seed: int, names: Sequence[str], console: 
     """Inflict them one after the other; exit code 1 where one left drift, loss or a stack that is not well."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: the stack does not outlive us
     settings = own_settings(data_dir)
+    if stack.running(settings):
+        raise SystemExit(f"a stack runs on {data_dir}, and faults want one of their own: make down, or another --data")
     clock.prepare(settings)
     outcomes: list[Outcome] = []
     disks = _disks(settings, names, console)
@@ -107,11 +110,18 @@ def inflict(ground: Ground, name: str, seed: int, spark: SparkSession) -> Outcom
         outcome.result, outcome.what = "skipped", str(error)
         return outcome
     except (Exception, SystemExit) as error:  # whatever it is, the other faults are inflicted nevertheless
-        outcome.result, outcome.what = "failed", f"{outcome.what} {type(error).__name__}: {error}".strip()
-        return outcome
-    with ground.stopped("simulator"):  # the audit gets what the jobs leave of the processor
-        outcome.lost = ground.lost()
-        return audited(outcome, spark, ground.settings)
+        return _failed(outcome, error)
+    try:
+        with ground.stopped("simulator"):  # the audit gets what the jobs leave of the processor
+            outcome.lost = ground.lost()
+            return audited(outcome, spark, ground.settings)
+    except (Exception, SystemExit) as error:
+        return _failed(outcome, error)
+
+
+def _failed(outcome: Outcome, error: BaseException) -> Outcome:
+    outcome.result, outcome.what = "failed", f"{outcome.what} {type(error).__name__}: {error}".strip()
+    return outcome
 
 
 def _begin_again(ground: Ground) -> None:

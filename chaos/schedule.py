@@ -16,7 +16,7 @@ def schedule(seed: int, short: bool = False, only: Sequence[str] = ()) -> list[s
     """Names of faults, each once; `only` names them itself. SystemExit with the names where one is not known."""
     unknown = [name for name in only if name not in FAULTS]
     if unknown:
-        raise SystemExit(f"no fault is called {unknown[0]!r}; there are: {', '.join(FAULTS)}")
+        raise SystemExit("\n  ".join([f"no fault is called {unknown[0]!r}; there are:", *map(repr, FAULTS)]))
     names = list(only or (SHORT if short else FAULTS))
     random.Random(seed).shuffle(names)
     return names

@@ -1,12 +1,14 @@
 """Facts that arrive as they should not."""
 
 import random
-from itertools import chain
+from contextlib import closing
 
-from kafka import KafkaConsumer, KafkaProducer, TopicPartition
+from kafka import KafkaProducer
 
+from conf.kafka import partitions_of, records_of
 from conf.settings import Settings
 from contract.facts import FACT_TOPICS
+from jobs.offsets import consumer_of
 
 STRETCH = 500
 """Records of each partition that are sent again."""
@@ -27,17 +29,6 @@ def send_again(settings: Settings, rng: random.Random) -> int:
 
 
 def _last_stretch(settings: Settings) -> list[tuple[str, bytes | None, bytes | None]]:
-    consumer = KafkaConsumer(bootstrap_servers=settings.bootstrap, enable_auto_commit=False)
-    try:
-        places = [TopicPartition(topic, n) for topic in FACT_TOPICS for n in consumer.partitions_for_topic(topic)]
-        ends = consumer.end_offsets(places)
-        consumer.assign(places)
-        for place, end in ends.items():
-            consumer.seek(place, max(0, end - STRETCH))
-        found = []
-        while any(consumer.position(place) < ends[place] for place in places):
-            for record in chain.from_iterable(consumer.poll(timeout_ms=200).values()):
-                found.append((record.topic, record.key, record.value))
-        return found
-    finally:
-        consumer.close()
+    with closing(consumer_of(settings)) as consumer:
+        found = records_of(consumer, partitions_of(consumer, FACT_TOPICS), STRETCH)
+        return [(record.topic, record.key, record.value) for record in found]

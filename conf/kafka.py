@@ -1,8 +1,12 @@
 """How a client reaches Kafka: as the cluster is by default, or over TLS with the password of its own principal."""
 
 import re
+import socket
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
+
+from kafka import KafkaConsumer, TopicPartition
 
 from conf.settings import Settings
 
@@ -10,6 +14,28 @@ MECHANISM = "SCRAM-SHA-512"
 PROVIDER = "org.apache.kafka.common.config.provider.FileConfigProvider"
 # Java reads the password from within a quoted string: neither quotes nor backslashes.
 _PASSWORD = re.compile(r"^password=([!#-\[\]-~]+)$", re.MULTILINE)
+
+
+def broker_listens(bootstrap: str, seconds: float = 2) -> bool:
+    """Whether any of the brokers takes connections; each is given so many seconds.
+
+    Asked before a client is made: one that finds nobody waits for half a minute, and leaves its thread behind.
+    """
+    return any(_listens(address.strip(), seconds) for address in bootstrap.split(","))
+
+
+def no_broker(bootstrap: str) -> SystemExit:
+    """To raise where none answers."""
+    return SystemExit(f"no Kafka broker answers at {bootstrap}: make up starts one, or set MSM_KAFKA_BOOTSTRAP")
+
+
+def _listens(address: str, seconds: float) -> bool:
+    host, _, port = address.rpartition(":")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), seconds).close()
+    except (OSError, ValueError, OverflowError):
+        return False
+    return True
 
 
 def ca_file(settings: Settings) -> Path:
@@ -87,3 +113,23 @@ def password(settings: Settings, principal: str) -> str:
     if not found:
         raise SystemExit(f"{file} must hold one line password=..., of visible ASCII without quotes and backslashes")
     return found[1]
+
+
+def partitions_of(consumer: KafkaConsumer, topics: Iterable[str]) -> list[TopicPartition]:
+    """Of the topics that are there, in order."""
+    return [
+        TopicPartition(topic, number)
+        for topic in topics
+        for number in sorted(consumer.partitions_for_topic(topic) or ())
+    ]
+
+
+def records_of(consumer: KafkaConsumer, places: Sequence[TopicPartition], last: int | None = None) -> Iterator[Any]:
+    """What these partitions hold now, in the order of each; of each the `last` so many offsets, where that is given."""
+    consumer.assign(places)
+    ends = consumer.end_offsets(places)
+    for place, first in consumer.beginning_offsets(places).items():
+        consumer.seek(place, first if last is None else max(first, ends[place] - last))
+    while any(consumer.position(place) < ends[place] for place in places):
+        for place, batch in consumer.poll(timeout_ms=200).items():
+            yield from (record for record in batch if record.offset < ends[place])

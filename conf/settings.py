@@ -3,19 +3,24 @@
 import os
 import re
 import secrets
+import sys
+from collections.abc import Iterable
+from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import yaml  # type: ignore[import-untyped]
 from pydantic import Field, PrivateAttr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import (
     BaseSettings,
+    EnvSettingsSource,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
     YamlConfigSettingsSource,
 )
 
+PREFIX = "MSM_"
 SETTINGS_FILE = Path(__file__).with_name("msm.yaml")
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 STORE_SCHEME = "s3a://"
@@ -29,10 +34,18 @@ def _long_enough(secret: str) -> str:
     return secret
 
 
-class Settings(BaseSettings):
-    """Everything that one may set; `conf/msm.yaml` has a sentence for each."""
+class _Environment(EnvSettingsSource):
+    """An empty variable is one that is not set, unless empty is what the setting is by default."""
 
-    model_config = SettingsConfigDict(env_prefix="MSM_", yaml_file=SETTINGS_FILE, frozen=True)
+    def __call__(self) -> dict[str, Any]:
+        fields = self.settings_cls.model_fields
+        return {name: value for name, value in super().__call__().items() if value != "" or fields[name].default == ""}
+
+
+class Settings(BaseSettings):
+    """Everything that one may set; `conf/msm.yaml` has a sentence for each but the secret."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, yaml_file=SETTINGS_FILE, frozen=True)
 
     data_dir: Path = Path("./data")
     store: str = ""
@@ -99,7 +112,7 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        return init_settings, env_settings, YamlConfigSettingsSource(settings_cls)
+        return init_settings, _Environment(settings_cls), YamlConfigSettingsSource(settings_cls)
 
     @property
     def bootstrap(self) -> str:
@@ -238,15 +251,33 @@ def _refuse_broken_file(path: Path) -> None:
         raise SystemExit(f"{path} must hold a setting a line, like `top: 50`, and nothing else")
 
 
+def _name_unknown_variables() -> None:
+    """Say what the environment sets that is no setting: a slip of the pen changes nothing, or it is somebody else's."""
+    settings = {f"{PREFIX}{name.upper()}" for name in Settings.model_fields}
+    unknown = sorted(name for name in os.environ if name.startswith(PREFIX) and name.upper() not in settings)
+    for name in unknown:
+        print(_no_setting(name, name, settings), file=sys.stderr)
+
+
+def _no_setting(what: str, name: str, settings: Iterable[str]) -> str:
+    closest = get_close_matches(name, settings, 1)
+    hint = f"; did you mean {closest[0]}? (docs/settings.md)" if closest else ": docs/settings.md has all of them"
+    return f"{what} is no setting{hint}"
+
+
+def _sentence(name: str, kind: str, message: str) -> str:
+    if kind == "extra_forbidden":
+        return _no_setting(f"{name} in {SETTINGS_FILE}", name, Settings.model_fields)
+    return f"{PREFIX}{name.upper()} (or {name} in {SETTINGS_FILE}): {message}"
+
+
 @cache
 def load_settings() -> Settings:
     """The settings of this process; SystemExit with one sentence a wrong setting."""
+    _name_unknown_variables()
     _refuse_broken_file(SETTINGS_FILE)
     try:
         return Settings()
     except ValidationError as error:
-        lines = [
-            f"MSM_{str(part['loc'][0]).upper()} (or {part['loc'][0]} in {SETTINGS_FILE}): {part['msg']}"
-            for part in error.errors()
-        ]
+        lines = [_sentence(str(part["loc"][0]), part["type"], part["msg"]) for part in error.errors()]
         raise SystemExit("\n".join(lines)) from None

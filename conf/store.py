@@ -3,8 +3,9 @@
 Keys, endpoint and region are AWS's own variables, which each library takes from the environment. They are nowhere else.
 """
 
+import json
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path, PurePosixPath
@@ -131,6 +132,18 @@ def media(settings: Settings) -> Path | Object:
     return Object(f"{settings.store}/media") if settings.store else settings.media_dir
 
 
+def write_whole(place: Place, content: Mapping[str, Any]) -> None:
+    """Write it as JSON, all of it or nothing, and make the folder."""
+    text = json.dumps(content, indent=1)
+    if not isinstance(place, Path):
+        place.write_bytes(text.encode())
+        return
+    place.parent.mkdir(parents=True, exist_ok=True)
+    fresh = place.with_name(f"{place.name}.new")
+    fresh.write_text(text)
+    fresh.replace(place)
+
+
 def for_spark(place: Place) -> str:
     """As Spark names it: a path that does not depend on the folder that one is in."""
     return str(place.absolute() if isinstance(place, Path) else place)
@@ -175,6 +188,6 @@ def complaint(settings: Settings) -> str:
 
 
 def refuse_store(settings: Settings, what: str, fix: str) -> None:
-    """SystemExit with the fix: it works on folders, and would miss the store, or write into that of another stack."""
+    """SystemExit with the fix where there is a store: `what` works on folders of the data dir only."""
     if settings.store:
         raise SystemExit(f"{what} works on folders of the data dir only, and MSM_STORE is {settings.store}: {fix}")

@@ -11,8 +11,6 @@ from contract.topics import DEAD_LETTERS, POSTS_WITH_COUNTS, RISING_POSTS, TOPIC
 ADMIN = "admin"
 """The only one that makes and changes topics, users and rights: a super user of the embedded broker."""
 
-_FACTS = tuple(FACT_TOPICS)
-
 
 @dataclass(frozen=True)
 class Principal:
@@ -36,13 +34,15 @@ PRINCIPALS: tuple[Principal, ...] = (
     Principal("likes", writes=("likes",)),
     Principal("comments", writes=("comments",)),
     Principal(
-        "posts_with_counts", reads=(*_FACTS, *_with_beside(POSTS_WITH_COUNTS)), writes=_with_beside(POSTS_WITH_COUNTS)
+        "posts_with_counts",
+        reads=(*FACT_TOPICS, *_with_beside(POSTS_WITH_COUNTS)),
+        writes=_with_beside(POSTS_WITH_COUNTS),
     ),
-    Principal("trending_posts", reads=_FACTS, writes=_with_beside(TRENDING_POSTS, RISING_POSTS)),
-    Principal("archive", reads=(*_FACTS, POSTS_WITH_COUNTS, DEAD_LETTERS), writes=(DEAD_LETTERS,)),
+    Principal("trending_posts", reads=FACT_TOPICS, writes=_with_beside(TRENDING_POSTS, RISING_POSTS)),
+    Principal("archive", reads=(*FACT_TOPICS, POSTS_WITH_COUNTS, DEAD_LETTERS), writes=(DEAD_LETTERS,)),
     Principal("refresh_feed", reads=(POSTS_WITH_COUNTS,)),
     Principal("trending_feed", reads=(TRENDING_POSTS, RISING_POSTS)),
-    Principal("simulator", writes=_FACTS),
+    Principal("simulator", writes=FACT_TOPICS),
     Principal("auditor", reads=tuple(TOPIC_BY_NAME)),
 )
 PRINCIPAL_BY_NAME = {principal.name: principal for principal in PRINCIPALS}

@@ -15,6 +15,13 @@ SEEN_HEADER = "seen"
 
 `posts_with_counts`: {topic: [partition, offset]}, the newest fact of that post seen in each topic.
 `trending_posts`, `rising_posts`: {topic: {partition: next offset}}, everything read so far."""
+BIRTHS = "births"
+"""In the header of `rising_posts`, beside the topics: how far the query of the first hours had read `posts`."""
+
+TERM = 1 << 40
+"""A version is `term * TERM + records`: far more records than a post ever has, and exact in JSON numbers (2^53).
+
+Each rebuild that is switched to, or back from, takes the next term: docs/decisions/rebuild-beside.md."""
 
 Reason = Literal["not_json", "unknown_type", "wrong_topic", "missing_field", "bad_field", "from_the_future"]
 

@@ -17,7 +17,7 @@ from pyspark.sql.types import (
 )
 
 from contract.facts import FACT_MODELS, Moment
-from contract.results import PostWithCounts, RankedPost, Ranking
+from contract.results import PostWithCounts, Ranking
 
 _MOMENT = typing.get_args(Moment)[1]
 _PLAIN: dict[Any, DataType] = {str: StringType(), bool: BooleanType(), int: LongType()}
@@ -57,7 +57,6 @@ FACT_FIELDS: tuple[str, ...] = tuple(dict.fromkeys(name for model in FACT_MODELS
 
 POST_WITH_COUNTS_JSON = spark_schema(PostWithCounts, StringType())
 POST_WITH_COUNTS_ROW = spark_schema(PostWithCounts, TimestampType())
-RANKED_POST = spark_schema(RankedPost, StringType())
 RANKING_ROW = spark_schema(Ranking, TimestampType())
 
 SEED_RECORD = (

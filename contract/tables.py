@@ -1,4 +1,4 @@
-"""Delta tables, folders under `<data>/lake/`."""
+"""Delta tables, folders under `<data>/lake/`, or `<MSM_STORE>/lake/`."""
 
 EVENTS = "events"
 POSTS_WITH_COUNTS = "posts_with_counts"

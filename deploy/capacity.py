@@ -14,9 +14,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-PAGE = Path(__file__).parents[1] / "docs" / "capacity.md"
+from conf import REPOSITORY
+
+PAGE = REPOSITORY / "docs" / "capacity.md"
 RATES = (10_000, 100_000, 1_000_000)
-DAY, YEAR, MONTH_HOURS = 86_400, 365 * 86_400, 730
+YEAR, MONTH_HOURS = 365 * 86_400, 730
 MILLION, GB, TB = 1e6, 1e9, 1e12
 REPLICAS = 3
 QUERIES_OF_TRENDING = 2

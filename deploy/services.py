@@ -72,7 +72,7 @@ def _deployment(service: Service) -> Manifest:
         "ports": [{"name": "http", "containerPort": HTTP_PORT}],
         "envFrom": [{"configMapRef": {"name": SETTINGS}}],
         "env": [*kafka_user(service.principal), SIGNED_WITH],
-        **_probes(service),
+        **_probes(),
         "resources": {"requests": {"cpu": service.cpu, "memory": service.memory}, "limits": {"memory": service.memory}},
         "securityContext": CONTAINER_SECURITY,
         "volumeMounts": _mounts(service),
@@ -103,7 +103,7 @@ def _deployment(service: Service) -> Manifest:
     }
 
 
-def _probes(service: Service) -> Manifest:
+def _probes() -> Manifest:
     """Alive is who listens: /healthz also says that Kafka is away, which no restart mends."""
     healthy = {"httpGet": {"path": "/healthz", "port": "http"}, "timeoutSeconds": 2}
     listens = {"tcpSocket": {"port": "http"}}
@@ -128,7 +128,8 @@ def _mounts(service: Service) -> list[Manifest]:
 
 def _volumes(service: Service) -> list[Manifest]:
     """A view is on the node's own disk, one for each pod, and made again from its topic where it is not there."""
-    found: list[Manifest] = [{"name": "tmp", "emptyDir": {"sizeLimit": "256Mi"}}]
+    # Of uploads 32 of 10 MiB may be there at once (producers/posting.py).
+    found: list[Manifest] = [{"name": "tmp", "emptyDir": {"sizeLimit": "512Mi"}}]
     found += login_volumes(service.principal) if service.principal else []
     found += [shared_data()] if service.shares else []
     found += [{"name": "view", "emptyDir": {"sizeLimit": service.view}}] if service.view else []
@@ -180,6 +181,7 @@ def auditor() -> list[Manifest]:
             {"name": "MSM_HTTP_HOST", "value": "refresh-feed"},
             {"name": "MSM_TRENDING_HOST", "value": "trending-feed"},
             {"name": "MSM_AUDIT_EVERY_SECONDS", "value": "3600"},
+            {"name": "SPARK_LOCAL_DIRS", "value": "/tmp"},  # noqa: S108 - its own room, not what all share
         ],
         "resources": {"requests": {"cpu": "1", "memory": "3Gi"}, "limits": {"memory": "3Gi"}},
         "securityContext": CONTAINER_SECURITY,

@@ -10,6 +10,7 @@ from contract.facts import FACT_TOPICS
 from contract.tables import EVENTS
 from contract.topics import POSTS_WITH_COUNTS
 from jobs.checkpoints import committed_offsets
+from jobs.offsets import total
 from runtime.rescale import contents
 from runtime.spark import batch_session
 
@@ -17,7 +18,7 @@ from runtime.spark import batch_session
 def sizes(settings: Settings) -> dict[str, float]:
     """Bytes a fact in log and lake, without replicas; pairs a fact, and what a pair takes in the checkpoint."""
     checkpoint = settings.checkpoint_dir / POSTS_WITH_COUNTS
-    facts = sum(sum(parts.values()) for parts in committed_offsets(checkpoint).values())
+    facts = total(committed_offsets(checkpoint))
     logs = sum(used(path) for topic in FACT_TOPICS for path in (settings.kafka_dir / "log").glob(f"{topic}-[0-9]*"))
     with batch_session(settings) as spark:
         # The store with most rows has one for each pair; the others follow from it.

@@ -7,6 +7,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 
 import anyio
+import structlog
 from fastapi import HTTPException
 from fastapi.sse import KEEPALIVE_COMMENT, format_sse_event
 from starlette.responses import Response
@@ -14,6 +15,7 @@ from starlette.types import Receive, Scope, Send
 
 from feeds.metrics import CLIENTS, DROPPED
 
+log = structlog.get_logger()
 QUEUE_MAX = 64
 """Chunks that a client may be behind before it is dropped."""
 PENDING_MAX = 1_000
@@ -78,16 +80,25 @@ class Broadcaster:
         self._wake.set()
 
     async def run(self) -> None:
-        """Send what is published until cancelled."""
+        """Send what is published until cancelled; after a failure clients are told to reload."""
         while True:
             try:
-                await asyncio.wait_for(self._wake.wait(), KEEPALIVE_SECONDS)
-            except asyncio.TimeoutError:
-                await self._offer_all([], KEEPALIVE_COMMENT)
-                continue
-            while not self._ready():
-                await asyncio.sleep(PAUSE_SECONDS)
-            await asyncio.sleep(await self._flush())
+                await asyncio.sleep(await self._turn())
+            except Exception as error:
+                log.warning("a stream could not be sent", feed=self._feed, reason=f"{type(error).__name__}: {error}")
+                self.publish_reset()
+                await asyncio.sleep(RESET_PAUSE_SECONDS)
+
+    async def _turn(self) -> float:
+        """Send once there is something to send; how long to pause after it."""
+        try:
+            await asyncio.wait_for(self._wake.wait(), KEEPALIVE_SECONDS)
+        except asyncio.TimeoutError:
+            await self._offer_all([], KEEPALIVE_COMMENT)
+            return 0.0
+        while not self._ready():
+            await asyncio.sleep(PAUSE_SECONDS)
+        return await self._flush()
 
     async def _flush(self) -> float:
         """Send what is pending; how long to pause after it."""

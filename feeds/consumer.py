@@ -1,6 +1,5 @@
 """Reads the result topics into a view, for ever: the only place here that knows kafka-python's consumer."""
 
-import socket
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -12,6 +11,7 @@ import structlog
 from kafka import KafkaAdminClient, KafkaConsumer, TopicPartition
 from kafka.errors import KafkaError, LogTruncationError, OffsetOutOfRangeError
 
+from conf.kafka import broker_listens
 from contract.results import SEEN_HEADER
 from feeds.metrics import AGE, LAG
 from feeds.records import Record
@@ -88,7 +88,7 @@ class FeedConsumer:
     def _rebuild(self) -> None:
         """Where there is a reason to: until it is done, as with a full disk, it is tried again."""
         if self._must_rebuild:
-            self.caught_up = False
+            self.caught_up, self.as_of, self._newest_ms = False, 0.0, {}
             self._view.rebuild(self._must_rebuild)
             self._must_rebuild = ""
 
@@ -98,7 +98,7 @@ class FeedConsumer:
         self._trouble = trouble
 
     def _consume(self) -> None:
-        if not _listens(self._bootstrap):
+        if not broker_listens(self._bootstrap, 1):
             return self._say(f"Kafka at {self._bootstrap} does not answer")
         with closing(self._connect()) as consumer, closing(self._connect_admin()) as admin:
             looked = 0.0
@@ -206,18 +206,6 @@ class FeedConsumer:
         if time.monotonic() - self._in_step > IN_STEP_SECONDS:
             self._view.touch()
             self._in_step = time.monotonic()
-
-
-def _listens(bootstrap: str) -> bool:
-    """Whether any of the brokers takes connections: a client that finds none leaves its thread behind."""
-    for address in bootstrap.split(","):
-        host, _, port = address.strip().rpartition(":")
-        try:
-            socket.create_connection((host.strip("[]"), int(port)), timeout=1).close()
-            return True
-        except OSError:
-            continue
-    return False
 
 
 def _record(raw) -> Record:  # type: ignore[no-untyped-def]

@@ -4,11 +4,9 @@ import asyncio
 import re
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 from typing import Annotated, Any, cast
 
-import pyarrow.compute as pc
-import pyarrow.dataset as ds
 from deltalake import DeltaTable
 from deltalake.exceptions import TableNotFoundError
 from fastapi import APIRouter, HTTPException, Path, Query, Request
@@ -18,10 +16,11 @@ from conf.settings import Settings
 from conf.store import delta_options, lake
 from contract import tables
 from contract.facts import FACT_TOPICS, IDENTIFIER, format_time
-from contract.results import PostWithCounts
+from contract.results import TERM, PostWithCounts
 from feeds.explaining import MEANING, Archived, Class, classify, judge
 from feeds.records import PostSeen
 from service.app import refusals
+from service.limits import network_of, retry_after
 
 router = APIRouter(tags=["explain"])
 MOST_RECORDS = 100_000
@@ -31,6 +30,8 @@ AT_ONCE = 2
 BATCH = 16_384
 _COLUMNS = ["topic", "partition", "offset", "arrived_at", "value"]
 _places = threading.BoundedSemaphore(AT_ONCE)
+_asking: set[str] = set()
+"""Addresses that an explanation is made for: of each one at a time, else one could keep all others out."""
 
 
 class TooMuchError(RuntimeError):
@@ -66,7 +67,8 @@ class Group(BaseModel):
 class Explanation(BaseModel):
     """Every archived record that names the post, in exactly one class; `records` is their sum.
 
-    `closes`: the standing likes and comments are the published ones, and as many facts went in as its version says.
+    `closes`: the standing likes and comments are the published ones, and as many facts went in as its version says,
+    but for at most `erased`, which `msm forget` took out of the archive with their user.
     `behind`: so many of its facts are counted and not archived yet; ask again in some seconds.
     """
 
@@ -75,6 +77,7 @@ class Explanation(BaseModel):
     records: int
     closes: bool
     behind: int
+    erased: int
     classes: dict[Class, Group]
 
 
@@ -82,25 +85,36 @@ def explanation(
     settings: Settings, post_id: str, published: PostWithCounts | None, seen: PostSeen | None, newest: int
 ) -> Explanation:
     """Why the numbers are what they are; TooMuchError, TableNotFoundError or TimeoutError where that is too much."""
-    return explained(post_id, _read(settings, post_id), published, seen, newest)
+    return explained(post_id, _read(settings, post_id), published, seen, newest, _erased(settings, post_id))
 
 
 def explained(
-    post_id: str, records: Sequence[Archived], published: PostWithCounts | None, seen: PostSeen | None, newest: int
+    post_id: str,
+    records: Sequence[Archived],
+    published: PostWithCounts | None,
+    seen: PostSeen | None,
+    newest: int,
+    erased: Set[tuple[str, int, int]] = frozenset(),
 ) -> Explanation:
-    """The records of a post, sorted and summed up."""
-    classes = classify(records, seen if published else None)
+    """The records of a post, sorted and summed up; `erased`: places of others, which the archive has no more."""
+    archived = {(record.topic, record.partition, record.offset) for record in records}
+    erased = erased - archived  # an erasure that was interrupted has named more than it took
+    seen = seen if published else None
+    classes = classify(records, seen)
     groups = {name: _group(name, found, newest) for name, found in classes.items()}
     went_in = sum(len(found) for name, found in classes.items() if name not in ("dead", "waiting"))
-    behind = max(0, published.version - went_in) if published else 0
+    missing = published.version % TERM - went_in if published else 0
     standing = groups["standing"]
-    counts = (published.likes, published.comments, published.version) if published else (0, 0, went_in)
+    places = {(topic, *place) for topic, place in (seen or {}).items()}
+    late = len(places - archived - erased)
+    is_same = not published or (published.likes, published.comments) == (standing.likes, standing.comments)
     return Explanation(
         post_id=post_id,
         published=published,
         records=len(records),
-        closes=not behind and (not published or counts == (standing.likes, standing.comments, went_in)),
-        behind=behind,
+        closes=is_same and not late and 0 <= missing <= len(erased),
+        behind=max(0, missing - len(erased), late),
+        erased=len(erased),
         classes=groups,
     )
 
@@ -123,7 +137,8 @@ def _group(name: Class, found: list[Archived], newest: int) -> Group:
 def _place(record: Archived) -> Place:
     def text(field: str) -> str | None:
         value = record.fact.get(field)
-        return value[:64] if isinstance(value, str) else None
+        # Half a surrogate is possible in JSON, and cannot be written.
+        return value[:64].encode(errors="replace").decode() if isinstance(value, str) else None
 
     return Place(
         topic=record.topic,
@@ -150,10 +165,26 @@ def _read(settings: Settings, post_id: str) -> list[Archived]:
     return found
 
 
+def _erased(settings: Settings, post_id: str) -> Set[tuple[str, int, int]]:
+    """Where the records of the post were that `msm forget` took out of the archive."""
+    try:
+        table = DeltaTable(str(lake(settings) / tables.ERASED), storage_options=delta_options(settings))
+    except TableNotFoundError:
+        return frozenset()
+    import pyarrow.dataset as ds  # with it comes pandas
+
+    places = table.to_pyarrow_dataset().to_table(_COLUMNS[:3], filter=ds.field("post_id") == post_id)
+    return {(place["topic"], place["partition"], place["offset"]) for place in places.to_pylist()}
+
+
 _KEPT = ("event_id", "event_type", "occurred_at", "user_id", "comment_id")
 
 
 def _candidates(table: DeltaTable, post_id: str, deadline: float) -> Iterator[dict[str, Any]]:
+    # With these comes pandas: a feed that starts does not wait for it.
+    import pyarrow.compute as pc
+    import pyarrow.dataset as ds
+
     value = ds.field("value")
     # JSON may write any letter of the id as an escape: such records are looked at more closely.
     is_near = pc.match_substring(value, post_id.encode()) | pc.match_substring(value, b"\\u00")
@@ -193,24 +224,29 @@ async def explain(
     body, seen = request.app.state.refresh_feed.view.row(post_id)  # here: a view has a connection for each thread
     published = PostWithCounts.model_validate_json(body) if body else None
     settings = cast(Settings, request.app.state.settings)
+    address = network_of(request.scope["client"])
+    if address in _asking:
+        raise HTTPException(429, "an explanation is being made for you; try again later", headers=retry_after(2))
     if not _places.acquire(blocking=False):
-        raise HTTPException(503, f"{AT_ONCE} explanations are being made: try again", headers={"Retry-After": "2"})
+        raise HTTPException(503, f"{AT_ONCE} explanations are being made: try again", headers=retry_after(2))
+    _asking.add(address)
     try:
-        found = await asyncio.to_thread(_explained_in_its_place, settings, post_id, published, seen, newest)
+        found = await asyncio.to_thread(_explained_in_its_place, address, settings, post_id, published, seen, newest)
     except TooMuchError as error:
         raise HTTPException(422, str(error)) from None
     except TableNotFoundError:
         raise HTTPException(404, "there is no archive yet: it is made by the jobs") from None
     except TimeoutError as error:
-        raise HTTPException(503, str(error), headers={"Retry-After": "5"}) from None
+        raise HTTPException(503, str(error), headers=retry_after(5)) from None
     if not found.records and published is None:
         raise HTTPException(404, "nothing is known of such a post")
     return found
 
 
-def _explained_in_its_place(*about: Any) -> Explanation:
+def _explained_in_its_place(address: str, *about: Any) -> Explanation:
     """It gives its place back itself: whoever asked may be gone before it has ended."""
     try:
         return explanation(*about)
     finally:
+        _asking.discard(address)
         _places.release()

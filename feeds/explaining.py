@@ -67,7 +67,7 @@ class Archived:
 
 
 def judge(topic: str, value: bytes | None, arrived_at: datetime) -> tuple[dict[str, Any], Reason | None]:
-    """The fields of a record, and why it is no fact: the first reason that applies (contract, section 3)."""
+    """The fields of a record, and why it is no fact: the first reason that applies (docs/contract.md)."""
     try:
         fact = json.loads((value or b"").decode(), parse_constant=_no_constant)
     except (ValueError, RecursionError):
@@ -193,6 +193,3 @@ class _Earlier:
 
     def __lt__(self, other: "_Earlier") -> bool:
         return self.order > other.order
-
-    def __gt__(self, other: "_Earlier") -> bool:
-        return self.order < other.order

@@ -88,7 +88,7 @@ def usable(records: Sequence[Record], read: Callable[[Record], ChangeT]) -> list
     return changes
 
 
-def count(topic: str, changes: int, ignored: int) -> None:
+def count(topic: str, changes: int, ignored: int = 0) -> None:
     """Tell Prometheus how many records were applied, and how many were no news."""
     APPLIED.labels(topic).inc(changes - ignored)
     IGNORED.labels(topic).inc(ignored)

@@ -1,7 +1,6 @@
 """The newest ranking of each ranking topic."""
 
 import json
-from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from feeds.records import RankingChange, RankingSeen
@@ -12,30 +11,22 @@ class RankingStore(View):
     """The trending feed's view of `trending_posts` and `rising_posts`."""
 
     schema = """
-    create table rankings (
-      topic text primary key, generated_at text not null, body text not null, seen text not null);
+    create table rankings (topic text primary key, body text not null, seen text not null);
     """
 
-    def apply(
-        self, changes: Sequence[RankingChange], offsets: Mapping[tuple[str, int], int]
-    ) -> tuple[dict[str, str], Counter[str]]:
-        """Take a batch in, as one; the new rankings as JSON by topic, and how many of each were no news."""
+    def apply(self, changes: Sequence[RankingChange], offsets: Mapping[tuple[str, int], int]) -> dict[str, str]:
+        """Take a batch in, as one; the new rankings as JSON by topic.
+
+        Each topic has one partition and one writer: the last one written is the newest, whatever its clock said.
+        """
+        news = {change.topic: change for change in changes}
+        bodies = {topic: change.ranking.model_dump_json() for topic, change in news.items()}
         with self.writing(offsets) as db:
-            newest = dict(db.execute("select topic, generated_at from rankings").fetchall())
-            news: dict[str, RankingChange] = {}
-            ignored: Counter[str] = Counter()
-            for change in changes:
-                if change.ranking.generated_at <= newest.get(change.topic, ""):
-                    ignored[change.topic] += 1
-                    continue
-                newest[change.topic] = change.ranking.generated_at
-                news[change.topic] = change
-            bodies = {topic: change.ranking.model_dump_json() for topic, change in news.items()}
             db.executemany(
-                "insert or replace into rankings values (?, ?, ?, ?)",
-                [(topic, newest[topic], bodies[topic], json.dumps(news[topic].seen)) for topic in news],
+                "insert or replace into rankings values (?, ?, ?)",
+                [(topic, bodies[topic], json.dumps(news[topic].seen)) for topic in news],
             )
-            return bodies, ignored
+        return bodies
 
     def body(self, topic: str) -> str | None:
         """The newest ranking as JSON; None when there has been none yet."""

@@ -14,7 +14,7 @@ from fastapi import APIRouter, FastAPI, Header, HTTPException, Query, Request, R
 from fastapi.sse import format_sse_event
 from pydantic import BaseModel, TypeAdapter
 
-from conf.settings import Settings, load_settings
+from conf.settings import Settings
 from contract.facts import Identifier, Moment, format_time
 from contract.results import PostWithCounts, Token
 from contract.topics import POSTS_WITH_COUNTS
@@ -25,8 +25,9 @@ from feeds.records import Record, has_post_token, post_change
 from feeds.store import Page, PostStore, Update
 from feeds.view import Offsets
 from feeds.waiting import After, wrong_query
-from service.app import Service, build_app, refusals, serve
+from service.app import Service, refusals, serve_alone
 
+PAGE = 20
 router = APIRouter(tags=["refresh feed"])
 UNKNOWN = refusals(_404="it is not known, or was deleted")
 _cursor: TypeAdapter[tuple[str, str]] = TypeAdapter(tuple[Moment, Identifier])
@@ -56,7 +57,11 @@ class RefreshFeed(Feed[PostStore]):
         self.announce([_event(update, epoch) for update in updates], [update.post_id for update in updates])
 
     def reset_event(self) -> Event:
-        return Event("reset", 0, _reset(self.view.stream_id()))
+        return Event("reset", 0, self._reset(self.view.page(PAGE, None)))
+
+    def _reset(self, page: Page) -> bytes:
+        """With the page itself: asked for, it might come from another instance, whose ids mean nothing here."""
+        return format_sse_event(event="reset", data_str=_page_json(page, self.consumer.as_of), id=page.stream_id)
 
     async def has_seen(self, after: str) -> bool:
         """Whether the command of this token is visible now, or within the time that one may wait."""
@@ -74,10 +79,12 @@ class RefreshFeed(Feed[PostStore]):
         current = self.view.stream_id()
         if last_event_id is not None:
             updates, current = self.view.missed(last_event_id)
+        if updates is None:
+            page = self.view.page(PAGE, None)
+            client.since = int(page.stream_id.partition("-")[2])
+            return self._reset(page)
         epoch, _, seq = current.partition("-")
         client.since = int(seq)
-        if updates is None:
-            return _reset(current)
         missed = b"".join(_event(update, epoch).wire for update in updates)
         return missed + format_sse_event(comment="live", id=current)
 
@@ -89,14 +96,10 @@ def _event(update: Update, epoch: str) -> Event:
     return Event(update.post_id, update.seq, wire)
 
 
-def _reset(stream_id: str) -> bytes:
-    return format_sse_event(event="reset", data_str="{}", id=stream_id)
-
-
 @router.get("/feed", summary="The newest posts", response_model=FeedPage)
 async def feed(
     request: Request,
-    limit: Annotated[int, Query(ge=1, le=100)] = 20,
+    limit: Annotated[int, Query(ge=1, le=100)] = PAGE,
     before: Annotated[str | None, Query(description="`next` of the page before this one")] = None,
     after: After = None,
 ) -> Response:
@@ -125,7 +128,7 @@ async def stream(
     last_event_id: Annotated[str | None, Query(description="`stream_id` of a page")] = None,
     resume_from: Annotated[str | None, Header(alias="Last-Event-ID")] = None,
 ) -> Response:
-    """Server-sent events: `post` (a post as it is now), `deleted` (post_id), `reset` (reload the feed)."""
+    """Server-sent events: `post` (a post as it is now), `deleted` (post_id), `reset` (the newest page: begin anew)."""
     here = _here(request.app)
     resume = resume_from or last_event_id
     return EventStream(here.broadcaster, lambda client: here.opening(client, resume))
@@ -179,11 +182,5 @@ def health(app: FastAPI) -> str | None:
 SERVICE = Service("refresh_feed", router, resources, health)
 
 
-def create_app(settings: Settings | None = None) -> FastAPI:
-    """The service on its own."""
-    return build_app([SERVICE], settings or load_settings())
-
-
 if __name__ == "__main__":
-    configured = load_settings()
-    serve(create_app(configured), configured.http_host, configured.http_port)
+    serve_alone(SERVICE)

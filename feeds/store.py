@@ -10,7 +10,8 @@ from feeds.records import PostChange, PostSeen, is_older
 from feeds.view import TOMBSTONES_KEPT_SECONDS, View, get
 
 RESUME_MAX = 1_000
-"""Whoever missed more changes than this reloads the feed, which is cheaper."""
+RESUME_MAX_BYTES = 256 * 1024
+"""Whoever missed more changes than this, or larger ones, reloads the feed, which is cheaper."""
 
 
 AFTER_ALL = ("~", "")
@@ -166,12 +167,7 @@ class PostStore(View):
                 return None, current
             if not _purged(db) <= int(seq) <= int(get(db, "seq")):
                 return None, current
-            rows = db.execute(
-                "select post_id, seq, body, removed_at from posts where seq > ? order by seq limit ?",
-                (int(seq), RESUME_MAX + 1),
-            ).fetchall()
-        updates = [Update(post, at, None if removed else body) for post, at, body, removed in rows]
-        return (updates if len(updates) <= RESUME_MAX else None), current
+            return _since(db, int(seq)), current
 
 
 def _known(db: sqlite3.Connection, post_ids: set[str]) -> dict[str, Known]:
@@ -181,6 +177,19 @@ def _known(db: sqlite3.Connection, post_ids: set[str]) -> dict[str, Known]:
         (json.dumps(list(post_ids)),),
     )
     return {post_id: Known(version, _read_seen(seen), bool(removed)) for post_id, version, seen, removed in rows}
+
+
+def _since(db: sqlite3.Connection, seq: int) -> list[Update] | None:
+    """The changes after `seq`; None as soon as they are too many."""
+    updates, size = [], 0
+    for post, at, body, removed in db.execute(
+        "select post_id, seq, body, removed_at from posts where seq > ? order by seq", (seq,)
+    ):
+        updates.append(Update(post, at, None if removed else body))
+        size += len(body.encode())
+        if len(updates) > RESUME_MAX or size > RESUME_MAX_BYTES:
+            return None
+    return updates
 
 
 def _read_seen(text: str) -> PostSeen:

@@ -10,7 +10,7 @@ from typing import cast
 
 from fastapi import APIRouter, FastAPI, Request, Response
 
-from conf.settings import Settings, load_settings
+from conf.settings import Settings
 from contract.facts import format_time
 from contract.results import Ranking, Token
 from contract.topics import RISING_POSTS, TRENDING_POSTS
@@ -20,7 +20,7 @@ from feeds.rankings import RankingStore
 from feeds.records import Record, has_ranking_token, ranking_change
 from feeds.view import Offsets
 from feeds.waiting import After
-from service.app import Service, build_app, serve
+from service.app import Service, serve_alone
 
 router = APIRouter(tags=["trending feed"])
 EVENTS = {TRENDING_POSTS: "trending", RISING_POSTS: "rising"}
@@ -35,10 +35,9 @@ class TrendingFeed(Feed[RankingStore]):
 
     def apply(self, records: Sequence[Record], offsets: Offsets) -> None:
         changes = usable(records, ranking_change)
-        rankings, ignored = self.view.apply(changes, offsets)
+        rankings = self.view.apply(changes, offsets)
         for topic in EVENTS:
-            of_topic = sum(change.topic == topic for change in changes)
-            count(topic, of_topic, ignored.get(topic, 0))
+            count(topic, sum(change.topic == topic for change in changes))
         self.announce([event(EVENTS[topic], body) for topic, body in rankings.items()], rankings)
 
     def reset_event(self) -> Event:
@@ -110,11 +109,5 @@ def health(app: FastAPI) -> str | None:
 SERVICE = Service("trending_feed", router, resources, health)
 
 
-def create_app(settings: Settings | None = None) -> FastAPI:
-    """The service on its own."""
-    return build_app([SERVICE], settings or load_settings())
-
-
 if __name__ == "__main__":
-    configured = load_settings()
-    serve(create_app(configured), configured.http_host, configured.http_port)
+    serve_alone(SERVICE)

@@ -163,6 +163,9 @@ class View:
     def _reader(self) -> sqlite3.Connection:
         known = getattr(self._readers, "known", None)
         if known is None or known[0] != self._generation:
+            if known is not None:
+                self._opened.remove(known[1])
+                known[1].close()  # else the file that was thrown away would keep its room on the disk
             known = self._readers.known = (self._generation, _tune(_connect(self.path)))
             self._opened.append(known[1])
         connection: sqlite3.Connection = known[1]

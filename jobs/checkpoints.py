@@ -8,18 +8,16 @@ import hashlib
 import json
 import re
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any
 
-from conf.store import Place
+from conf.store import Place, write_whole
+from jobs.offsets import Offsets, parsed
 
 RULES = 1
 """Raise it where the same facts count otherwise than before, though state looks the same."""
-TERM = 1 << 40
-"""A version is `term * TERM + records`: far more records than a post ever has, and exact in JSON numbers (2^53)."""
 SEED = "seed"
 """File in a checkpoint: the name of the folder with facts beyond Kafka's retention, which the query reads too.
 
@@ -29,10 +27,10 @@ START = "start.json"
 
 STATES: dict[str, dict[str, str]] = {
     "posts_with_counts": {"posts_with_counts": "e23db60b"},
-    "trending_posts": {"trending_posts": "a397e753", "first_hour_engagement": "a0dd0fe3"},
+    "trending_posts": {"trending_posts": "fc073939", "first_hour_engagement": "94905557"},
     "archive": {"events": "none", "posts_with_counts_lake": "none"},
 }
-"""Of each job and query the digest of the schemas of its state; tests/rebuild/test_shapes.py computes them anew."""
+"""Of each job and query the digest of its state's schemas; tests/rebuild/test_interrupted_batches.py has them anew."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +73,7 @@ def shape_of(checkpoint: Place) -> Shape | None:
     """The shape of what a checkpoint holds; None where no batch was done from it."""
     if done_batch(checkpoint) < 0:
         return None
-    state = "with Spark's rate source" if _has_rate_source(checkpoint) else state_digest(checkpoint)
+    state = state_digest(checkpoint)
     partitions = 0 if state == "none" else _partitions(checkpoint, begun_batch(checkpoint))
     return Shape(state, partitions, made(checkpoint).get("rules", 1))
 
@@ -117,11 +115,6 @@ def _partitions(checkpoint: Place, batch: int) -> int:
     return int(json.loads(_offsets(checkpoint, batch)[1])["conf"]["spark.sql.shuffle.partitions"])
 
 
-def _has_rate_source(checkpoint: Place) -> bool:
-    """Its offsets are mere numbers, which the clock of today's trending job cannot read."""
-    return any(line.isdigit() for line in _offsets(checkpoint, begun_batch(checkpoint))[2:])
-
-
 def _offsets(checkpoint: Place, batch: int) -> list[str]:
     return (checkpoint / "offsets" / str(batch)).read_text().splitlines()
 
@@ -137,20 +130,7 @@ def made(checkpoint: Place) -> dict[str, int]:
 
 def sign(checkpoint: Place, term: int) -> None:
     """Write down by which rules a checkpoint counts, and under which term it publishes."""
-    if isinstance(checkpoint, Path):
-        checkpoint.mkdir(parents=True, exist_ok=True)
     write_whole(checkpoint / MADE, {"rules": RULES, "term": term})
-
-
-def write_whole(path: Place, content: Mapping[str, Any]) -> None:
-    """Write it as JSON, all of it or nothing."""
-    text = json.dumps(content)
-    if not isinstance(path, Path):
-        path.write_bytes(text.encode())
-        return
-    fresh = path.with_name(f"{path.name}.new")
-    fresh.write_text(text)
-    fresh.replace(path)
 
 
 def seed_name(checkpoint: Place) -> str:
@@ -169,9 +149,14 @@ def remove_unused_seeds(seeds: Path, checkpoints: Iterable[Place]) -> None:
             shutil.rmtree(folder)
 
 
-def committed_offsets(checkpoint: Place) -> dict[str, dict[str, int]]:
-    """{topic: {partition: next offset}} after the last batch that was done; empty before the first."""
-    return offsets_in(_committed(checkpoint))
+def committed_offsets(checkpoint: Place) -> Offsets:
+    """Where the last batch that was done ends in Kafka; empty before the first."""
+    return _offsets_in(_committed(checkpoint))
+
+
+def offsets_of_batch(checkpoint: Place, batch_id: int) -> Offsets:
+    """Where this batch, which has begun, ends in Kafka."""
+    return _offsets_in((checkpoint / "offsets" / str(batch_id)).read_text())
 
 
 def committed_watermark(checkpoint: Place) -> datetime:
@@ -201,12 +186,12 @@ def _committed(checkpoint: Place) -> str:
     return "" if done < 0 else (checkpoint / "offsets" / str(done)).read_text()
 
 
-def offsets_in(log: str) -> dict[str, dict[str, int]]:
-    """{topic: {partition: next offset}} of a file of Spark's log: a version, settings, then a line for each source."""
-    offsets: dict[str, dict[str, int]] = {}
+def _offsets_in(log: str) -> Offsets:
+    """Of a file of Spark's log: a version, settings, then a line for each source."""
+    offsets: Offsets = {}
     for line in log.splitlines()[2:]:
         source = json.loads(line) if line.startswith("{") else {}
-        offsets |= {topic: parts for topic, parts in source.items() if isinstance(parts, dict)}
+        offsets |= parsed({topic: parts for topic, parts in source.items() if isinstance(parts, dict)})
     return offsets
 
 

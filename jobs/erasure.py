@@ -1,6 +1,6 @@
 """What `msm forget` does with facts and tables, in batches; the jobs do not run meanwhile."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from datetime import datetime, timedelta, timezone
 
 from delta.tables import DeltaTable
@@ -23,6 +23,7 @@ from contract.facts import (
 from contract.spark import SEED_RECORD
 from contract.topics import DEAD_LETTERS
 from jobs.harness import read_records
+from jobs.offsets import Offsets, rows
 from jobs.sinks.kafka import producer_options
 from jobs.sinks.lake import append, ensure_table, table_path
 from jobs.transforms.counts import acts, standing
@@ -31,7 +32,7 @@ from jobs.transforms.facts import facts, valid
 BY_USER = (tables.POSTS_WITH_COUNTS, tables.POST_FACTS)
 PLACE = ["topic", "partition", "offset"]
 ERASED = StructType().add("topic", "string").add("partition", "integer").add("offset", "long").add("post_id", "string")
-Copied = tuple[Mapping[str, Mapping[str, int]], Mapping[str, Mapping[str, int]]]
+Copied = tuple[Offsets, Offsets]
 """From where on and up to where: {topic: {partition: offset}}, twice."""
 BY_POST = (tables.ENGAGEMENT_BY_MINUTE, tables.FIRST_HOUR_ENGAGEMENT)
 
@@ -77,9 +78,10 @@ def pictures_of(known: DataFrame, user: str) -> list[str]:
 
 
 def posts_of(known: DataFrame, user: str) -> DataFrame:
-    """The ids of the posts that the user made."""
-    is_mine = (F.col("event_type") == "post_created") & (F.col("user_id") == user)
-    return known.where(is_mine).select("post_id").distinct()
+    """The ids of the posts that the user made: the first creation of an id is the one."""
+    first = F.min_by("user_id", F.struct("occurred_at", "event_id"))
+    made = known.where("event_type = 'post_created'").groupBy("post_id").agg(first.alias("user_id"))
+    return made.where(F.col("user_id") == user).select("post_id")
 
 
 def is_about(user: str, key: Column, value: Column) -> Column:
@@ -137,13 +139,9 @@ def _going(spark: SparkSession, events: DataFrame, user: str, copied: Copied | N
         return judged.where(is_of(user)).select(
             *PLACE, F.when(F.col("reason").isNull(), F.col("post_id")).alias("post_id")
         )
-    rows = [
-        (topic, int(part), kept_from.get(topic, {}).get(part, 0), offset)
-        for kept_from, old in [copied]
-        for topic, parts in old.items()
-        for part, offset in parts.items()
-    ]
-    ranges = spark.createDataFrame(rows, "topic string, partition int, first bigint, next bigint")
+    kept_from, old = copied
+    bounds = [(topic, part, kept_from.get(topic, {}).get(part, 0), offset) for topic, part, offset in rows(old)]
+    ranges = spark.createDataFrame(bounds, "topic string, partition int, first bigint, next bigint")
     near = judged.join(F.broadcast(ranges), ["topic", "partition"], "left")
     is_copied = F.coalesce((F.col("offset") >= F.col("first")) & (F.col("offset") < F.col("next")), F.lit(False))
     return near.where(is_of(user) | is_copied).select(*PLACE, F.lit(None).cast("string").alias("post_id"))
@@ -198,11 +196,18 @@ def copy_what_stays(spark: SparkSession, settings: Settings, topic: str, user: s
 
 def copy_letters(spark: SparkSession, settings: Settings, user: str) -> None:
     """Append the dead letters that do not name the user again, each once."""
-    letters = read_records(spark, settings, DEAD_LETTERS)
-    place = F.from_json(F.col("value").cast("string"), "topic string, partition int, offset long")
-    stays = letters.where(~is_about(user, F.col("key"), F.col("value"))).dropDuplicates(["key", "value"])
-    records = stays.where(place.isNotNull()).select("key", "value", "partition")
+    records = letters_that_stay(read_records(spark, settings, DEAD_LETTERS), user)
     records.write.format("kafka").options(**producer_options(settings)).option("topic", DEAD_LETTERS).save()
+
+
+def letters_that_stay(letters: DataFrame, user: str) -> DataFrame:
+    """(key, value, partition) of the letters that do not name the user, in base64 neither."""
+    letter = F.from_json(F.col("value").cast("string"), "topic string, offset long, value string, encoding string")
+    is_encoded = letter["encoding"] == "base64"
+    hidden = F.when(is_encoded, F.try_to_binary(letter["value"], F.lit("base64")))
+    names = is_about(user, F.col("key"), F.col("value")) | is_about(user, F.col("key"), hidden)
+    stays = letters.where(letter.isNotNull() & ~names).dropDuplicates(["key", "value"])
+    return stays.select("key", "value", "partition")
 
 
 def newest_of(known: DataFrame, user: str) -> datetime | None:

@@ -11,13 +11,15 @@ from pyspark.sql import DataFrame, Row, SparkSession
 from pyspark.sql import functions as F
 
 from conf.settings import Settings
+from conf.store import write_whole
 from contract import tables
 from contract.spark import SEED_RECORD
 from contract.topics import POSTS_WITH_COUNTS, result_topic
-from jobs.checkpoints import SEED, START, write_whole
+from jobs.checkpoints import SEED, START
 from jobs.harness import read_records
+from jobs.offsets import Offsets, rows
 from jobs.sinks.kafka import producer_options
-from jobs.sinks.lake import OURS, append_once, ensure_table, table_path
+from jobs.sinks.lake import OURS, append, ensure_table, table_path
 from jobs.transforms.facts import facts, valid
 from jobs.transforms.generations import (
     DIFFERENT,
@@ -86,10 +88,9 @@ def differing_minutes(spark: SparkSession, settings: Settings, new: Settings, mo
     return panes_that_differ(live, there, PastHour.at(moment))
 
 
-def stage(verdicts: DataFrame, folder: Path) -> DataFrame:
+def stage(verdicts: DataFrame, folder: Path) -> None:
     """Keep what differs, with what both sides say: a switch that is interrupted goes on from it."""
     verdicts.where(F.col("verdict") != EQUAL).write.mode("overwrite").parquet(str(folder))
-    return staged(verdicts.sparkSession, folder)
 
 
 def staged(spark: SparkSession, folder: Path) -> DataFrame:
@@ -104,7 +105,7 @@ def exchange(differing: DataFrame, settings: Settings, term: int) -> None:
         records.write.format("kafka").options(**producer_options(settings)).option("topic", topic).save()
 
 
-def seed(spark: SparkSession, settings: Settings, first: Mapping[str, Mapping[str, int]], checkpoint: Path) -> int:
+def seed(spark: SparkSession, settings: Settings, first: Offsets, checkpoint: Path) -> int:
     """Take from the archive what Kafka has no more, before the `first` offsets, for a new checkpoint to read.
 
     How many records that is.
@@ -115,28 +116,27 @@ def seed(spark: SparkSession, settings: Settings, first: Mapping[str, Mapping[st
         folder = settings.seeds_dir.absolute() / uuid.uuid4().hex
         old.write.option("maxRecordsPerFile", settings.max_facts_a_batch).parquet(str(folder))
         checkpoint.mkdir(parents=True, exist_ok=True)
-        (checkpoint / SEED).write_text(folder.name)
+        fresh = checkpoint / f"{SEED}.new"
+        fresh.write_text(folder.name)
+        fresh.replace(checkpoint / SEED)
     return number
 
 
-def keep_archived_posts(
-    spark: SparkSession, settings: Settings, first: Mapping[str, Mapping[str, int]], new: Settings
-) -> None:
-    """Posts that Kafka has no more, into the working table of the rankings beside."""
+def keep_archived_posts(spark: SparkSession, settings: Settings, first: Offsets, new: Settings) -> None:
+    """Posts that Kafka has no more, into the working table of the rankings beside; twice does no harm there."""
     path = ensure_table(spark, table_path(new, tables.POST_FACTS), POST_FACTS, versions=OURS)
     old = _only_archived(spark, settings, first)
     if old is not None:
         posts = old.where("topic = 'posts'").transform(facts).transform(valid).select(POST_FACTS.fieldNames())
-        append_once(posts, path, "archive", 0)
+        append(posts, path)
 
 
-def _only_archived(spark: SparkSession, settings: Settings, first: Mapping[str, Mapping[str, int]]) -> DataFrame | None:
+def _only_archived(spark: SparkSession, settings: Settings, first: Offsets) -> DataFrame | None:
     """Records of the archive before the first offsets of Kafka; None where there is no archive."""
     events = table_path(settings, tables.EVENTS)
     if not DeltaTable.isDeltaTable(spark, events):
         return None
-    rows = [(topic, int(number), offset) for topic, parts in first.items() for number, offset in parts.items()]
-    starts = spark.createDataFrame(rows, "topic string, partition int, first long")
+    starts = spark.createDataFrame(rows(first), "topic string, partition int, first long")
     in_kafka = F.coalesce(F.col("offset") >= F.col("first"), F.lit(False))
     return (
         spark.read.format("delta")
@@ -148,7 +148,7 @@ def _only_archived(spark: SparkSession, settings: Settings, first: Mapping[str, 
     )
 
 
-def pin(folder: Path, starts: Mapping[str, Mapping[str, Mapping[str, int]]]) -> None:
+def pin(folder: Path, starts: Mapping[str, Offsets]) -> None:
     """Where the new checkpoints begin to read, by what they subscribe to."""
     folder.mkdir(parents=True, exist_ok=True)
     write_whole(folder / START, starts)

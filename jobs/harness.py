@@ -3,23 +3,19 @@
 import gc
 import os
 import signal
-import socket
 import sys
 import threading
 from collections.abc import Callable
-from contextlib import suppress
 from datetime import datetime, timezone
 from importlib.metadata import version
-from pathlib import Path
 
 import structlog
 from kafka.errors import KafkaError
-from prometheus_client import start_http_server
 from py4j.protocol import Py4JJavaError
 from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame, SparkSession
 
-from conf.kafka import spark_options
+from conf.kafka import broker_listens, no_broker, spark_options
 from conf.settings import Settings, load_settings
 from conf.store import WITH_S3_JARS, Place, checkpoints, complaint, session_conf
 from contract.facts import FACT_TOPICS
@@ -32,13 +28,20 @@ from jobs.checkpoints import (
     pinned_start,
     refuse_other_shapes,
     seed_name,
-    write_whole,
 )
-from jobs.locks import only_one, refuse_unfinished_switch
 from jobs.offsets import ends, total
 from jobs.progress import ProgressListener
 from jobs.rounds import Evict, Rounds, Start, change
-from jobs.submit import INTERPRETED
+from jobs.running import (
+    FORGETTING,
+    announce,
+    only_one,
+    refuse_unfinished_forget,
+    refuse_unfinished_switch,
+    state_file,
+    stop_file,
+)
+from jobs.submit import INTERPRETED, empty, scratch
 
 log = structlog.get_logger()
 RECORDS_A_TASK = 100_000
@@ -149,12 +152,14 @@ def main(
     Exits with 1 where a query fails, after one line that says why.
     """
     settings = load_settings().acting_as(name)
-    refuse_missing_broker(settings.bootstrap)
+    if not broker_listens(settings.bootstrap, 5):  # Spark itself would wait for minutes
+        raise no_broker(settings.bootstrap)
     if wrong := complaint(settings):
         raise SystemExit(wrong)
     with only_one(settings.run_dir, name):
-        _state_file(name, settings).unlink(missing_ok=True)  # of one that was killed
+        _forget_earlier(name, settings)
         refuse_unfinished_switch(settings.beside_dir)
+        refuse_unfinished_forget(settings.data_dir, os.environ.get(FORGETTING, ""))
         fix = FIX_BESIDE if settings.beside else FIX
         refuse_other_shapes(checkpoints(settings), name, settings.shuffle_partitions, fix)
         _run(name, start, in_real_time(settings), evict, settings)
@@ -168,23 +173,14 @@ def _run(name: str, start: Start, real_time: bool, evict: Evict | None, settings
     spark.streams.addListener(ProgressListener())
     gc.freeze()  # what was imported stays, and need not be looked at after each batch
     try:
-        _announce(name, settings)
+        announce(settings, name)
         Rounds(name, start, evict, real_time, told, settings).run(spark)
     except (PySparkException, Py4JJavaError, OSError) as error:
         log.error("job failed", job=name, reason=reason(error), fix=fix(with_causes(error)))
         sys.exit(1)
     finally:
-        _state_file(name, settings).unlink(missing_ok=True)
+        state_file(settings.run_dir, name).unlink(missing_ok=True)
         spark.stop()
-
-
-def refuse_missing_broker(bootstrap: str) -> None:
-    """SystemExit with the fix where nobody listens; Spark itself would wait for minutes."""
-    for address in bootstrap.split(","):
-        host, _, port = address.strip().rpartition(":")
-        with suppress(OSError, ValueError), socket.create_connection((host, int(port)), timeout=5):
-            return
-    raise SystemExit(f"no Kafka broker answers at {bootstrap}: start one (make up), or set MSM_KAFKA_BOOTSTRAP")
 
 
 def reason(error: Exception) -> str:
@@ -202,13 +198,16 @@ def with_causes(error: BaseException) -> str:
 def fix(error: str) -> str:
     """What a person must do about an error of Spark, by a sign in its text."""
     known = {
-        "UnknownTopicOrPartition": "make the topics: msm topics",
+        "UnknownTopicOrPartition": "make the topics: .venv/bin/msm topics",
         "S3AFileSystem not found": f"the jars for S3 are not there: {WITH_S3_JARS}",
         "No space left on device": "free some space; nothing is lost, the job goes on where it was",
         "SaslAuthenticationException": "Kafka knows another password: see docs/security.md",
         "SslAuthenticationException": "ca.pem did not sign this broker: see docs/security.md",
-        "AuthorizationException": "grant each job its rights: msm topics",
-        "KAFKA_DATA_LOSS": "facts were deleted before they were read: rebuild from the events table",
+        "AuthorizationException": "grant each job its rights: .venv/bin/msm topics",
+        "INSUFFICIENT_SLOT": "a query in real time needs a core for each partition of the fact topics "
+        "and three for each of its state: give Spark more, or set MSM_COUNTS_TRIGGER=micro-batch",
+        "KAFKA_DATA_LOSS": "facts were deleted before they were read: do not start over, "
+        "see 'offsets were lost' in docs/operations.md",
         **dict.fromkeys(
             DAMAGE,
             "a table of the lake is damaged: put back the file that is named, or start the table over "
@@ -219,14 +218,8 @@ def fix(error: str) -> str:
     return next((fix for sign, fix in known.items() if sign in error), "see the lines above")
 
 
-def _state_file(name: str, settings: Settings) -> Path:
-    return settings.run_dir / f"{name}.json"
-
-
-def _announce(name: str, settings: Settings) -> None:
-    """Say where this job is: its pid, and the port Prometheus finds it on."""
-    server, _ = start_http_server(settings.metrics_port, addr=settings.metrics_host)
-    run_dir = settings.run_dir
-    run_dir.mkdir(parents=True, exist_ok=True)
-    (run_dir / f"{name}.stop").unlink(missing_ok=True)
-    write_whole(_state_file(name, settings), {"pid": os.getpid(), "metrics_port": server.server_port})
+def _forget_earlier(name: str, settings: Settings) -> None:
+    """What one that was killed has left, and what it was asked; who asks from now on is heard."""
+    state_file(settings.run_dir, name).unlink(missing_ok=True)
+    stop_file(settings.run_dir, name).unlink(missing_ok=True)
+    empty(scratch(settings, name))

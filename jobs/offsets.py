@@ -1,52 +1,63 @@
 """Where topics begin and end, by partition."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import closing
-from typing import TypeVar
+from typing import Any
 
 from kafka import KafkaConsumer, TopicPartition
 
-from conf.kafka import python_security
+from conf.kafka import partitions_of, python_security
 from conf.settings import Settings
 from contract.principals import ADMIN
 
-Offsets = dict[str, dict[str, int]]
-"""{topic: {partition: offset}}, as Spark writes it."""
-Partition = TypeVar("Partition", str, int)
+Offsets = dict[str, dict[int, int]]
+"""{topic: {partition: next offset}}; as JSON it is what Spark writes and reads, which has partitions as text."""
+
+
+def parsed(said: dict[str, Any]) -> Offsets:
+    """Of such JSON."""
+    return {topic: {int(number): offset for number, offset in parts.items()} for topic, parts in said.items()}
 
 
 def beginnings(settings: Settings, topics: Sequence[str]) -> Offsets:
     """The first offset that is still there."""
     with closing(consumer_of(settings)) as consumer:
-        return _by_topic(consumer.beginning_offsets(_partitions(consumer, topics)))
+        return _by_topic(consumer.beginning_offsets(partitions_of(consumer, topics)))
 
 
 def ends(settings: Settings, topics: Sequence[str]) -> Offsets:
     """The offset that the next record gets."""
     with closing(consumer_of(settings)) as consumer:
-        return _by_topic(consumer.end_offsets(_partitions(consumer, topics)))
+        return _by_topic(consumer.end_offsets(partitions_of(consumer, topics)))
 
 
 def since(settings: Settings, topics: Sequence[str], moment_ms: int) -> Offsets:
     """The first offset that arrived at the moment or later; the end where none did."""
     with closing(consumer_of(settings)) as consumer:
-        partitions = _partitions(consumer, topics)
-        found = consumer.offsets_for_times(dict.fromkeys(partitions, moment_ms))
-        last = consumer.end_offsets(partitions)
-        return _by_topic({place: found[place].offset if found[place] else last[place] for place in partitions})
+        there = partitions_of(consumer, topics)
+        found = consumer.offsets_for_times(dict.fromkeys(there, moment_ms))
+        last = consumer.end_offsets(there)
+        return _by_topic({place: found[place].offset if found[place] else last[place] for place in there})
+
+
+def partitions(settings: Settings, topics: Sequence[str]) -> int:
+    """How many the topics have together."""
+    with closing(consumer_of(settings)) as consumer:
+        return len(partitions_of(consumer, topics))
 
 
 def total(offsets: Offsets) -> int:
     return sum(sum(parts.values()) for parts in offsets.values())
 
 
-def lacking(there: Mapping[str, Mapping[Partition, int]], goal: Mapping[str, Mapping[Partition, int]]) -> int:
+def rows(offsets: Offsets) -> list[tuple[str, int, int]]:
+    """(topic, partition, next offset), for a frame."""
+    return [(topic, number, offset) for topic, parts in offsets.items() for number, offset in parts.items()]
+
+
+def lacking(there: Offsets, goal: Offsets) -> int:
     """How many records one is behind the other, over all partitions."""
-    return sum(
-        max(0, offset - there.get(topic, {}).get(partition, 0))
-        for topic, parts in goal.items()
-        for partition, offset in parts.items()
-    )
+    return sum(max(0, offset - there.get(topic, {}).get(partition, 0)) for topic, partition, offset in rows(goal))
 
 
 def reached(there: Offsets, goal: Offsets) -> bool:
@@ -54,23 +65,20 @@ def reached(there: Offsets, goal: Offsets) -> bool:
     return not lacking(there, goal)
 
 
-def consumer_of(settings: Settings) -> KafkaConsumer:
+def consumer_of(settings: Settings, **options: Any) -> KafkaConsumer:
     """A consumer without a group, as the principal that the settings act as; else as the administrator."""
     security = python_security(settings if settings.principal else settings.acting_as(ADMIN))
-    return KafkaConsumer(bootstrap_servers=settings.bootstrap.split(","), enable_auto_commit=False, **security)
-
-
-def _partitions(consumer: KafkaConsumer, topics: Sequence[str]) -> list[TopicPartition]:
-    """Of the topics that are there."""
-    return [
-        TopicPartition(topic, number)
-        for topic in topics
-        for number in sorted(consumer.partitions_for_topic(topic) or ())
-    ]
+    return KafkaConsumer(
+        bootstrap_servers=settings.bootstrap.split(","),
+        enable_auto_commit=False,
+        auto_offset_reset="earliest",  # what retention took while one reads is gone, not all that follows
+        **security,
+        **options,
+    )
 
 
 def _by_topic(found: dict[TopicPartition, int]) -> Offsets:
     offsets: Offsets = {}
     for place, offset in found.items():
-        offsets.setdefault(place.topic, {})[str(place.partition)] = offset
+        offsets.setdefault(place.topic, {})[place.partition] = offset
     return offsets

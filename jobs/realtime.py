@@ -10,17 +10,20 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from kafka.errors import KafkaError
 from pyspark.sql import SparkSession
 
 from conf.settings import Settings
-from contract.topics import POSTS_WITH_COUNTS
+from contract.facts import FACT_TOPICS
+from contract.topics import POSTS_WITH_COUNTS, TOPIC_BY_NAME
+from jobs.offsets import partitions
 
 PYTHON = Path(__file__).resolve().parents[1] / ".venv-realtime" / "bin" / "python"
 SET_UP = "make it with make setup ARGS=--realtime, or set MSM_COUNTS_TRIGGER=micro-batch"
 TRIGGER: Any = {"realTime": "5 minutes"}  # not in the types of Spark 4.2
 """How often state is committed. Rows leave at once; a commit holds them up for a second, a kill repeats one batch."""
-SLOTS = 64
-"""All stages run at once, a task for each partition of the topics and of three shuffles. They wait most of the time."""
+SLOTS, SPARE = 64, 8
+"""The least there are; what is left beside those that a query needs."""
 HELD = ("spark.shuffle.streaming.networkBufferMaxWaitTimeMs", 20)
 """How long a row waits for others before it goes through a shuffle; 50 ms by default, at each of three."""
 
@@ -70,7 +73,19 @@ def prepared(builder: SparkSession.Builder, settings: Settings) -> SparkSession.
     """The options of a session where Spark is too new for Delta, with slots for all tasks where it is one process."""
     if not is_able():
         return builder
-    if settings.spark_master.startswith("local"):
-        builder = builder.master(f"local[{SLOTS}]")
+    if settings.spark_master.startswith("local") and wanted(settings):
+        builder = builder.master(f"local[{slots(settings)}]")
     builder = builder.config("spark.sql.extensions", "").config("spark.sql.catalog.spark_catalog", "builtin")
     return builder.config(*HELD)
+
+
+def slots(settings: Settings) -> int:
+    """All stages run at once, a task for each partition of the topics and of three shuffles; most of them wait.
+
+    Where Kafka does not tell its partitions, the topics have as many as in production.
+    """
+    try:
+        read = partitions(settings, FACT_TOPICS)
+    except KafkaError:
+        read = sum(TOPIC_BY_NAME[topic].partitions for topic in FACT_TOPICS)
+    return max(SLOTS, read + 3 * settings.shuffle_partitions + SPARE)

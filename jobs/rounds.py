@@ -17,8 +17,9 @@ from conf.settings import Settings
 from conf.store import checkpoints
 from contract.facts import FACT_TOPICS
 from jobs.checkpoints import STATES, committed_offsets
-from jobs.offsets import beginnings, ends
+from jobs.offsets import beginnings, ends, rows
 from jobs.progress import READY
+from jobs.running import stop_file
 from jobs.submit import INTERPRETED, MANY
 
 log = structlog.get_logger()
@@ -48,7 +49,7 @@ class Rounds:
         self, name: str, start: Start, evict: Evict | None, real_time: bool, told: threading.Event, settings: Settings
     ) -> None:
         self._name, self._start, self._evict, self._real_time = name, start, evict, real_time
-        self._told, self._stop_file, self._settings = told, settings.run_dir / f"{name}.stop", settings
+        self._told, self._stop_file, self._settings = told, stop_file(settings.run_dir, name), settings
         self._caught_up: set[str] = set()
         self._evict_at = time.monotonic() + EVICT_FIRST.total_seconds() if evict else math.inf
 
@@ -139,9 +140,7 @@ def facts_waiting(settings: Settings, query: str) -> int:
     except KafkaError:
         return 0
     return sum(
-        max(0, end - max(first[topic][part], done.get(topic, {}).get(part, 0)))
-        for topic, parts in following.items()
-        for part, end in parts.items()
+        max(0, end - max(first[topic][part], done.get(topic, {}).get(part, 0))) for topic, part, end in rows(following)
     )
 
 

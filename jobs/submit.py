@@ -1,13 +1,16 @@
 """How a job is started as a process: the line of its docstring, and what it finds its data and its Python by."""
 
+import shutil
 import sys
 from contextlib import suppress
 from pathlib import Path
 
+from conf import REPOSITORY
 from conf.settings import Settings
 from conf.store import WITH_S3_JARS, checkpoints
 from contract import tables
 from jobs.checkpoints import committed_offsets
+from jobs.offsets import total
 from jobs.realtime import python_of
 
 MANY = 500_000
@@ -19,8 +22,8 @@ COMPILES_LITTLE = "-XX:TieredStopAtLevel=1 -XX:ReservedCodeCacheSize=240m"
 Without the second option it would have a fifth of the room for what it compiles: once that is full, all is interpreted,
 and a task that needs an adapter ends the JVM (VirtualMachineError, Spark's exit code 50).
 """
-SPARK_CONF = Path(__file__).resolve().parents[1] / "conf" / "spark.conf"
-S3_JARS = SPARK_CONF.parents[1] / ".jars" / "s3"
+SPARK_CONF = REPOSITORY / "conf" / "spark.conf"
+S3_JARS = REPOSITORY / ".jars" / "s3"
 JAVA_OPTIONS = "spark.driver.extraJavaOptions"
 ARCHIVE = "-XX:SharedArchiveFile=.venv/classes.jsa -Xlog:cds=off -Xlog:cds+dynamic=off"
 """Classes that `make setup` archived, for a quicker start; nothing where the file is missing or of another Java."""
@@ -44,7 +47,31 @@ def spark_submit(settings: Settings, name: str, *options: str, folder: str = "jo
         own = spark_conf()[JAVA_OPTIONS].replace(".venv/", f"{python.parents[1].name}/")
         line = ("env", f"PYSPARK_PYTHON={python}", *line, "--conf", f"spark.pyspark.python={python}")
         line = (*line, "--driver-java-options", own)
-    return (*line, *jars(settings), *options, f"{folder}/{name}.py")
+    own_scratch = temporary_in(settings, scratch(settings, name)) if folder == "jobs" else ()
+    return (*line, *jars(settings), *own_scratch, *options, f"{folder}/{name}.py")
+
+
+def scratch(settings: Settings, name: str) -> Path:
+    """Where a local JVM has its temporary files: local copies of state, shuffles, libraries."""
+    return (settings.run_dir.parent / "scratch" / name).absolute()
+
+
+def temporary_in(settings: Settings, folder: Path) -> tuple[str, ...]:
+    """The option for such a folder, where Spark is one process; makes it. A JVM that is killed leaves all there."""
+    if not settings.spark_master.startswith("local"):
+        return ()
+    folder.mkdir(parents=True, exist_ok=True)
+    # Spark's folder too, unless SPARK_LOCAL_DIRS says otherwise. Default options go before those that somebody gives.
+    return ("--conf", f'spark.driver.defaultJavaOptions="-Djava.io.tmpdir={folder}"')
+
+
+def empty(folder: Path) -> None:
+    """Remove what an earlier process left there; the folder stays."""
+    for path in folder.glob("*"):
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
 
 
 def jars(settings: Settings) -> tuple[str, ...]:
@@ -80,7 +107,6 @@ def for_a_batch(settings: Settings) -> tuple[str, ...]:
 
 def archived(settings: Settings) -> int:
     """How many records the archive has taken in; 0 where its checkpoint does not say."""
-    found: dict[str, dict[str, int]] = {}
     with suppress(OSError, ValueError):
-        found = committed_offsets(checkpoints(settings) / tables.EVENTS)
-    return sum(offset for parts in found.values() for offset in parts.values())
+        return total(committed_offsets(checkpoints(settings) / tables.EVENTS))
+    return 0

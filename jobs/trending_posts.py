@@ -18,11 +18,12 @@ from pyspark.sql.types import StructType
 from conf.settings import Settings
 from conf.store import checkpoints, for_spark
 from contract import tables
-from jobs.checkpoints import committed_watermark
+from jobs.checkpoints import committed_watermark, offsets_of_batch
 from jobs.harness import main, now, query_id, read_topics
-from jobs.rounds import CATCH_UP
+from jobs.rounds import CATCH_UP, change
 from jobs.sinks.lake import COMPACT_EVERY, OURS, Appends, append, compact, drop, ensure_table, fold, table_path
-from jobs.sinks.rankings import FirstHours, Fresh, Rankings, offsets_of_batch
+from jobs.sinks.rankings import FirstHours, Fresh, Rankings
+from jobs.transforms.counts import first_of_each
 from jobs.transforms.facts import facts, valid
 from jobs.transforms.panes import dated_acts, first_hour_engagement, minute_panes, summed
 from jobs.transforms.ranking import PastHour
@@ -35,6 +36,14 @@ FOLDED = timedelta(minutes=15)
 """Of how many minutes the changes are folded at a time: three times those between two foldings of a job on time."""
 RANK_WHILE_CATCHING_UP = timedelta(seconds=30)
 """How old a ranking of what was read so far may be, while there is more; each costs as much as thousands of facts."""
+OPTIONS = {
+    # See docs/decisions/disabled-check.md.
+    "spark.sql.streaming.unsupportedOperationCheck": "false",
+    # An idle topic must not hold the state of the busy one: nothing that a ranking needs is this late.
+    "spark.sql.streaming.multipleWatermarkPolicy": "max",
+    # A fifth of an append; whoever looks for minutes here finds their place in the files themselves.
+    "spark.databricks.delta.stats.collect": "false",
+}
 PANES = (
     StructType()
     .add("judged_from", "timestamp")
@@ -73,10 +82,7 @@ def _started(
 ) -> Sequence[StreamingQuery]:
     # Of the round before: what Spark keeps in memory belongs to no session, and is kept until somebody says so.
     spark.catalog.clearCache()
-    # See docs/decisions/disabled-check.md.
-    spark.conf.set("spark.sql.streaming.unsupportedOperationCheck", "false")
-    # An idle topic must not hold the state of the busy one: nothing that a ranking needs is this late.
-    spark.conf.set("spark.sql.streaming.multipleWatermarkPolicy", "max")
+    change(spark, OPTIONS)
     ensure_table(spark, table_path(settings, tables.ENGAGEMENT_BY_MINUTE), PANES, ["judged_from"], versions=OURS)
     ensure_table(spark, table_path(settings, tables.FIRST_HOUR_ENGAGEMENT), FIRST_HOUR, versions=OURS)
     ensure_table(spark, table_path(settings, tables.POST_FACTS), POST_FACTS, versions=OURS)
@@ -159,7 +165,7 @@ def tick(settings: Settings, rankings: Rankings, rank_every: timedelta, is_live:
                 kept.append(changes.coalesce(1), f"panes-{writer}", batch_id)
             if there.post_ids:
                 # Not once: whoever reads them takes the least and the greatest, and asking costs as much as appending.
-                append(facts_of_posts.coalesce(1), post_facts)
+                append(facts_of_posts.coalesce(1).transform(first_of_each), post_facts)
             if is_first:
                 rankings.publish(session, moment, seen, None)
         finally:
@@ -167,7 +173,7 @@ def tick(settings: Settings, rankings: Rankings, rank_every: timedelta, is_live:
         if is_due:
             ranked_at = began
         if is_live:
-            rankings.remember(session, moment, f"history-{writer}")
+            rankings.remember(session, moment)
         if batch_id % COMPACT_EVERY == COMPACT_EVERY - 1:
             tidy(session, panes, moment)
             compact(session, post_facts, looked_up="post_id")

@@ -25,18 +25,17 @@
 import json
 import os
 from datetime import timedelta
-from pathlib import Path
 
 import matplotlib.pyplot as plt
 import pandas as pd
 import pyarrow.dataset as ds
 from deltalake import DeltaTable
 
-import conf
+from conf import REPOSITORY
 from conf.settings import load_settings
 from contract import tables
 
-os.chdir(Path(conf.__file__).parents[1])  # a relative data_dir starts at the repository's folder
+os.chdir(REPOSITORY)  # a relative data_dir starts at the repository's folder
 LAKE = load_settings().lake_dir
 
 

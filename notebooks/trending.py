@@ -21,19 +21,18 @@
 
 # %%
 import os
-from pathlib import Path
 
 import matplotlib.pyplot as plt
 import pandas as pd
 import pyarrow.dataset as ds
 from deltalake import DeltaTable
 
-import conf
+from conf import REPOSITORY
 from conf.settings import load_settings
 from contract import tables
 from jobs.transforms.ranking import PastHour
 
-os.chdir(Path(conf.__file__).parents[1])  # a relative data_dir starts at the repository's folder
+os.chdir(REPOSITORY)  # a relative data_dir starts at the repository's folder
 SETTINGS = load_settings()
 LAKE = SETTINGS.lake_dir
 

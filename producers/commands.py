@@ -105,11 +105,11 @@ class Commands:
         if self._publisher.complaint():  # /healthz and the log say what it is
             raise unavailable()
 
-    def uuid(self, purpose: str) -> UUID:
-        """A new UUIDv7, or the one that this Idempotency-Key stands for."""
+    def uuid(self, purpose: str, *about: str) -> UUID:
+        """A new UUIDv7, or the one that this Idempotency-Key stands for, with what it is `about`."""
         if self._idempotency_key is None:
             return self.ownership.fresh()
-        return self.ownership.repeatable(purpose, self.user_id, self._idempotency_key)
+        return self.ownership.repeatable(purpose, self.user_id, self._idempotency_key, *about)
 
     def refuse_strangers(self, identifier: str, *owner: str) -> None:
         """403 where the id is somebody else's."""

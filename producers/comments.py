@@ -5,13 +5,12 @@ Run alone: `python -m producers.comments`.
 
 from typing import Annotated
 
-from fastapi import APIRouter, FastAPI
+from fastapi import APIRouter
 from pydantic import BaseModel, StringConstraints
 
-from conf.settings import Settings, load_settings
 from contract.facts import TEXT_MAX, CommentAdded, CommentDeleted
 from producers.commands import Answer, Command, CommentId, PostId, command_resources, now, publisher_health
-from service.app import COMMANDS, Service, build_app, serve
+from service.app import COMMANDS, Service, serve_alone
 
 router = APIRouter(tags=["comments"], responses=COMMANDS)
 
@@ -27,11 +26,11 @@ async def comment(post_id: PostId, body: NewComment, command: Command) -> Answer
     """Comment on a post."""
     return await command.publish(
         CommentAdded(
-            event_id=str(command.uuid("comment event")),
+            event_id=str(command.uuid("comment event", post_id)),
             occurred_at=now(),
             user_id=command.user_id,
             post_id=post_id,
-            comment_id=command.ownership.new_id(command.uuid("comment"), command.user_id, post_id),
+            comment_id=command.ownership.new_id(command.uuid("comment", post_id), command.user_id, post_id),
             text=body.text,
         )
     )
@@ -55,16 +54,5 @@ async def delete_comment(post_id: PostId, comment_id: CommentId, command: Comman
 SERVICE = Service("comments", router, command_resources, publisher_health)
 
 
-def create_app(settings: Settings | None = None) -> FastAPI:
-    """The Comment service alone."""
-    return build_app([SERVICE], settings or load_settings())
-
-
-def main() -> None:
-    """Serve until stopped."""
-    settings = load_settings()
-    serve(create_app(settings), settings.http_host, settings.http_port)
-
-
 if __name__ == "__main__":
-    main()
+    serve_alone(SERVICE)

@@ -3,12 +3,11 @@
 Run alone: `python -m producers.likes`.
 """
 
-from fastapi import APIRouter, FastAPI
+from fastapi import APIRouter
 
-from conf.settings import Settings, load_settings
 from contract.facts import PostLiked, PostUnliked
 from producers.commands import Answer, Command, PostId, command_resources, now, publisher_health
-from service.app import COMMANDS, Service, build_app, serve
+from service.app import COMMANDS, Service, serve_alone
 
 router = APIRouter(tags=["likes"], responses=COMMANDS)
 
@@ -42,16 +41,5 @@ async def unlike(post_id: PostId, command: Command) -> Answer:
 SERVICE = Service("likes", router, command_resources, publisher_health)
 
 
-def create_app(settings: Settings | None = None) -> FastAPI:
-    """The Like service alone."""
-    return build_app([SERVICE], settings or load_settings())
-
-
-def main() -> None:
-    """Serve until stopped."""
-    settings = load_settings()
-    serve(create_app(settings), settings.http_host, settings.http_port)
-
-
 if __name__ == "__main__":
-    main()
+    serve_alone(SERVICE)

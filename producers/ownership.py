@@ -37,12 +37,12 @@ class Ownership:
         """A new UUIDv7."""
         return uuid.UUID(int=uuid_utils.uuid7().int)
 
-    def repeatable(self, purpose: str, user_id: str, idempotency_key: str) -> uuid.UUID:
-        """The same UUID for the same user and key: a retry makes the same ids.
+    def repeatable(self, purpose: str, user_id: str, idempotency_key: str, *about: str) -> uuid.UUID:
+        """The same UUID for the same user, key and `about`, such as a post: a retry makes the same ids.
 
         It has the form of a UUIDv7; its time bits are no time.
         """
-        digest = self._digest("retry", purpose, user_id, idempotency_key)
+        digest = self._digest("retry", purpose, user_id, idempotency_key, *about)
         fixed = (int.from_bytes(digest[:16], "big") & ~(0xF << 76) & ~(0x3 << 62)) | (0x7 << 76) | (0x2 << 62)
         return uuid.UUID(int=fixed)
 

@@ -3,8 +3,11 @@
 import hashlib
 import os
 import re
+import struct
 import tempfile
+import time
 import warnings
+from contextlib import suppress
 from io import BytesIO
 from pathlib import Path
 
@@ -20,6 +23,9 @@ EXTENSIONS = {"JPEG": "jpg", "PNG": "png", "WEBP": "webp", "GIF": "gif"}
 CONTENT_TYPES = {"jpg": "image/jpeg", "png": "image/png", "webp": "image/webp", "gif": "image/gif"}
 NAME = re.compile(r"[0-9a-f]{64}\.(jpg|png|webp|gif)")
 MEDIA_PATH = "/media/"
+UNFINISHED = ".upload-"
+UNFINISHED_SECONDS = 3_600
+"""An upload that is not finished after that long never will be."""
 
 # What Pillow only warns of is refused here, like what it refuses itself.
 warnings.simplefilter("error", Image.DecompressionBombWarning)
@@ -41,14 +47,16 @@ def clean_picture(data: bytes) -> tuple[bytes, str]:
             _refuse_too_many_pixels(checked)
             checked.verify()
         with Image.open(BytesIO(data), formats=list(EXTENSIONS)) as image:
-            return _encode(image, str(image.format)), EXTENSIONS[str(image.format)]
+            # MPO is what many phones make: a JPEG with further pictures, such as a smaller one, behind it.
+            picture_format = "JPEG" if image.format == "MPO" else str(image.format)
+            return _encode(image, picture_format), EXTENSIONS[picture_format]
     except BadPicture:
         raise
     except UnidentifiedImageError:
         raise BadPicture("the image is not a JPEG, PNG, WEBP or GIF") from None
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise BadPicture(_TOO_MANY_PIXELS) from None
-    except (OSError, SyntaxError, ValueError, EOFError, IndexError, KeyError, TypeError) as error:
+    except (OSError, SyntaxError, ValueError, EOFError, IndexError, KeyError, TypeError, struct.error) as error:
         # Pillow's decoders raise whatever a broken file makes them trip over.
         raise BadPicture(f"the image is broken: {error}") from None
 
@@ -87,9 +95,23 @@ def _keep_file(folder: Path, name: str, data: bytes) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     if (folder / name).exists():
         return
-    with tempfile.NamedTemporaryFile(dir=folder, prefix=".upload-", delete=False) as fresh:
-        fresh.write(data)
-        fresh.flush()
-        os.fsync(fresh.fileno())
-    os.chmod(fresh.name, 0o644)
-    os.replace(fresh.name, folder / name)
+    with tempfile.NamedTemporaryFile(dir=folder, prefix=UNFINISHED, delete=False) as fresh:
+        try:
+            fresh.write(data)
+            fresh.flush()
+            os.fsync(fresh.fileno())
+            os.chmod(fresh.name, 0o644)
+            os.replace(fresh.name, folder / name)
+        except BaseException:
+            os.unlink(fresh.name)
+            raise
+
+
+def remove_unfinished(folder: Path | Object) -> None:
+    """What uploads left behind whose process was killed; other processes may be writing some now."""
+    if not isinstance(folder, Path):
+        return
+    with suppress(OSError):
+        for left in folder.glob(f"{UNFINISHED}*"):
+            if time.time() - left.stat().st_mtime > UNFINISHED_SECONDS:
+                left.unlink(missing_ok=True)

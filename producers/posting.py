@@ -4,8 +4,9 @@ Run alone: `python -m producers.posting`.
 """
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections import Counter
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from typing import Annotated, Any
 
 import structlog
@@ -15,12 +16,20 @@ from fastapi.responses import FileResponse, Response, StreamingResponse
 from pydantic import BaseModel, StringConstraints, ValidationError
 from starlette.datastructures import UploadFile
 
-from conf.settings import Settings, load_settings
+from conf.settings import Settings
 from conf.store import Object, media
 from contract.facts import CAPTION_MAX, IMAGE_URL_MAX, PostCreated, PostDeleted
 from producers.commands import Answer, Command, Commands, PostId, command_resources, now, publisher_health, unavailable
-from producers.pictures import CONTENT_TYPES, MEDIA_PATH, NAME, BadPicture, clean_picture, keep_picture
-from service.app import COMMANDS, Service, build_app, refusals, serve
+from producers.pictures import (
+    CONTENT_TYPES,
+    MEDIA_PATH,
+    NAME,
+    BadPicture,
+    clean_picture,
+    keep_picture,
+    remove_unfinished,
+)
+from service.app import COMMANDS, Service, refusals, serve_alone
 from service.limits import retry_after
 
 log = structlog.get_logger()
@@ -35,7 +44,9 @@ _FOR_EVER = {
 # Two at once: each may take 500 MB and all of a core for some seconds.
 PICTURES_AT_ONCE = 2
 PICTURES_IN_HAND = 32
-"""Those and the ones that wait for them, on disk; more are told to come back."""
+"""Those, and the ones that wait for them or are still arriving, on disk; more are told to come back."""
+PICTURES_OF_A_USER = 2
+"""Of them, so that nobody keeps all others out."""
 
 
 class NewPost(BaseModel):
@@ -81,7 +92,7 @@ async def create_post(request: Request, command: Command) -> Answer:
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind not in _WAYS:
         raise HTTPException(415, f"send {' or '.join(_WAYS)}")
-    image_url, caption = await _WAYS[kind](request)
+    image_url, caption = await _WAYS[kind](request, command.user_id)
     return await command.publish(_post_created(command, image_url, caption))
 
 
@@ -134,7 +145,7 @@ def _post_created(command: Commands, image_url: str, caption: str) -> PostCreate
     )
 
 
-async def _named(request: Request) -> tuple[str, str]:
+async def _named(request: Request, _: str) -> tuple[str, str]:
     try:
         post = NewPost.model_validate_json(await request.body())
     except ValidationError as error:
@@ -142,7 +153,28 @@ async def _named(request: Request) -> tuple[str, str]:
     return post.image_url, post.caption
 
 
-async def _uploaded(request: Request) -> tuple[str, str]:
+async def _uploaded(request: Request, user_id: str) -> tuple[str, str]:
+    with _in_hand(request.app.state.pictures_in_hand, user_id):
+        return await _picture_of_form(request)
+
+
+@contextmanager
+def _in_hand(pictures: Counter[str], user_id: str) -> Iterator[None]:
+    """A place among the pictures in hand, taken before any of it is read; 429 or 503 where there is none."""
+    if pictures[user_id] >= PICTURES_OF_A_USER:
+        raise HTTPException(429, "too many pictures of yours at once; try again later", headers=retry_after(1))
+    if pictures.total() >= PICTURES_IN_HAND:
+        raise HTTPException(503, "too many pictures at once; try again later", headers=retry_after(1))
+    pictures[user_id] += 1
+    try:
+        yield
+    finally:
+        pictures[user_id] -= 1
+        if not pictures[user_id]:
+            del pictures[user_id]
+
+
+async def _picture_of_form(request: Request) -> tuple[str, str]:
     settings: Settings = request.app.state.settings
     async with request.form(max_files=1, max_fields=8) as form:
         image, captions = form.get("image"), form.getlist("caption")
@@ -154,10 +186,8 @@ async def _uploaded(request: Request) -> tuple[str, str]:
             text = NewPicture.model_validate({"caption": captions[0] if captions else ""}).caption
         except ValidationError as error:
             raise RequestValidationError(_details(error)) from None
-        if request.app.state.picture_queue.locked():
-            raise HTTPException(503, "too many pictures at once; try again later", headers=retry_after(1))
         # Those that wait are on disk, not in memory.
-        async with request.app.state.picture_queue, request.app.state.picture_slots:
+        async with request.app.state.picture_slots:
             data = await _read(image, settings.image_max_bytes)
             return await asyncio.to_thread(_kept, settings, data), text
 
@@ -196,7 +226,8 @@ def _invalid(field: str, message: str) -> RequestValidationError:
 @asynccontextmanager
 async def _resources(app: FastAPI, settings: Settings) -> AsyncIterator[None]:
     app.state.picture_slots = asyncio.Semaphore(PICTURES_AT_ONCE)
-    app.state.picture_queue = asyncio.Semaphore(PICTURES_IN_HAND)
+    app.state.pictures_in_hand = Counter()
+    await asyncio.to_thread(remove_unfinished, media(settings))
     async with command_resources(app, settings):
         yield
 
@@ -204,16 +235,5 @@ async def _resources(app: FastAPI, settings: Settings) -> AsyncIterator[None]:
 SERVICE = Service("posting", router, _resources, publisher_health)
 
 
-def create_app(settings: Settings | None = None) -> FastAPI:
-    """The Posting service alone."""
-    return build_app([SERVICE], settings or load_settings())
-
-
-def main() -> None:
-    """Serve until stopped."""
-    settings = load_settings()
-    serve(create_app(settings), settings.http_host, settings.http_port)
-
-
 if __name__ == "__main__":
-    main()
+    serve_alone(SERVICE)

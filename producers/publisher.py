@@ -193,7 +193,17 @@ class Publisher:
             self._wanted.wait()
             self._wanted.clear()
             while self._producer is None and not self._closing.is_set():
-                self._connect()
+                try:
+                    self._connect()
+                except Exception as error:
+                    # A thread that dies would never connect again.
+                    self._say(f"cannot connect to Kafka at {self._bootstrap}: {type(error).__name__}: {error}")
+                    self._closing.wait(0.5)
+
+    def _say(self, complaint: str) -> None:
+        if complaint != self._complaint:
+            _log.warning("publisher waits", reason=complaint)
+        self._complaint = complaint
 
     def _connect(self) -> None:
         try:
@@ -204,7 +214,8 @@ class Publisher:
             return
         missing = [topic for topic in self._topics if not _partitions(producer, topic)]
         if missing:
-            self._complaint = f"Kafka at {self._bootstrap} has no topic {', '.join(missing)}: run `make up`"
+            fix = "make up (local stack) or .venv/bin/msm topics (your cluster) makes it"
+            self._complaint = f"Kafka at {self._bootstrap} has no topic {', '.join(missing)}: {fix}"
             _close(producer, 1.0)
             self._closing.wait(0.5)
             return

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple, cast
 
 from kafka import KafkaConsumer, TopicPartition
 
+from conf.kafka import records_of
 from producers.publisher import Record, Stored
 
 POLL_MS = 500
@@ -62,13 +63,7 @@ def lost(receipts: set[Receipt], consumer: KafkaConsumer, part: Part = value_of)
     """Those that Kafka has no more, or something else in their place; closes the consumer."""
     places = [TopicPartition(*place) for place in {(one.topic, one.partition) for one in receipts}]
     with closing(consumer):
-        consumer.assign(places)
-        consumer.seek_to_beginning(*places)
-        ends = consumer.end_offsets(places)
         left = set(receipts)
-        while any(consumer.position(place) < ends[place] for place in places):
-            for place, records in consumer.poll(timeout_ms=POLL_MS).items():
-                left -= {
-                    Receipt(place.topic, place.partition, one.offset, zlib.crc32(part(one) or b"")) for one in records
-                }
+        for one in records_of(consumer, places):
+            left.discard(Receipt(one.topic, one.partition, one.offset, zlib.crc32(part(one) or b"")))
         return left

@@ -23,7 +23,7 @@ from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
-from runtime.jars import ROOT
+from conf import REPOSITORY
 from runtime.setup import REALTIME, USUAL
 
 PIP_AUDIT = Path(sys.executable).with_name("pip-audit")
@@ -52,7 +52,7 @@ class Hole:
         return f"{self.package} {self.version}: {self.advisory}, {fix}"
 
 
-def wanted_versions(project: Path = ROOT / "pyproject.toml") -> dict[str, SpecifierSet]:
+def wanted_versions(project: Path = REPOSITORY / "pyproject.toml") -> dict[str, SpecifierSet]:
     """What the project asks for by itself, by normalised name."""
     described = tomllib.loads(project.read_text())["project"]
     lines = [*described["dependencies"], *described["optional-dependencies"]["dev"]]

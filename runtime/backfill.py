@@ -30,6 +30,7 @@ from jobs.generations import (
 )
 from jobs.harness import read_records
 from jobs.offsets import beginnings, ends, reached, since, total
+from jobs.running import refuse_unfinished_switch
 from jobs.transforms.generations import (
     MISSING,
     MOVING,
@@ -41,7 +42,7 @@ from jobs.transforms.generations import (
     stuck_differ,
 )
 from runtime import beside as there
-from runtime.children import a_broker, caught_up, held, running_jobs
+from runtime.children import a_broker, caught_up, held, only_command, running_jobs
 from runtime.processes import Process, wait_until
 from runtime.spark import batch_session
 
@@ -57,7 +58,11 @@ REBUILT, BEFORE = "rebuilt", "before"
 
 def build(settings: Settings, with_trending: bool, console: Console) -> Comparison:
     """Count everything anew beside the live jobs, until caught up; then compare."""
-    jobs = (COUNTS, TRENDING) if with_trending else (COUNTS,)
+    with only_command(settings):
+        return _build(settings, (COUNTS, TRENDING) if with_trending else (COUNTS,), console)
+
+
+def _build(settings: Settings, jobs: Sequence[str], console: Console) -> Comparison:
     if there.role(settings) == BEFORE:
         raise SystemExit(
             f"{settings.beside_dir} keeps what was switched off, for a roll back: "
@@ -66,6 +71,7 @@ def build(settings: Settings, with_trending: bool, console: Console) -> Comparis
     if there.role(settings) and there.jobs(settings) != list(jobs):
         raise SystemExit(f"{' and '.join(there.jobs(settings))} stand beside already: make backfill ARGS=drop first")
     with a_broker(settings), batch_session(settings) as spark:
+        there.sweep(settings)
         prepare(spark, settings, jobs, console)
         with running_jobs(there.beside(settings), jobs) as processes:
             _follow(settings, processes, console)
@@ -145,7 +151,7 @@ def switch(settings: Settings, role: str, accept: bool, console: Console) -> Com
 
     Nothing is switched where posts differ and that is not accepted.
     """
-    with a_broker(settings), batch_session(settings) as spark, ExitStack() as live:
+    with only_command(settings), a_broker(settings), batch_session(settings) as spark, ExitStack() as live:
 
         def hold() -> None:
             live.enter_context(held(settings, there.jobs(settings)))
@@ -228,17 +234,22 @@ def compare_only(settings: Settings, console: Console) -> Comparison:
     """Let what is beside catch up, and compare."""
     if not there.role(settings):
         raise SystemExit(f"nothing stands in {settings.beside_dir}: make backfill builds it")
-    new = there.beside(settings)
-    with a_broker(settings), batch_session(settings) as spark, running_jobs(new, there.jobs(settings)) as processes:
+    new, jobs = there.beside(settings), there.jobs(settings)
+    with (
+        only_command(settings),
+        a_broker(settings),
+        batch_session(settings) as spark,
+        running_jobs(new, jobs) as processes,
+    ):
         _follow(settings, processes, console)
         return compare(spark, settings)
 
 
 def drop(settings: Settings) -> bool:
     """Remove what is beside, with its topics."""
-    if there.planned(settings) is not None:
-        raise SystemExit("a switch was interrupted half-way: finish it with make backfill ARGS=switch")
-    with a_broker(settings):
-        dropped = there.drop(settings)
-    remove_unused_seeds(settings.seeds_dir, _counting(settings))
-    return dropped
+    with only_command(settings):
+        refuse_unfinished_switch(settings.beside_dir)
+        with a_broker(settings):
+            dropped = there.drop(settings)
+        remove_unused_seeds(settings.seeds_dir, _counting(settings))
+        return dropped

@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from conf.settings import Settings
+from conf.store import write_whole
 from contract import tables
 from contract.topics import RESULT_TOPICS, TOPIC_BY_NAME, result_topic
-from jobs.checkpoints import STATES, write_whole
-from jobs.locks import SWITCH
+from jobs.checkpoints import STATES
+from jobs.running import SWITCH
 from runtime.admin import admin_client
 from runtime.topics import ensure_topics
 
@@ -50,15 +51,34 @@ def take_role(settings: Settings, role: str, jobs: Sequence[str]) -> None:
 
 
 def drop(settings: Settings) -> bool:
-    """Remove it with its topics, for good; False where nothing was there."""
+    """Remove it with its topics, for good; False where nothing was there. Interrupted, `sweep` does the rest."""
+    was_there = settings.beside_dir.exists()
+    sweep(settings)
+    if was_there:
+        settings.beside_dir.rename(_gone(settings))
+    return _remove(settings) or was_there
+
+
+def sweep(settings: Settings) -> None:
+    """Remove what a drop that was interrupted has left."""
+    if _gone(settings).exists():
+        _remove(settings)
+
+
+def _gone(settings: Settings) -> Path:
+    return settings.beside_dir.with_name("beside.gone")
+
+
+def _remove(settings: Settings) -> bool:
+    """The topics, and then the folder that was dropped; whether there were topics."""
     names = [result_topic(name, True) for name in RESULT_TOPICS]
     with closing(admin_client(settings)) as admin:
         there = sorted(set(names) & set(admin.list_topics()))
         if there:
             admin.delete_topics(there)
-    was_there = settings.beside_dir.exists()
-    shutil.rmtree(settings.beside_dir, ignore_errors=True)
-    return was_there or bool(there)
+    if _gone(settings).exists():
+        shutil.rmtree(_gone(settings))
+    return bool(there)
 
 
 def make_topics(settings: Settings) -> None:
@@ -75,11 +95,9 @@ def planned(settings: Settings) -> dict[str, Any] | None:
     return plan
 
 
-def plan(settings: Settings, **changes: Any) -> dict[str, Any]:
+def plan(settings: Settings, **changes: Any) -> None:
     """Write down how far the switch is."""
-    now = {**(planned(settings) or {}), **changes}
-    write_whole(settings.beside_dir / SWITCH, now)
-    return now
+    write_whole(settings.beside_dir / SWITCH, {**(planned(settings) or {}), **changes})
 
 
 def change_places(settings: Settings) -> None:

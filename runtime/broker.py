@@ -15,6 +15,7 @@ from pathlib import Path
 
 from kafka.errors import KafkaError
 
+from conf.kafka import broker_listens, no_broker
 from conf.settings import Settings, load_settings
 from contract.principals import ADMIN
 from runtime.access import upsert_users
@@ -26,10 +27,11 @@ from runtime.broker_security import (
     remember_administrator,
     secured_properties,
 )
+from runtime.jars import JARS
+from runtime.machine import INSTALL_JAVA
 from runtime.processes import Process, wait_until
 
-REPOSITORY = Path(__file__).resolve().parents[1]
-JARS = REPOSITORY / ".jars" / "kafka"
+KAFKA_JARS = JARS / "kafka"
 CLUSTER_ID = "bXlzb2NpYWxtZWRpYS1ydA"  # 16 bytes in base64; one stack, one cluster
 LOOPBACK = "127.0.0.1"
 ROOM = 32 << 20
@@ -84,8 +86,8 @@ Configuration:
 
 def broker_command(settings: Settings) -> list[str]:
     """The command that runs the broker; writes its configuration and formats its folder, if nobody did before."""
-    if not any(JARS.glob("kafka_2.13-*.jar")):
-        raise SystemExit(f"no Kafka jars in {JARS}: run make setup")
+    if not any(KAFKA_JARS.glob("kafka_2.13-*.jar")):
+        raise SystemExit(f"no Kafka jars in {KAFKA_JARS}: run make setup")
     is_new = not (settings.kafka_dir / "log" / "meta.properties").exists()
     if settings.secured_kafka and not is_new:
         _admit_administrator(settings)
@@ -120,15 +122,13 @@ def _configure(settings: Settings) -> Path:
 def _java(settings: Settings) -> list[str]:
     java = shutil.which("java")
     if java is None:
-        raise SystemExit(
-            "java is missing: install a JRE of version 17 or later (apt-get install openjdk-17-jre-headless)"
-        )
+        raise SystemExit(f"Java is missing: {INSTALL_JAVA}")
     logging = settings.kafka_dir.absolute() / "log4j2.yaml"
-    return [java, "-Xmx512m", "-XX:+UseSerialGC", f"-Dlog4j2.configurationFile={logging}", "-cp", f"{JARS}/*"]
+    return [java, "-Xmx512m", "-XX:+UseSerialGC", f"-Dlog4j2.configurationFile={logging}", "-cp", f"{KAFKA_JARS}/*"]
 
 
 def _format(settings: Settings, properties: Path) -> None:
-    command = [*_java(settings)[:2], "-XX:TieredStopAtLevel=1", "-cp", f"{JARS}/*", "kafka.tools.StorageTool"]
+    command = [*_java(settings)[:2], "-XX:TieredStopAtLevel=1", "-cp", f"{KAFKA_JARS}/*", "kafka.tools.StorageTool"]
     command += ["format", "-t", CLUSTER_ID, "-c", str(properties)]
     with administrator(settings) as arguments:
         done = subprocess.run([*command, *arguments], capture_output=True, text=True, check=False)
@@ -160,20 +160,29 @@ def free_ports() -> int:
 
 
 def is_taken(port: int, host: str = LOOPBACK) -> bool:
-    """Whether somebody listens on the port."""
-    with socket.socket() as probe:
+    """Whether somebody listens on the port; SystemExit with the fix where one cannot listen at this host at all."""
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((host, port))
-        except OSError:
-            return True
+        except OSError as error:
+            if error.errno == errno.EADDRINUSE:
+                return True
+            raise SystemExit(
+                f"cannot listen on {host}:{port} ({error}): check MSM_HTTP_HOST, MSM_HTTP_PORT and MSM_KAFKA_PORT"
+            ) from None
     return False
+
+
+def refuse_missing_broker(settings: Settings) -> None:
+    """SystemExit with the fix where no broker answers."""
+    if not is_ready(settings):
+        raise no_broker(settings.bootstrap)
 
 
 def is_ready(settings: Settings) -> bool:
     """Whether the brokers answer the administrator."""
-    # kafka-python leaves a thread behind for each admin client that found nobody: ask the port first.
-    if not any(_listens(address) for address in settings.bootstrap.split(",")):
+    if not broker_listens(settings.bootstrap):
         return False
     try:
         admin = admin_client(settings, request_timeout_ms=5_000)
@@ -185,15 +194,6 @@ def is_ready(settings: Settings) -> bool:
         return False
     finally:
         admin.close()
-
-
-def _listens(address: str) -> bool:
-    host, _, port = address.strip().rpartition(":")
-    try:
-        with socket.create_connection((host, int(port)), timeout=2):
-            return True
-    except (OSError, ValueError):
-        return False
 
 
 @contextmanager

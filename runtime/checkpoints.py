@@ -2,9 +2,9 @@
 
 import json
 import re
-from collections.abc import Iterable
 
 from conf.store import Place
+from jobs.checkpoints import begun_batch
 
 
 def unreadable(checkpoint: Place) -> str:
@@ -13,8 +13,8 @@ def unreadable(checkpoint: Place) -> str:
         json.loads((checkpoint / "metadata").read_text())["id"]
     except (OSError, ValueError, KeyError, TypeError):
         return "its file metadata is missing or damaged"
-    newest = max(_batches(checkpoint), default=None)
-    if newest is None:
+    newest = begun_batch(checkpoint)
+    if newest < 0:
         return ""
     try:
         _parse_offsets((checkpoint / "offsets" / str(newest)).read_text())
@@ -33,11 +33,7 @@ def _parse_offsets(text: str) -> None:
             json.loads(line)
 
 
-def _batches(checkpoint: Place) -> Iterable[int]:
-    return (int(path.name) for path in (checkpoint / "offsets").glob("*") if path.name.isdigit())
-
-
 def last_batch(checkpoint: Place) -> str:
     """Which batch was planned last."""
-    newest = max(_batches(checkpoint), default=None)
-    return "no batch yet" if newest is None else f"readable, batch {newest}"
+    newest = begun_batch(checkpoint)
+    return "no batch yet" if newest < 0 else f"readable, batch {newest}"

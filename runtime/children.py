@@ -2,17 +2,17 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from pathlib import Path
 from typing import IO
 
+from conf import REPOSITORY
 from conf.settings import Settings
 from conf.store import checkpoints
 from jobs.checkpoints import begun_batch, done_batch
-from jobs.locks import taken
+from jobs.running import STACK, is_held, open_lock, stop_file, taken
 from jobs.submit import job_env, spark_submit
 from runtime import beside, stack
 from runtime.access import ensure_access
-from runtime.broker import REPOSITORY, embedded_broker, is_ready
+from runtime.broker import embedded_broker, is_ready
 from runtime.parts import JOBS, job_metrics, runs
 from runtime.processes import Process, wait_until
 from runtime.topics import ensure_topics
@@ -35,29 +35,30 @@ def a_broker(settings: Settings) -> Iterator[None]:
 
 
 @contextmanager
-def running_jobs(settings: Settings, jobs: Sequence[str]) -> Iterator[Mapping[str, Process]]:
-    """The jobs as processes of this one; at the end they stop between two batches.
+def running_jobs(
+    settings: Settings, jobs: Sequence[str], env: Mapping[str, str] | None = None
+) -> Iterator[Mapping[str, Process]]:
+    """The jobs as processes of this one, with more environment; at the end they stop between two batches.
 
     All in batches: whoever runs them waits until they have committed, which in real time would be minutes.
     """
     settings = settings.counting_in_batches()
-    env = job_env(settings)
+    env = {**job_env(settings), **(env or {})}
     suffix = "-beside" if settings.beside else ""
-    stop_files = [settings.run_dir / f"{job}.stop" for job in jobs]
     with ExitStack() as stack:
         started = {}
         for job in jobs:
             process = Process.start(f"{job}{suffix}", spark_submit(settings, job), settings.log_dir, env, REPOSITORY)
-            stack.callback(process.stop, STOP_SECONDS, lambda: True)
+            stack.callback(process.stop, STOP_SECONDS, True)
             started[job] = process
-        stack.callback(_touch, stop_files)
+        stack.callback(_ask_to_stop, settings, jobs)
         yield started
 
 
-def _touch(files: Sequence[Path]) -> None:
-    """All jobs are asked at once, before each is waited for."""
-    for file in files:
-        file.touch()
+def _ask_to_stop(settings: Settings, jobs: Sequence[str]) -> None:
+    """All jobs at once, before each is waited for."""
+    for job in jobs:
+        stop_file(settings.run_dir, job).touch()
 
 
 def caught_up(settings: Settings, processes: Mapping[str, Process]) -> bool:
@@ -79,10 +80,9 @@ def ranked_from_now(settings: Settings) -> Callable[[], bool]:
 def held(settings: Settings, jobs: Sequence[str]) -> Iterator[None]:
     """Live jobs stop between two batches and wait, wherever they run, until the block is over."""
     with ExitStack() as stack:
-        settings.run_dir.mkdir(parents=True, exist_ok=True)
-        _touch([settings.run_dir / f"{job}.stop" for job in jobs])
-        for job in jobs:
-            lock = stack.enter_context((settings.run_dir / f"{job}.lock").open("w"))
+        locks = {job: stack.enter_context(open_lock(settings.run_dir, job)) for job in jobs}
+        _ask_to_stop(settings, jobs)
+        for job, lock in locks.items():
             wait_until(
                 lambda job=job, lock=lock: _stopped(settings, job, lock),  # type: ignore[misc]
                 STOP_SECONDS,
@@ -95,13 +95,34 @@ def _stopped(settings: Settings, job: str, lock: IO[str]) -> bool:
     """Whether the job is down and kept so by us; one that just starts forgets what it was asked before."""
     if not runs(settings, job):
         return taken(lock)
-    (settings.run_dir / f"{job}.stop").touch()
+    stop_file(settings.run_dir, job).touch()
     return False
 
 
+@contextmanager
+def only_command(settings: Settings) -> Iterator[None]:
+    """SystemExit where another of the commands that change checkpoints and tables is at work."""
+    with open_lock(settings.run_dir, "command") as lock:
+        if not taken(lock):
+            raise SystemExit(
+                f"msm forget, rescale or backfill is at work on {settings.data_dir}: wait until it is done"
+            )
+        yield
+
+
+@contextmanager
+def alone(settings: Settings, what: str) -> Iterator[None]:
+    """No stack and no other command starts meanwhile; SystemExit with the fix where something runs already."""
+    with only_command(settings), open_lock(settings.run_dir, STACK) as lock:
+        refuse_while_used(settings, what)
+        if not taken(lock):
+            raise SystemExit(f"a stack just starts or ends on {settings.data_dir}: make down, then again")
+        yield
+
+
 def refuse_while_used(settings: Settings, what: str) -> None:
-    """SystemExit with the fix where a job runs on the data dir, or `what` would be left in a rebuild beside."""
-    busy = [job for job in JOBS if runs(settings, job)]
+    """SystemExit with the fix where a job runs on the data dir, or just starts, or `what` would stay in a rebuild."""
+    busy = [job for job in JOBS if is_held(settings.run_dir, job)]
     if stack.running(settings) or busy:
         raise SystemExit(f"{', '.join(busy) or 'the stack'} still runs on {settings.data_dir}: make down, then again")
     if beside.role(settings) or beside.planned(settings):

@@ -20,7 +20,8 @@ from bench.commands import cli as bench
 from chaos.run import new_folder
 from chaos.run import run as run_faults
 from chaos.schedule import schedule
-from conf.settings import Settings, load_settings
+from conf import REPOSITORY
+from conf.settings import load_settings
 from conf.store import refuse_store
 from contract.facts import Identifier
 from contract.principals import ADMIN
@@ -29,11 +30,11 @@ from runtime import stack
 from runtime.access import ensure_access
 from runtime.admin import may_administer
 from runtime.backfill_commands import backfill
-from runtime.broker import REPOSITORY, is_ready
+from runtime.broker import is_ready, refuse_missing_broker
+from runtime.children import refuse_while_used
 from runtime.doctor import main as examine
 from runtime.explain import explanation_of, show_explanation
 from runtime.forget import forget as erase
-from runtime.forget import refuse_while_jobs_run
 from runtime.parts import JOBS, job_metrics
 from runtime.rescale import rescale as rescale_states
 from runtime.scan import found_in
@@ -44,7 +45,8 @@ app = typer.Typer(add_completion=False, no_args_is_help=True, help="MySocialMedi
 app.add_typer(backfill, name="backfill")
 app.add_typer(bench, name="bench")
 console = Console(highlight=False)
-PASS_ON = {"allow_extra_args": True, "ignore_unknown_options": True}
+PASS_ON = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
+ONLY = "One fault by its name, in quotes, like 'kill inside MERGE'; again for more. A wrong name lists them."
 DEMO_TRAFFIC = ("--rate", "20")
 
 
@@ -70,10 +72,9 @@ def status() -> None:
     if state is None:
         console.print(f"no stack runs on {settings.data_dir}: make up starts one")
         raise typer.Exit(3)
-    table = Table("part", "state", "pid", "restarts", "records behind")
+    table = Table("part", "state", "pid", "restarts", "worst partition behind")
     for name, part in state["parts"].items():
-        lag = sum(value for metric, value in job_metrics(settings, name).items() if metric.startswith("msm_job_lag"))
-        behind = f"{lag:,.0f}" if name in JOBS else ""
+        behind = _behind(job_metrics(settings, name)) if name in JOBS else ""
         table.add_row(name, _condition(part), str(part["pid"] or ""), str(part["restarts"]), behind)
     console.print(table)
     if not all(part["ready"] for part in state["parts"].values()):
@@ -86,14 +87,22 @@ def _condition(part: dict[str, Any]) -> str:
     return f"waits for {', '.join(part['waits_for'])}" if part["waits_for"] else "starts"
 
 
+def _behind(metrics: dict[str, float]) -> str:
+    """Records that wait in the partition that is furthest behind, of all queries of a job; empty: it does not say."""
+    lags = [value for metric, value in metrics.items() if metric.startswith("msm_job_lag_records")]
+    return f"{max(lags):,.0f}" if lags else ""
+
+
 @app.command()
 def demo() -> None:
     """Start the stack with simulated traffic; Ctrl-C stops it."""
     os.environ["MSM_DEMO"] = "true"
     settings = load_settings()
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: the stack does not outlive us
+    started = False
     try:
         stack.start(settings, console.print, DEMO_TRAFFIC)
+        started = True
         console.print(
             f"\nlive on [bold]http://{settings.http_host}:{settings.http_port}[/bold]   Ctrl-C stops everything"
         )
@@ -103,12 +112,13 @@ def demo() -> None:
     except KeyboardInterrupt:
         console.print("\nstopping ...")
     finally:
-        stack.stop(settings)
+        if started:  # a start that failed has stopped what it began; what else runs is not ours
+            stack.stop(settings)
 
 
 @app.command(context_settings=PASS_ON)
 def simulate(context: typer.Context) -> None:
-    """Write simulated facts to the configured cluster (options: see --help of producers.simulator)."""
+    """Write simulated facts to the configured cluster: --rate, --facts, --since, --users, --posts, --seed."""
     raise SystemExit(subprocess.call([sys.executable, "-m", "producers.simulator", *context.args], cwd=REPOSITORY))
 
 
@@ -116,6 +126,7 @@ def simulate(context: typer.Context) -> None:
 def topics() -> None:
     """Create the topics that are missing, say where existing ones differ, and grant each principal its rights."""
     settings = load_settings()
+    refuse_missing_broker(settings)
     for name in ensure_topics(settings):
         console.print(f"created {name}")
     for change in ensure_access(settings):
@@ -132,6 +143,7 @@ def jobs() -> None:
     """spark-submit every job against the configured cluster; Ctrl-C stops them."""
     settings = load_settings()
     if may_administer(settings):  # else somebody who may has run `msm topics`
+        refuse_missing_broker(settings)
         ensure_topics(settings)
         ensure_access(settings)
     env = {**os.environ, **job_env(settings)}
@@ -171,12 +183,13 @@ def audit(
 def chaos(
     seed: Annotated[int, typer.Option(help="The same seed does the same, in the same order.")] = 1,
     short: Annotated[bool, typer.Option("--short", help="The most telling faults only.")] = False,
-    only: Annotated[list[str] | None, typer.Option(help="This fault; several times for several.")] = None,
+    only: Annotated[list[str] | None, typer.Option(help=ONLY)] = None,
     data: Annotated[Path | None, typer.Option(help="A data dir to go on with, instead of a fresh one.")] = None,
 ) -> None:
     """Inflict faults on a stack of its own, and audit after each; exit code 1 on drift, loss or no recovery."""
     names = schedule(seed, short, only or ())
-    folder = new_folder(Settings().data_dir)
+    folder = new_folder(load_settings().data_dir)
+    load_settings.cache_clear()  # that stack has settings of its own
     raise typer.Exit(run_faults(folder, data or folder / "stack", seed, names, console))
 
 
@@ -213,11 +226,8 @@ def forget(
 ) -> None:
     """Erase a user: posts, likes, comments, pictures, in every place; the stack must be down."""
     settings = load_settings().acting_as(ADMIN)
-    try:
-        TypeAdapter(Identifier).validate_python(user)
-    except ValidationError:
-        raise SystemExit(f"{user!r} is no user: 1 to 64 characters of A-Z a-z 0-9 _ -") from None
-    refuse_while_jobs_run(settings)
+    _refuse_no_user(user)
+    refuse_while_used(settings, "the user")
     if not yes:
         typer.confirm(f"Erase {user} and everything that {user} posted? There is no way back", abort=True)
     table = Table("where", "removed", "what remains, until when")
@@ -251,7 +261,15 @@ def scan(words: Annotated[list[str], typer.Argument(help="Text to look for.")]) 
 @app.command()
 def token(user: Annotated[str, typer.Argument(help="The user to act as.")]) -> None:
     """Print a JWT for a user, signed with this stack's key; good for a day."""
+    _refuse_no_user(user)
     print(issue_token(load_settings(), user, 24 * 60 * 60))
+
+
+def _refuse_no_user(name: str) -> None:
+    try:
+        TypeAdapter(Identifier).validate_python(name)
+    except ValidationError:
+        raise SystemExit(f"{name!r} is no user: 1 to 64 characters of A-Z a-z 0-9 _ -") from None
 
 
 def main() -> None:

@@ -25,6 +25,7 @@ from runtime.setup import USUAL
 from runtime.topics import differences
 
 DISK_NEEDED = 2 * GIB
+ANSWER_MS = 5_000
 VECTOR_MODULE = "jdk.incubator.vector"
 MATCHED_WHEELS = ("pyspark", "delta-spark", "kafka-python")
 REBUILD = (
@@ -161,7 +162,11 @@ def _ports(settings: Settings, runs: bool) -> Iterator[Check]:
 
 
 def _port(who: str, host: str, port: int, setting: str, runs: bool) -> Check:
-    name, taken = f"port of the {who}", is_taken(port, host)
+    name = f"port of the {who}"
+    try:
+        taken = is_taken(port, host)
+    except SystemExit as error:
+        return Check(name, False, f"{port} at {host} cannot be had", str(error))
     if taken and not runs:
         return Check(name, False, f"{port} is in use by something else", f"stop it, or set {setting} to a free port")
     return Check(name, True, f"{port} is " + ("in use by this stack" if taken else "free"))
@@ -187,7 +192,7 @@ def _cluster(settings: Settings, runs: bool) -> Iterator[Check]:
 
 def _answers(settings: Settings) -> bool:
     try:
-        admin_client(settings, bootstrap_timeout_ms=5_000).close()
+        admin_client(settings, bootstrap_timeout_ms=ANSWER_MS).close()
     except (KafkaError, OSError, ValueError):
         return False
     return True

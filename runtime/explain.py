@@ -57,7 +57,10 @@ def _numbers(found: dict[str, Any]) -> str:
 def _verdict(found: dict[str, Any]) -> str:
     if found["behind"]:
         return f"the archive is {found['behind']:,} records behind: ask again in some seconds"
-    return "the sums close" if found["closes"] else "the sums do NOT close: make audit"
+    if not found["closes"]:
+        return "the sums do NOT close: make audit"
+    gone = f", but for {found['erased']:,} records erased with their user" if found["erased"] else ""
+    return f"the sums close{gone}"
 
 
 def _records(classes: dict[str, Any]) -> Table:

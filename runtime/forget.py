@@ -13,26 +13,28 @@ from rich.console import Console
 
 from conf.kafka import python_security
 from conf.settings import Settings
-from conf.store import checkpoints, media, refuse_store
+from conf.store import checkpoints, media, refuse_store, write_whole
 from contract.facts import FACT_TOPICS
 from contract.topics import DEAD_LETTERS, POSTS_WITH_COUNTS, RESULT_TOPICS
 from jobs import erasure
 from jobs.checkpoints import STATES, committed_offsets, made, remove_unused_seeds, sign
 from jobs.generations import seed
 from jobs.harness import read_records
-from jobs.locks import taken
 from jobs.offsets import Offsets, beginnings, ends, reached
+from jobs.running import FORGET, FORGETTING, refuse_unfinished_forget, taken
+from jobs.submit import scratch
 from jobs.transforms.generations import newest_term
 from producers.bulk import BulkWriter
 from producers.pictures import MEDIA_PATH, NAME
 from producers.publisher import Publisher, Record
+from runtime import beside
 from runtime.admin import admin_client
 from runtime.children import (
     TRENDING,
     a_broker,
+    alone,
     caught_up,
     ranked_from_now,
-    refuse_while_used,
     running_jobs,
 )
 from runtime.parts import JOBS
@@ -43,7 +45,7 @@ from runtime.spark import batch_session
 COUNTS = "posts_with_counts"
 READ_SECONDS = 3_600
 RunJobs = Callable[[Sequence[str]], None]
-ARCHIVED, PROJECTED = "events", "posts_with_counts_lake"
+PROJECTED = "posts_with_counts_lake"
 
 
 @dataclass(frozen=True)
@@ -59,9 +61,11 @@ def forget(settings: Settings, user: str, with_facts: bool, console: Console) ->
     """Take the user out of counts, results, tables, pictures and views; with `with_facts` out of Kafka's facts too."""
     if with_facts:
         refuse_store(settings, "msm forget --facts", "forget without --facts, and retention does the rest")
-    refuse_while_jobs_run(settings)
-    with a_broker(settings), batch_session(settings) as spark:
-        return erase(spark, settings, user, with_facts, partial(let_jobs_read, settings), console.print)
+    with alone(settings, "the user"):
+        refuse_unfinished_forget(settings.data_dir, user if with_facts else "")
+        with a_broker(settings), batch_session(settings) as spark:
+            beside.sweep(settings)
+            return erase(spark, settings, user, with_facts, partial(let_jobs_read, settings, user), console.print)
 
 
 def erase(
@@ -75,24 +79,27 @@ def erase(
     number = _publish(known, settings, user)
     known.unpersist()
     kept_from = beginnings(settings, FACT_TOPICS)
+    mark = settings.data_dir / FORGET
+    if with_facts:  # from here on it can only be finished
+        write_whole(mark, {"user": user})
     old = _copy_facts(spark, settings, user) if with_facts else {}
     # With the facts goes the state of the rankings, so it need not read them first.
     run((COUNTS, "archive") if with_facts else JOBS)
+    if with_facts:  # only now the archive has written the letters of all that was there
+        old = {**old, **_copy_letters(spark, settings, user)}
     say("rewriting the lake")
     done = [Removed("facts that take back", f"{number:,} appended")]
     done += [Removed("pictures", f"{_remove_pictures(settings, pictures)} files"), _remove_views(settings)]
+    done += [_remove_left_over(settings)]
     rows = erasure.rewrite_lake(spark, settings, user, posts, (kept_from, old) if with_facts else None)
     done += [Removed(f"table {table}", f"{count:,} rows") for table, count in rows.items()]
     if not with_facts:
         return done + what_remains(settings, newest)
     say("deleting the facts, and counting anew from those that stay")
     delete_before(settings, old)
-    return done + _remake(spark, settings, kept_from, old, run)
-
-
-def refuse_while_jobs_run(settings: Settings) -> None:
-    """SystemExit with the fix: tables and checkpoints are rewritten under them, and a copy would be kept beside."""
-    refuse_while_used(settings, "the user")
+    done += _remake(spark, settings, kept_from, old, run)
+    mark.unlink()
+    return done
 
 
 def _publish(known: DataFrame, settings: Settings, user: str) -> int:
@@ -106,19 +113,25 @@ def _publish(known: DataFrame, settings: Settings, user: str) -> int:
 
 def _copy_facts(spark: SparkSession, settings: Settings, user: str) -> Offsets:
     """What stays, once more behind the present end; where that end was."""
-    topics = (*FACT_TOPICS, DEAD_LETTERS)
-    with new_files(settings, topics):
-        old = ends(settings, topics)
+    with new_files(settings, FACT_TOPICS):
+        old = ends(settings, FACT_TOPICS)
         for topic in FACT_TOPICS:
             erasure.copy_what_stays(spark, settings, topic, user)
+    return old
+
+
+def _copy_letters(spark: SparkSession, settings: Settings, user: str) -> Offsets:
+    """The same for dead letters."""
+    with new_files(settings, [DEAD_LETTERS]):
+        old = ends(settings, [DEAD_LETTERS])
         erasure.copy_letters(spark, settings, user)
     return old
 
 
-def let_jobs_read(settings: Settings, jobs: Sequence[str]) -> None:
+def let_jobs_read(settings: Settings, user: str, jobs: Sequence[str]) -> None:
     """Run the jobs until they have read every fact, the lake every result, and what was read is ranked."""
     goal = ends(settings, FACT_TOPICS)
-    with running_jobs(settings, jobs) as processes:
+    with running_jobs(settings, jobs, {FORGETTING: user}) as processes:
 
         def all_read() -> bool:
             if not caught_up(settings, processes):
@@ -157,6 +170,15 @@ def _remove_views(settings: Settings) -> Removed:
     return Removed("views of the feeds", f"{removed} removed; made again at the next start")
 
 
+def _remove_left_over(settings: Settings) -> Removed:
+    """Facts that killed jobs and audits have left, and the newest audit's report, which may quote some."""
+    folders = [settings.data_dir / "audit", *(scratch(settings, job) for job in JOBS)]
+    there = [folder for folder in folders if folder.exists()]
+    for folder in there:
+        shutil.rmtree(folder)
+    return Removed("working folders of jobs and audits", f"{len(there)} removed")
+
+
 def _remake(spark: SparkSession, settings: Settings, kept_from: Offsets, old: Offsets, run: RunJobs) -> list[Removed]:
     """All state that may hold the user is thrown away, and made again from the facts that stay."""
     term = 1 + max(
@@ -190,7 +212,8 @@ def what_remains(settings: Settings, newest: datetime | None) -> list[Removed]:
     # What takes back is the user's newest fact, and it is of now.
     until = f"{datetime.now(timezone.utc) + kept:%Y-%m-%d}" if kept else "for ever"
     return [
-        Removed("facts in Kafka, state of the jobs", "nothing", f"{until} (retention); --facts removes it now"),
+        Removed("facts in Kafka, state of the rankings", "nothing", f"{until} (retention); --facts removes it now"),
+        Removed("state of the counts", "nothing", "for ever: ids, and captions of posts; --facts removes them now"),
         Removed("result topics", "tombstones", "compaction, some hours after the next writes; --facts removes it now"),
         Removed("dead letters that name the user", "nothing", f"{until} (retention); --facts removes it now"),
     ]

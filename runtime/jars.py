@@ -6,9 +6,10 @@ import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[1]
-JARS = ROOT / ".jars"
-CHECKSUMS = ROOT / "conf" / "jars.sha256"
+from conf import REPOSITORY
+
+JARS = REPOSITORY / ".jars"
+CHECKSUMS = REPOSITORY / "conf" / "jars.sha256"
 S3 = "s3"
 """For checkpoints and lake on an S3 API: made by `make setup ARGS=--s3`, and from then on kept as the others are."""
 

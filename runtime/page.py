@@ -8,5 +8,4 @@ from runtime.web import create_app
 from service.app import serve
 
 if __name__ == "__main__":
-    configured = load_settings()
-    serve(create_app(configured, services=()), configured.http_host, configured.http_port)
+    serve(create_app(load_settings(), services=()))

@@ -1,6 +1,5 @@
 """The parts of the local stack: what runs, how one knows that it is ready, what it waits for."""
 
-import json
 import os
 import signal
 import sys
@@ -13,7 +12,7 @@ import psutil
 
 from conf.http import get
 from conf.settings import Settings
-from jobs.locks import taken
+from jobs.running import is_held, read_state
 from jobs.submit import spark_submit
 from runtime.access import ensure_access
 from runtime.broker import is_ready
@@ -85,23 +84,16 @@ def _job(settings: Settings, name: str, after: tuple[str, ...]) -> Part:
 
 def job_metrics(settings: Settings, name: str) -> dict[str, float]:
     """The metrics of a running job, labels in the name; empty where it does not answer."""
-    try:
-        port = json.loads((settings.run_dir / f"{name}.json").read_text())["metrics_port"]
-    except (OSError, ValueError, KeyError):
-        return {}
-    text = _get(f"http://127.0.0.1:{port}/metrics") or ""
+    port = read_state(settings.run_dir, name).get("metrics_port")
+    text = (_get(f"http://127.0.0.1:{port}/metrics") if port else None) or ""
     lines = [line.rsplit(" ", 1) for line in text.splitlines() if line and not line.startswith("#")]
     return {metric: float(value) for metric, value in lines}
 
 
 def runs(settings: Settings, name: str) -> int | None:
     """The process id of the job's driver, where it says that it runs and holds its lock; ids are given again."""
-    try:
-        pid = int(json.loads((settings.run_dir / f"{name}.json").read_text())["pid"])
-        with (settings.run_dir / f"{name}.lock").open() as lock:
-            return pid if psutil.pid_exists(pid) and not taken(lock) else None
-    except (OSError, ValueError, KeyError):
-        return None
+    pid: int | None = read_state(settings.run_dir, name).get("pid")
+    return pid if pid and psutil.pid_exists(pid) and is_held(settings.run_dir, name) else None
 
 
 def _signal_job(settings: Settings, name: str) -> bool:

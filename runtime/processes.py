@@ -52,10 +52,10 @@ class Process:
     def exit_code(self) -> int | None:
         return self.popen.poll()
 
-    def stop(self, seconds: float = 30, ask: Callable[[], bool] | None = None) -> None:
-        """Ask it to end, SIGTERM unless `ask` did it; kill what is left of it after the time is up."""
+    def stop(self, seconds: float = 30, asked: bool = False) -> None:
+        """Ask it to end with SIGTERM, unless it was asked already; kill what is left of it after the time is up."""
         if self.exit_code is None:
-            if not (ask and ask()):
+            if not asked:
                 self.popen.terminate()
             with suppress(subprocess.TimeoutExpired):
                 self.popen.wait(seconds)

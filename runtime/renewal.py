@@ -9,7 +9,7 @@ from kafka.admin import AlterConfigOp, ConfigResource, ConfigResourceType
 
 from conf.settings import Settings
 from contract.topics import FOREVER, TOPIC_BY_NAME
-from jobs.offsets import Offsets
+from jobs.offsets import Offsets, rows
 from runtime.admin import admin_client
 from runtime.processes import wait_until
 
@@ -46,11 +46,7 @@ def _alter(admin: KafkaAdminClient, configs: Mapping[str, Mapping[str, object]])
 
 def delete_before(settings: Settings, offsets: Offsets) -> None:
     """Delete every record below these offsets; readers get none of them from now on."""
-    places = {
-        TopicPartition(topic, int(number)): offset
-        for topic, parts in offsets.items()
-        for number, offset in parts.items()
-    }
+    places = {TopicPartition(topic, number): offset for topic, number, offset in rows(offsets)}
     with closing(admin_client(settings)) as admin:
         admin.delete_records(places)
 
@@ -59,8 +55,7 @@ def wait_until_swept(settings: Settings, offsets: Offsets) -> list[str]:
     """Wait until the embedded broker has removed the files; partitions that got no new file, and so keep theirs."""
     kept = [
         f"{topic}-{number}"
-        for topic, parts in offsets.items()
-        for number, offset in parts.items()
+        for topic, number, offset in rows(offsets)
         if offset and not any(base >= offset for base in _bases(settings, f"{topic}-{number}"))
     ]
     goal = {f"{topic}-{number}": offset for topic, parts in offsets.items() for number, offset in parts.items()}

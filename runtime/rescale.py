@@ -11,7 +11,7 @@ from conf.settings import Settings
 from conf.store import refuse_store
 from jobs.checkpoints import STATES, left_by_rescale, shape_of
 from jobs.harness import reason
-from runtime.children import refuse_while_used
+from runtime.children import alone
 from runtime.spark import batch_session
 
 Contents = dict[str, tuple[int, int]]
@@ -24,15 +24,9 @@ def rescale(settings: Settings, partitions: int, say: Callable[[str], None]) -> 
     Interrupted, it is run again with the same number.
     """
     refuse_store(settings, "msm rescale", "start over with new checkpoints (docs/operations.md)")
-    refuse_running_jobs(settings)
-    with batch_session(settings) as spark:
+    with alone(settings, "states"), batch_session(settings) as spark:
         for query in (query for states in STATES.values() for query, state in states.items() if state != "none"):
             say(f"{query}: {rescale_query(spark, settings.checkpoint_dir / query, partitions)}")
-
-
-def refuse_running_jobs(settings: Settings) -> None:
-    """SystemExit with the fix: a running query would go on from the old state."""
-    refuse_while_used(settings, "states")
 
 
 def rescale_query(spark: SparkSession, checkpoint: Path, partitions: int) -> str:

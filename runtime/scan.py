@@ -1,7 +1,10 @@
 """Searches every file of a data dir for words, behind whatever it is packed in: `msm scan` proves what is gone."""
 
+import os
+import time
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import lz4.block  # type: ignore[import-untyped]
@@ -13,13 +16,37 @@ PIECE = 1 << 24
 
 
 def found_in(folder: Path, words: Sequence[str]) -> Iterator[tuple[Path, str]]:
-    """Each file that holds one of the words, also within a longer one, with the word, once each."""
+    """Each file that holds one of the words, also within a longer one, with the word, once each.
+
+    A stack that runs renames files and removes them: what is there under a new name is looked at in its turn; what was
+    written since the search began is not.
+    """
     wanted = {word: _forms(word) for word in words}
-    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
-        hit = set[str]()
-        for piece in _pieces(path):
-            hit |= {word for word in wanted.keys() - hit if any(form in piece for form in wanted[word])}
-        yield from ((path, word) for word in sorted(hit))
+    began, seen = time.time(), set[Path]()
+    while fresh := _files(folder, began) - seen:
+        for path in sorted(fresh):
+            hit = set[str]()
+            with suppress(FileNotFoundError):
+                for piece in _pieces(path):
+                    hit |= {word for word in wanted.keys() - hit if any(form in piece for form in wanted[word])}
+            yield from ((path, word) for word in sorted(hit))
+        seen |= fresh
+
+
+def _files(folder: Path, by: float) -> set[Path]:
+    """All that are there now and were last written by that time."""
+    found = set[Path]()
+    for root, _, names in os.walk(folder, onerror=_unless_gone):
+        for path in (Path(root, name) for name in names):
+            with suppress(FileNotFoundError):
+                if path.is_file() and path.stat().st_mtime <= by:
+                    found.add(path)
+    return found
+
+
+def _unless_gone(error: OSError) -> None:
+    if not isinstance(error, FileNotFoundError):
+        raise error
 
 
 def _forms(word: str) -> set[bytes]:

@@ -27,7 +27,8 @@ from pathlib import Path
 from threading import Thread
 from typing import NamedTuple
 
-from runtime.jars import CHECKSUMS, JARS, ROOT, S3, jar_folders, jar_sizes, wrong_jars
+from conf import REPOSITORY
+from runtime.jars import CHECKSUMS, JARS, S3, jar_folders, jar_sizes, wrong_jars
 from runtime.machine import (
     DISK_NEEDED,
     GIB,
@@ -38,7 +39,7 @@ from runtime.machine import (
     java_commands,
 )
 
-IVY, IVY_SETTINGS = ROOT / "conf" / "ivy.xml", ROOT / "conf" / "ivysettings.xml"
+IVY, IVY_SETTINGS = REPOSITORY / "conf" / "ivy.xml", REPOSITORY / "conf" / "ivysettings.xml"
 PATTERN = "[conf]/[artifact]-[revision](-[classifier]).[ext]"
 
 BEGAN = time.monotonic()
@@ -65,8 +66,8 @@ class Environment(NamedTuple):
         return self.folder / ".stamp"
 
 
-USUAL = Environment(ROOT / ".venv", ROOT / "requirements.lock")
-REALTIME = Environment(ROOT / ".venv-realtime", ROOT / "requirements-realtime.lock")
+USUAL = Environment(REPOSITORY / ".venv", REPOSITORY / "requirements.lock")
+REALTIME = Environment(REPOSITORY / ".venv-realtime", REPOSITORY / "requirements-realtime.lock")
 
 
 def say(text: str) -> None:
@@ -79,8 +80,8 @@ def say(text: str) -> None:
 
 def wanted(made: Environment) -> dict[str, str]:
     """What the environment is made from; a stamp with other values is out of date."""
-    files = (made.lock, IVY, CHECKSUMS, ROOT / "pyproject.toml")
-    return {"root": str(ROOT), **{file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in files}}
+    files = (made.lock, IVY, CHECKSUMS, REPOSITORY / "pyproject.toml")
+    return {"root": str(REPOSITORY), **{file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in files}}
 
 
 def read_stamp(made: Environment) -> dict[str, dict[str, object]]:
@@ -107,7 +108,7 @@ def has_packages(made: Environment) -> bool:
 
 def make_venv(made: Environment) -> None:
     """The environment with exactly the locked packages, and this project in it, editable."""
-    if read_stamp(made).get("made_from", {}).get("root") not in (None, str(ROOT)):
+    if read_stamp(made).get("made_from", {}).get("root") not in (None, str(REPOSITORY)):
         say("the folder has moved: making the environment again")
         shutil.rmtree(made.folder)
     made.stamp.unlink(missing_ok=True)
@@ -124,7 +125,7 @@ def install_with_uv(uv: str, made: Environment) -> None:
     install = [uv, "pip", "install", "--python", str(made.python)]
     # The stamp is gone: an interrupted run may have left half a package, and uv's cache makes it cheap to be sure.
     follow("Python packages", [*install, "--reinstall", "--require-hashes", "-r", str(made.lock)])
-    follow("this project", [*install, "--no-deps", "--no-build-isolation", "--editable", str(ROOT)])
+    follow("this project", [*install, "--no-deps", "--no-build-isolation", "--editable", str(REPOSITORY)])
 
 
 def install_with_pip(made: Environment) -> None:
@@ -136,7 +137,7 @@ def install_with_pip(made: Environment) -> None:
     drop_half_installed(made.folder)
     install = [str(made.python), "-m", "pip", "install", "--disable-pip-version-check", "--progress-bar", "off"]
     follow("Python packages", [*install, "--no-compile", "--require-hashes", "-r", str(made.lock)])
-    follow("this project", [*install, "--no-deps", "--no-build-isolation", "--editable", str(ROOT)])
+    follow("this project", [*install, "--no-deps", "--no-build-isolation", "--editable", str(REPOSITORY)])
 
 
 def has_pip(python: Path) -> bool:
@@ -208,7 +209,7 @@ def follow(what: str, command: list[str], env: Mapping[str, str] | None = None) 
     say(what)
     process = subprocess.Popen(
         command,
-        cwd=ROOT,
+        cwd=REPOSITORY,
         env={**os.environ, **(env or {})},
         text=True,
         stdout=subprocess.PIPE,
@@ -272,7 +273,7 @@ def one_at_a_time() -> Iterator[None]:
 
 def set_up(made: Environment, with_s3: bool) -> None:
     """Everything that is not there yet; the jars are for all environments."""
-    check_machine(ROOT)
+    check_machine(REPOSITORY)
     with one_at_a_time():
         if is_done(made, with_s3):
             return

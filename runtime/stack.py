@@ -1,41 +1,36 @@
 """The stack from outside: start it, stop it, see how it is."""
 
-import json
+import math
 import os
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from typing import Any
 
 import psutil
 
+from conf import REPOSITORY
 from conf.settings import Settings
-from runtime.broker import REPOSITORY, is_taken, refuse_taken_ports
+from jobs.running import STACK, is_held, read_state, refuse_unfinished_forget, state_file
+from runtime.broker import is_taken, refuse_taken_ports
+from runtime.parts import JOBS, job_metrics
 from runtime.processes import kill_session, wait_until
 
-READY_SECONDS = 240
+READY_SECONDS, LOOK_SECONDS = 240.0, 10.0
+"""How long a start may take without getting any further; how often it is told how far jobs are that catch up."""
 STOP_SECONDS = 120
 LIVE = {"web", "posts_with_counts"}
 """What the page needs to show live numbers."""
 State = dict[str, Any]
 
 
-def read_state(settings: Settings) -> State | None:
-    """What the supervisor wrote down last; None where no stack was started, or it was stopped."""
-    try:
-        state: State = json.loads((settings.run_dir / "stack.json").read_text())
-    except (OSError, ValueError):
-        return None
-    return state
-
-
 def running(settings: Settings) -> State | None:
     """The state, where its supervisor lives."""
-    state = read_state(settings)
-    return state if state and _supervisor(state) else None
+    state = read_state(settings.run_dir, STACK)
+    return state if _supervisor(state) else None
 
 
 def _supervisor(state: State) -> psutil.Process | None:
@@ -52,6 +47,11 @@ def start(settings: Settings, say: Callable[[str], None], simulate: Sequence[str
     """Start the stack in the background and return when every part is ready; SystemExit with the reason if not."""
     if running(settings):
         raise SystemExit(f"a stack already runs on {settings.data_dir}: make status shows it, make down stops it")
+    if is_held(settings.run_dir, STACK):
+        raise SystemExit(
+            f"msm forget or rescale is at work on {settings.data_dir}, or a stack just starts or ends: wait"
+        )
+    refuse_unfinished_forget(settings.data_dir)
     sweep(settings)
     _refuse_taken_ports(settings)
     process = _launch(settings, simulate)
@@ -61,7 +61,7 @@ def start(settings: Settings, say: Callable[[str], None], simulate: Sequence[str
         process.terminate()  # it may be too young to have said anything of itself
         with suppress(subprocess.TimeoutExpired):
             process.wait(STOP_SECONDS)
-        if (read_state(settings) or {}).get("pid") == process.pid:  # and not another one's, who was quicker
+        if read_state(settings.run_dir, STACK).get("pid") == process.pid:  # and not another one's, who was quicker
             stop(settings)
         raise
 
@@ -94,7 +94,7 @@ def _follow(settings: Settings, process: "subprocess.Popen[bytes]", say: Callabl
     began, told = time.monotonic(), set[str]()
 
     def all_ready() -> bool:
-        state = read_state(settings) or {}
+        state = read_state(settings.run_dir, STACK)
         if state.get("failed"):
             raise SystemExit(str(state["failed"]))
         if process.poll() is not None:
@@ -108,16 +108,39 @@ def _follow(settings: Settings, process: "subprocess.Popen[bytes]", say: Callabl
         return bool(parts) and len(told) == len(parts)
 
     def complaint() -> str:
-        waiting = [name for name in (read_state(settings) or {}).get("parts", {}) if name not in told]
-        return f"not ready after {READY_SECONDS} s: {', '.join(waiting)}; the logs are in {settings.log_dir}"
+        waiting = [name for name in read_state(settings.run_dir, STACK).get("parts", {}) if name not in told]
+        return f"no further for {READY_SECONDS:.0f} s: {', '.join(waiting)}; the logs are in {settings.log_dir}"
 
-    wait_until(all_ready, READY_SECONDS, complaint)
+    moved_at, least = began, dict[str, float]()
+    while True:
+        were_ready = len(told)
+        try:
+            return wait_until(all_ready, LOOK_SECONDS, complaint)
+        except TimeoutError:
+            nearer = _nearer(settings, set(JOBS) - told, least)
+            for name, left in nearer.items():
+                say(f"{time.monotonic() - began:5.1f} s  {name} catches up: {left:,.0f} records behind")
+            if nearer or len(told) > were_ready:
+                moved_at = time.monotonic()
+            elif time.monotonic() - moved_at > READY_SECONDS:
+                raise
+
+
+def _nearer(settings: Settings, jobs: Iterable[str], least: dict[str, float]) -> dict[str, float]:
+    """The jobs with a query that has less before it than ever, in records; `least` is what each query had."""
+    nearer = {}
+    for job in sorted(jobs):
+        lags = {name: lag for name, lag in job_metrics(settings, job).items() if name.startswith("msm_job_lag_records")}
+        if any(lag < least.get(name, math.inf) for name, lag in lags.items()):
+            nearer[job] = max(lags.values())
+        least |= {name: min(lag, least.get(name, math.inf)) for name, lag in lags.items()}
+    return nearer
 
 
 def stop(settings: Settings) -> bool:
     """Stop the stack and whatever is left of it; False where there was nothing to stop."""
-    state = read_state(settings)
-    supervisor = _supervisor(state) if state else None
+    state = read_state(settings.run_dir, STACK)
+    supervisor = _supervisor(state)
     if supervisor:
         supervisor.send_signal(signal.SIGTERM)
         try:
@@ -125,16 +148,16 @@ def stop(settings: Settings) -> bool:
         except psutil.TimeoutExpired:
             supervisor.kill()
     sweep(settings)
-    return state is not None
+    return bool(state)
 
 
 def sweep(settings: Settings) -> None:
     """Kill what a supervisor that was killed itself left behind."""
-    state = read_state(settings)
-    for part in (state or {}).get("parts", {}).values():
+    state = read_state(settings.run_dir, STACK)
+    for part in state.get("parts", {}).values():
         if part["pid"] and _is_ours(part["pid"], settings):
             kill_session(part["pid"])
-    (settings.run_dir / "stack.json").unlink(missing_ok=True)
+    state_file(settings.run_dir, STACK).unlink(missing_ok=True)
 
 
 def _is_ours(leader: int, settings: Settings) -> bool:

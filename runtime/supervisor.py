@@ -3,7 +3,6 @@
 .venv/bin/python -m runtime.supervisor [--simulate OPTIONS...]
 """
 
-import json
 import os
 import signal
 import sys
@@ -16,10 +15,11 @@ from typing import Any
 import psutil
 import structlog
 
+from conf import REPOSITORY
 from conf.settings import Settings, load_settings
-from jobs.locks import taken
+from conf.store import write_whole
+from jobs.running import STACK, open_lock, state_file, taken
 from jobs.submit import job_env
-from runtime.broker import REPOSITORY
 from runtime.parts import Part, stack_parts
 from runtime.processes import Process
 
@@ -52,8 +52,8 @@ class Supervisor:
         self._settings = settings
         self._children = [Child(part) for part in parts]
         self._stopping = False
-        self._state_file = settings.run_dir / "stack.json"
-        self._written = ""
+        self._state_file = state_file(settings.run_dir, STACK)
+        self._written: dict[str, Any] = {}
 
     def run(self) -> int:
         """Until SIGTERM or Ctrl-C; 1 where a part cannot be brought up."""
@@ -123,24 +123,22 @@ class Supervisor:
         state = {
             "pid": os.getpid(),
             "started_at": psutil.Process().create_time(),
-            "http_port": self._settings.http_port,
             "failed": failed,
             "parts": {} if stopped else {child.part.name: _state_of(child) for child in self._children},
         }
-        text = json.dumps(state, indent=1)
-        if text != self._written:
-            self._state_file.parent.mkdir(parents=True, exist_ok=True)
-            fresh = self._state_file.with_suffix(".new")
-            fresh.write_text(text)
-            fresh.replace(self._state_file)
-            self._written = text
+        if state != self._written:
+            write_whole(self._state_file, state)
+            self._written = state
 
     def _stop_all(self, failed: str) -> None:
         """In reverse order: the broker last, so that every part can still write what it has."""
+        # Each of the jobs has a batch to end: they do so at the same time.
+        running = [child for child in self._children if child.process]
+        asked = [child for child in running if child.part.ask_to_stop and child.part.ask_to_stop()]
         for child in reversed(self._children):
             if child.process is not None:
                 log.info("stopping", part=child.part.name)
-                child.process.stop(ask=child.part.ask_to_stop)
+                child.process.stop(asked=child in asked)
                 child.process = None
         if failed:
             log.error("gave up", reason=failed)
@@ -172,8 +170,7 @@ def main() -> None:
     settings = load_settings()
     arguments = sys.argv[1:]
     simulate = tuple(arguments[1:]) if arguments[:1] == ["--simulate"] else None
-    settings.run_dir.mkdir(parents=True, exist_ok=True)
-    with (settings.run_dir / "stack.lock").open("w") as lock:
+    with open_lock(settings.run_dir, STACK) as lock:
         if not taken(lock):
             raise SystemExit(f"a stack already runs on {settings.data_dir}: make status shows it, make down stops it")
         sys.exit(Supervisor(settings, stack_parts(settings, simulate)).run())

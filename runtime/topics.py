@@ -39,7 +39,8 @@ def differences(settings: Settings) -> list[str]:
     with closing(admin_client(settings)) as admin:
         have = set(admin.list_topics())
         there = [topic for topic in TOPICS if topic.name in have]
-        missing = [f"topic {topic.name} is missing: msm topics makes it" for topic in TOPICS if topic.name not in have]
+        fix = ".venv/bin/msm topics makes it"
+        missing = [f"topic {topic.name} is missing: {fix}" for topic in TOPICS if topic.name not in have]
         brokers = _brokers(admin)
         return missing + [complaint for topic in there for complaint in _differences(admin, topic, brokers)]
 

@@ -29,8 +29,9 @@ SERVICES = (
 )
 WEBSITE = Path(refresh_feed.__file__).with_name("website")
 CONTENT_SECURITY_POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; manifest-src 'self'; "
-    "img-src 'self' https: http: data: blob:; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
+    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' https: http: blob:; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'; "
+    "require-trusted-types-for 'script'; trusted-types 'none'"
 )
 DEMO_USERS = ("ada", "grace", "linus", "margaret", "alan", "barbara")
 DEMO_TOKEN_SECONDS = 24 * 60 * 60
@@ -101,9 +102,8 @@ def last_audit(request: Request) -> LastAudit:
         return LastAudit()
 
 
-def create_app(settings: Settings | None = None, services: Sequence[Service] = SERVICES) -> FastAPI:
+def create_app(settings: Settings, services: Sequence[Service] = SERVICES) -> FastAPI:
     """Everything on one port; without services the page alone, for where a proxy brings them together."""
-    settings = settings or load_settings()
     app = build_app(services, settings)
     app.include_router(demo)
     app.include_router(audits)
@@ -112,5 +112,4 @@ def create_app(settings: Settings | None = None, services: Sequence[Service] = S
 
 
 if __name__ == "__main__":
-    configured = load_settings()
-    serve(create_app(configured), configured.http_host, configured.http_port)
+    serve(create_app(load_settings()))

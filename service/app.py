@@ -12,10 +12,10 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from pydantic import BaseModel
 
 from conf.kafka import python_security
-from conf.settings import Settings
+from conf.settings import Settings, load_settings
 from service.docs import DOCS_POLICY, docs_page
 from service.limits import Admission, user_buckets
-from service.middleware import BodyLimit, Failures, RequestMetrics, SecurityHeaders
+from service.middleware import BodyLimit, Failures, HeadAsGet, RequestMetrics, SecurityHeaders
 from service.origin import SameOrigin
 from service.server import CannotStartError, listen, run
 
@@ -81,6 +81,7 @@ def build_app(services: Sequence[Service], settings: Settings) -> FastAPI:
     app = FastAPI(title=title, lifespan=lifespan, docs_url=None, redoc_url=None, responses=ANYWHERE)
     app.state.settings = settings
     app.state.user_buckets = user_buckets(settings)
+    app.add_middleware(HeadAsGet)
     app.add_middleware(BodyLimit, json_bytes=JSON_MAX_BYTES, form_bytes=settings.image_max_bytes + JSON_MAX_BYTES)
     app.add_middleware(Failures)
     app.add_middleware(SameOrigin, host_names=settings.host_names)
@@ -121,8 +122,13 @@ def _add_operations(app: FastAPI, services: Sequence[Service]) -> None:
         return HTMLResponse(docs_page(app.openapi()), headers={"Content-Security-Policy": DOCS_POLICY})
 
 
-def serve(app: FastAPI, host: str, port: int) -> None:
+def serve(app: FastAPI) -> None:
     """Run the app until SIGTERM or Ctrl-C; SystemExit with one sentence where the port is taken."""
     settings: Settings = app.state.settings
     settings.jwt_key()  # a key that is none is said before anything starts
-    run(app, listen(host, port))
+    run(app, listen(settings.http_host, settings.http_port))
+
+
+def serve_alone(service: Service) -> None:
+    """Run a service as a process of its own."""
+    serve(build_app([service], load_settings()))

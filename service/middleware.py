@@ -124,6 +124,24 @@ class _CutOffError(Exception):
     """An answer that had begun cannot be finished; the log has the reason."""
 
 
+class HeadAsGet:
+    """Answers HEAD as GET would be, without the body; a stream of events would never end, and stays unanswered."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or scope["method"] != "HEAD" or scope["path"].endswith("/stream"):
+            return await self.app(scope, receive, send)
+        asked = {**scope, "method": "GET"}
+
+        async def without_body(message: Message) -> None:
+            scope["route"] = asked.get("route")  # for who counts requests
+            await send({**message, "body": b""} if message["type"] == "http.response.body" else message)
+
+        await self.app(asked, receive, without_body)
+
+
 class RequestMetrics:
     """Counts requests by route (not by path: paths carry ids), timed until the answer starts."""
 

@@ -1,7 +1,7 @@
-"""The counting rules of the contract, section 2, taken literally: what every test is judged by."""
+"""The rules of docs/counting.md, taken literally: what every test is judged by."""
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -18,6 +18,11 @@ class Post:
     created_at: str
     likes: int
     comments: int
+
+    @classmethod
+    def of(cls, row: Any) -> "Post":
+        """Of anything that has these fields by name: a result, an answer, a row."""
+        return cls(*(row[field.name] for field in fields(cls)))
 
 
 def order(fact: Fact) -> tuple[str, str]:

@@ -1,4 +1,4 @@
-"""What is a fact and what is not (contract, rule 8 and section 3), taken literally, by Python's own JSON."""
+"""What is a fact and what is not (docs/counting.md, rule 8), taken literally, by Python's own JSON."""
 
 import json
 import re

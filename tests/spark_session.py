@@ -2,13 +2,12 @@
 
 import os
 import sys
-from pathlib import Path
 
 from pyspark.sql import SparkSession
 
+from conf import REPOSITORY
 from jobs.submit import ARCHIVE, COMPILES_LITTLE, INTERPRETED, spark_conf
 
-REPOSITORY = Path(__file__).resolve().parents[1]
 NOT_FOR_TESTS = {"spark.driver.memory", "spark.driver.extraJavaOptions", "spark.pyspark.python", "spark.jars"}
 OWN = {
     "spark.driver.memory": "1g",

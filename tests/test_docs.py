@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 
+from conf import REPOSITORY
 from conf.settings import Settings
 from contract.principals import PRINCIPALS, Principal
 from contract.topics import TOPIC_BY_NAME
 
-ROOT = Path(__file__).parents[1]
-PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
+PAGES = [REPOSITORY / "README.md", REPOSITORY / "CHANGELOG.md", *sorted((REPOSITORY / "docs").rglob("*.md"))]
 LINK = re.compile(r"\]\(([^)#\s]+)?(?:#([^)\s]+))?\)")
 METRIC = re.compile(r'(?:Counter|Gauge|Histogram)\(\s*"(msm_\w+)"')
 PACKAGES = ("service", "producers", "jobs", "feeds", "audit", "runtime")
@@ -25,7 +25,9 @@ def anchors(page: Path) -> set[str]:
 @pytest.mark.parametrize("name", Settings.model_fields)
 def test_each_setting_is_explained_with_its_default(name: str) -> None:
     row = re.search(
-        rf"^\| `{name}` \| `MSM_{name.upper()}` \| (.+?) \| .+$", (ROOT / "docs/settings.md").read_text(), re.MULTILINE
+        rf"^\| `{name}` \| `MSM_{name.upper()}` \| (.+?) \| .+$",
+        (REPOSITORY / "docs/settings.md").read_text(),
+        re.MULTILINE,
     )
     assert row, f"docs/settings.md has no row for {name}"
     default = Settings.model_fields[name].default
@@ -35,8 +37,8 @@ def test_each_setting_is_explained_with_its_default(name: str) -> None:
 
 
 def test_each_metric_is_listed() -> None:
-    code = "".join(path.read_text() for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
-    page = (ROOT / "docs/operations.md").read_text()
+    code = "".join(path.read_text() for package in PACKAGES for path in (REPOSITORY / package).rglob("*.py"))
+    page = (REPOSITORY / "docs/operations.md").read_text()
     assert [name for name in METRIC.findall(code) if f"`{name}" not in page] == []
 
 
@@ -46,10 +48,10 @@ def test_each_principal_of_kafka_is_listed_with_its_rights(principal: Principal)
     if principal.reads == tuple(TOPIC_BY_NAME):
         reads = "every topic"
     row = " | ".join((f"| `{principal.name}`", reads, f"{writes} |"))
-    assert row.replace("|  |", "| |") in (ROOT / "docs/security.md").read_text()
+    assert row.replace("|  |", "| |") in (REPOSITORY / "docs/security.md").read_text()
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(REPOSITORY)))
 def test_links_lead_somewhere(page: Path) -> None:
     for target, anchor in LINK.findall(page.read_text()):
         if target.startswith("http"):
@@ -60,11 +62,11 @@ def test_links_lead_somewhere(page: Path) -> None:
 
 
 def test_the_readme_fits_on_a_few_screens() -> None:
-    assert len((ROOT / "README.md").read_text().splitlines()) <= 150
+    assert len((REPOSITORY / "README.md").read_text().splitlines()) <= 150
 
 
 def test_every_make_target_that_is_named_exists() -> None:
-    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    targets = set(re.findall(r"^([a-z]+):", (REPOSITORY / "Makefile").read_text(), re.MULTILINE))
     named = {
         name for page in PAGES for name in re.findall(r"(?:`|^ {4}|=\S+ )make ([a-z]+)", page.read_text(), re.MULTILINE)
     }

@@ -65,12 +65,12 @@ export async function setLiked(postId, likes, who = session.who) {
 
 /** Comments; true once it is stored. Tried again under the same key, it counts once. */
 export async function comment(postId, text, key, who = session.who) {
-  const draft = { id: null, text };
+  const draft = { id: null, text, written: Date.now() };
   who.memory.addDraft(postId, draft);
   const settle = posts.expect(postId, "comments", 1);
   try {
     const stored = await withToken(who, (token) => api.comment(token, postId, text, key));
-    who.memory.addComment(postId, { id: stored.comment_id, text });
+    who.memory.addComment(postId, { ...draft, id: stored.comment_id });
     confirm(stored, settle);
     return true;
   } catch (error) {
@@ -84,15 +84,15 @@ export async function comment(postId, text, key, who = session.who) {
 }
 
 /** Takes back a comment of one's own, for good. */
-export async function deleteComment(postId, { id, text }, who = session.who) {
-  who.memory.removeComment(postId, id);
+export async function deleteComment(postId, comment, who = session.who) {
+  who.memory.removeComment(postId, comment.id);
   const settle = posts.expect(postId, "comments", -1);
   try {
-    await confirm(await withToken(who, (token) => api.deleteComment(token, postId, id)), settle);
+    await confirm(await withToken(who, (token) => api.deleteComment(token, postId, comment.id)), settle);
   } catch (error) {
-    who.memory.addComment(postId, { id, text });
+    who.memory.addComment(postId, comment);
     settle(false);
-    complain("The comment is still there.", error, () => deleteComment(postId, { id, text }, who));
+    complain("The comment is still there.", error, () => deleteComment(postId, comment, who));
   }
 }
 
@@ -101,13 +101,14 @@ export async function deletePost(post, onFailure, who = session.who) {
   posts.remove(post.post_id);
   try {
     await withToken(who, (token) => api.deletePost(token, post.post_id));
-    who.memory.forget(post.post_id);
-    say("Your post is deleted.");
   } catch (error) {
-    posts.restore(post);
-    onFailure(post);
-    complain("The post is still there.", error, () => deletePost(post, onFailure, who));
+    if (posts.restore(post)) {
+      onFailure(post);
+      return complain("The post is still there.", error, () => deletePost(post, onFailure, who));
+    }
   }
+  who.memory.forget(post.post_id);
+  say("Your post is deleted.");
 }
 
 /** Posts a picture; the post as it will be, before the feed has it (its version is the lowest). */

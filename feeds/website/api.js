@@ -1,6 +1,7 @@
 // The HTTP interface: commands, reads, and waiting until a command is visible.
 
 const PATIENCE_MS = 30_000;
+const FORM_PATIENCE_MS = 150_000; // the server's own patience with a picture, and some more
 const CONFIRMATIONS = 3;
 
 let skew = 0;
@@ -25,11 +26,12 @@ async function send(method, path, { token, json, form, key } = {}) {
   if (json) headers["Content-Type"] = "application/json";
   const body = json ? JSON.stringify(json) : form;
   const keepalive = method !== "GET" && !form; // a click right before one leaves still counts
-  const signal = AbortSignal.timeout(PATIENCE_MS);
+  const signal = AbortSignal.timeout(form ? FORM_PATIENCE_MS : PATIENCE_MS);
   const response = await reach(path, { method, headers, body, keepalive, signal });
   noteClock(response.headers.get("Date"));
-  const answer = await response.json().catch(() => ({}));
-  if (!response.ok) throw new ApiError(response.status, sentence(response.status, answer.detail));
+  const answer = await response.json().catch(() => null);
+  if (!response.ok) throw new ApiError(response.status, sentence(response.status, answer?.detail));
+  if (answer === null) await fail("The server's answer was cut off.");
   return { answer, caughtUp: response.headers.get("X-Caught-Up") !== "false" };
 }
 
@@ -37,9 +39,13 @@ async function reach(path, options) {
   try {
     return await fetch(path, options);
   } catch {
-    if (isLeaving) await new Promise(() => {}); // not a failure: nobody is there to be told
-    throw new ApiError(0, "The server cannot be reached.");
+    return fail("The server cannot be reached.");
   }
+}
+
+async function fail(why) {
+  if (isLeaving) await new Promise(() => {}); // not a failure: nobody is there to be told
+  throw new ApiError(0, why);
 }
 
 function noteClock(date) {

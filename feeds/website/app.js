@@ -6,6 +6,7 @@ import { Card } from "./card.js";
 import { Composer } from "./composer.js";
 import { age, byId } from "./dom.js";
 import { Feed } from "./feed.js";
+import { keep } from "./memory.js";
 import { RankingList } from "./rankings.js";
 import { session } from "./session.js";
 import { Stream } from "./stream.js";
@@ -17,20 +18,24 @@ const STATES = { connecting: "Connecting", live: "Live", reconnecting: "Reconnec
 const WORST_FIRST = ["offline", "reconnecting", "connecting", "live"];
 
 const feed = new Feed((page) => {
-  lastHeard = Math.max(lastHeard, ...page.posts.map((post) => Date.parse(post.updated_at)));
+  noteChanges(page);
   feedStream.open(page.stream_id);
   pauseWhileHidden();
 });
 const rankings = { trending: new RankingList("trending", openPost), rising: new RankingList("rising", openPost) };
 let lastHeard = 0; // when the newest change of a post came
 let pauseTimer = 0;
+let postsAsked = 0; // for the dialog: only the last one is shown
 
 const feedStream = new Stream(
   "/feed/stream",
   {
     post: heard((post) => feed.arrive(post)),
     deleted: heard(({ post_id: postId }) => feed.leave(postId)),
-    reset: () => feed.load(),
+    reset: (page) => {
+      noteChanges(page);
+      feed.show(page); // and the stream goes on: another one may be of a service that has other ids
+    },
   },
   showConnection,
 );
@@ -49,6 +54,10 @@ function heard(handle) {
     lastHeard = serverNow();
     handle(data);
   };
+}
+
+function noteChanges(page) {
+  lastHeard = Math.max(lastHeard, ...page.posts.map((post) => Date.parse(post.updated_at)));
 }
 
 function showConnection() {
@@ -70,8 +79,10 @@ function showAges() {
 /** A post of a ranking, which need not be in the feed. */
 async function openPost(postId) {
   const dialog = byId("post-dialog");
+  const question = ++postsAsked;
   try {
     const post = await getPost(postId);
+    if (question !== postsAsked) return;
     const card = new Card(post, { onLeave: () => dialog.close(), onReturn: (back) => feed.add(back) });
     dialog.replaceChildren(card.element);
     dialog.onclose = () => card.dispose();
@@ -103,7 +114,7 @@ function setUpTheme() {
   };
   byId("theme").onclick = () => {
     root.dataset.theme = isDark() ? "light" : "dark";
-    localStorage.setItem("msm.theme", root.dataset.theme);
+    keep("msm.theme", root.dataset.theme);
     render();
   };
   prefersDark.onchange = render;
@@ -115,6 +126,7 @@ function setUpKeys() {
   const keys = { j: focus, k: focus, l: (card) => card.like(), c: (card) => card.write() };
   addEventListener("keydown", (event) => {
     const isTyping = event.target.closest("input, textarea, select, dialog");
+    if (event.key === "l" && event.repeat) return; // held down, it would like and unlike
     if (isTyping || event.ctrlKey || event.metaKey || event.altKey || !keys[event.key]) return;
     const card = cardFor(event.key);
     if (!card) return;

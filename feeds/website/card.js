@@ -130,6 +130,10 @@ export class Card {
     this.parts.text.focus();
   }
 
+  get isWritten() {
+    return this.parts.text.value !== "";
+  }
+
   async send() {
     const { text } = this.parts;
     const words = text.value.trim();
@@ -138,17 +142,18 @@ export class Card {
     this.renderSend();
     const key = words === this.unsent.words ? this.unsent.key : newKey();
     this.unsent = (await comment(this.postId, words, key)) ? {} : { words, key };
-    if (this.unsent.words && text.value === "") text.value = words;
+    if (this.unsent.words) text.value = text.value === "" ? words : `${words} ${text.value}`;
     this.renderSend();
   }
 
   askToDelete() {
     const dialog = byId("confirm");
+    const post = posts.get(this.postId);
     dialog.onclick = ({ target }) => {
       const { answer } = target.dataset;
       if (!answer && target !== dialog) return;
       dialog.close();
-      if (answer === "yes") deletePost(posts.get(this.postId), this.onReturn);
+      if (answer === "yes") deletePost(post, this.onReturn);
     };
     dialog.showModal();
   }

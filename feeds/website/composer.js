@@ -56,7 +56,7 @@ export class Composer {
   }
 
   #pick(file) {
-    if (!file) return;
+    if (!file || this.#button.disabled) return;
     if (!KINDS.includes(file.type)) return this.#complain("Choose a JPEG, PNG, WebP or GIF picture.");
     this.#complain("");
     this.#picked = file;
@@ -116,7 +116,7 @@ export class Composer {
   }
 
   #busy(busy) {
-    this.#button.disabled = busy;
+    for (const field of this.#form.elements) field.disabled = busy; // what is written meanwhile would be lost
     this.#button.textContent = busy ? "Posting…" : "Post";
   }
 

@@ -1,12 +1,13 @@
 // The list of posts, newest first: pages below, new posts above, never more than a screenful of memory.
 
-import { getFeed } from "./api.js";
+import { getFeed, getPost } from "./api.js";
 import { Card } from "./card.js";
 import { byId, fromTemplate, onceAFrame } from "./dom.js";
 import { isAtTop, Newcomers } from "./newcomers.js";
 import { posts } from "./posts.js";
 
 const MOST_CARDS = 200;
+const MOST_PAGES = 12; // at a time: as many as are shown, and some more
 const BAR_PX = 64;
 
 /** Newest first; equal moments by id, as the service orders them. */
@@ -30,6 +31,7 @@ export class Feed {
   #loading = null; // a page that is on its way
   #reloading = null;
   #retryMs = 1_000;
+  #retry = 0;
   #nearEnd = new IntersectionObserver((entries) => entries.at(-1).isIntersecting && this.more(), {
     rootMargin: "900px",
   });
@@ -44,6 +46,7 @@ export class Feed {
 
   /** Loads the newest page in place of what is shown. */
   load() {
+    clearTimeout(this.#retry);
     this.#reloading ??= this.#reload().finally(() => { this.#reloading = null; });
     return this.#reloading;
   }
@@ -58,16 +61,28 @@ export class Feed {
     if (!this.#entries.length) this.#showSkeletons();
     try {
       const page = await getFeed(null);
-      this.#clear();
-      this.#addPage(page);
-      this.#retryMs = 1_000;
+      this.show(page);
       this.onLoaded(page);
     } catch (error) {
       this.#say(`${error.message} Trying again…`);
-      setTimeout(() => this.load(), this.#retryMs);
+      this.#retry = setTimeout(() => this.load(), this.#retryMs);
       this.#retryMs = Math.min(this.#retryMs * 2, 15_000);
     }
     this.#list.setAttribute("aria-busy", "false");
+  }
+
+  /** Shows the newest page in place of what is shown. Cards that stay are the same ones, with what is written there. */
+  show(page) {
+    clearTimeout(this.#retry);
+    this.#retryMs = 1_000;
+    const ids = new Set(page.posts.map(({ post_id: id }) => id));
+    const stays = ({ card }) => ids.has(card.postId) || card.isWritten;
+    this.#keepingPlace(() => {
+      this.#clear(stays);
+      this.#addPage(page);
+    }, stays);
+    const others = this.#entries.filter(({ card }) => !ids.has(card.postId)); // the page says nothing of their numbers
+    for (const { card } of others) getPost(card.postId).then((post) => posts.put(post), () => {});
   }
 
   /** Loads what comes after the last card. Without a cursor it is looked for from the top. */
@@ -80,9 +95,12 @@ export class Feed {
   async #nextPage() {
     const before = this.#entries.at(-1)?.card;
     try {
-      do {
-        this.#addPage(await getFeed(this.#cursor));
-      } while (!this.#atEnd && this.#entries.at(-1)?.card === before);
+      for (let pages = 0; pages < MOST_PAGES && !this.#atEnd && this.#entries.at(-1)?.card === before; pages += 1) {
+        const cursor = this.#cursor;
+        const page = await getFeed(cursor);
+        if (cursor !== this.#cursor) return this.#watchEnd(); // it goes on elsewhere now
+        this.#addPage(page);
+      }
       this.#trimAbove();
     } catch (error) {
       this.#say(error.message, true);
@@ -118,7 +136,7 @@ export class Feed {
   leave(postId) {
     this.#changed.delete(postId);
     this.#newcomers.remove(postId);
-    posts.remove(postId);
+    posts.remove(postId, true);
     this.#showPill();
   }
 
@@ -167,7 +185,9 @@ export class Feed {
   }
 
   #showNewcomers() {
-    for (const post of this.#newcomers.takeAll()) this.#insert(post)?.element.classList.add("fresh");
+    this.#keepingPlace(() => {
+      for (const post of this.#newcomers.takeAll()) this.#insert(post)?.element.classList.add("fresh");
+    });
     this.#trimBelow();
     this.#showPill();
   }
@@ -203,7 +223,7 @@ export class Feed {
     this.#newcomers.remove(post.post_id);
     if (posts.isGone(post.post_id)) return null;
     if (this.#entries.some(({ card }) => card.postId === post.post_id)) {
-      posts.put(post);
+      this.#update(posts.get(post.post_id), post);
       return null;
     }
     const card = new Card(post, {
@@ -253,19 +273,21 @@ export class Feed {
     this.#say("", true);
   }
 
-  /** Changes the list without moving what is being looked at. */
-  #keepingPlace(change) {
+  /** Changes the list without moving what is being looked at: the first card in sight that `stays`. */
+  #keepingPlace(change, stays = () => true) {
     const isSeen = ({ card }) => card.element.getBoundingClientRect().bottom > BAR_PX;
-    const anchor = this.#entries.find(isSeen)?.card.element;
+    const anchor = this.#entries.find((entry) => isSeen(entry) && stays(entry))?.card.element;
     const before = anchor?.getBoundingClientRect().top;
     change();
-    if (anchor?.isConnected && !isAtTop()) scrollBy(0, anchor.getBoundingClientRect().top - before);
+    const isFree = isAtTop() && !this.#list.contains(document.activeElement);
+    if (anchor?.isConnected && !isFree) scrollBy(0, anchor.getBoundingClientRect().top - before);
   }
 
-  #clear() {
-    for (const { card } of this.#entries) card.dispose();
-    this.#list.replaceChildren();
-    this.#entries = [];
+  #clear(stays) {
+    const kept = this.#entries.filter(stays);
+    for (const entry of this.#entries) if (!kept.includes(entry)) entry.card.dispose();
+    this.#list.querySelectorAll(".skeleton").forEach((skeleton) => skeleton.remove());
+    this.#entries = kept;
     this.#newcomers.takeAll();
     this.#changed.clear();
     this.#newest = null;

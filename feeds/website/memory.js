@@ -9,6 +9,7 @@ export class Memory {
     this.user = user;
     this.key = `msm.memory.${user}`;
     this.drafts = new Map();
+    this.isKept = true;
     this.load();
   }
 
@@ -23,14 +24,16 @@ export class Memory {
   }
 
   setLiked(postId, likes) {
+    this.refresh();
     this.liked.delete(postId);
     if (likes) this.liked.add(postId);
     this.save();
   }
 
-  /** Comments that are stored (with an id), then those on their way (without). */
+  /** Comments that are stored (with an id) and those on their way (without), as they were written. */
   comments(postId) {
-    return [...(this.commented.get(postId) ?? []), ...(this.drafts.get(postId) ?? [])];
+    const all = [...(this.commented.get(postId) ?? []), ...(this.drafts.get(postId) ?? [])];
+    return all.sort((one, other) => (one.written ?? 0) - (other.written ?? 0)); // browsers may remember some without
   }
 
   addDraft(postId, draft) {
@@ -42,6 +45,7 @@ export class Memory {
   }
 
   addComment(postId, comment) {
+    this.refresh();
     const before = this.commented.get(postId) ?? [];
     this.commented.delete(postId);
     this.commented.set(postId, [...before, comment]);
@@ -49,6 +53,7 @@ export class Memory {
   }
 
   removeComment(postId, commentId) {
+    this.refresh();
     const left = (this.commented.get(postId) ?? []).filter(({ id }) => id !== commentId);
     if (left.length) this.commented.set(postId, left);
     else this.commented.delete(postId);
@@ -56,26 +61,38 @@ export class Memory {
   }
 
   forget(postId) {
+    this.refresh();
     this.liked.delete(postId);
     this.commented.delete(postId);
     this.drafts.delete(postId);
     this.save();
   }
 
+  /** Another tab may have changed it. */
+  refresh() {
+    if (this.isKept) this.load();
+  }
+
   save() {
     const liked = [...this.liked].slice(-LIKES_MOST);
     const commented = [...this.commented].slice(-COMMENTED_MOST);
-    try {
-      localStorage.setItem(this.key, JSON.stringify({ liked, commented }));
-    } catch {
-      // Full or forbidden storage: it is remembered for as long as the page is open.
-    }
+    this.isKept = keep(this.key, JSON.stringify({ liked, commented }));
   }
 }
 
-export function readJson(key, storage = localStorage) {
+/** Whether the browser keeps it. Where storage is full or forbidden, it is remembered for as long as the page is open. */
+export function keep(key, text, storage = "localStorage") {
   try {
-    return JSON.parse(storage.getItem(key));
+    window[storage].setItem(key, text);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+export function readJson(key, storage = "localStorage") {
+  try {
+    return JSON.parse(window[storage].getItem(key));
   } catch {
     return null;
   }

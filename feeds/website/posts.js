@@ -34,6 +34,7 @@ class Posts {
   #expected = new Map();
   #cards = new Map();
   #gone = new Set();
+  #goneForGood = new Set();
   #dirty = new Set();
   #render = onceAFrame(() => this.#flush());
 
@@ -50,7 +51,9 @@ class Posts {
     return true;
   }
 
-  remove(postId) {
+  /** A deletion is `forGood` once the feed tells it. */
+  remove(postId, forGood = false) {
+    if (forGood) this.#goneForGood.add(postId);
     this.#gone.add(postId);
     this.#posts.delete(postId);
     for (const card of this.#cards.get(postId) ?? []) card.left();
@@ -60,10 +63,12 @@ class Posts {
     return this.#gone.has(postId);
   }
 
-  /** A deletion that did not succeed after all. */
+  /** A deletion that failed is taken back; false where the feed told it meanwhile, so that it did not. */
   restore(post) {
+    if (this.#goneForGood.has(post.post_id)) return false;
     this.#gone.delete(post.post_id);
     this.put(post);
+    return true;
   }
 
   /** A card shows a post until it is unwatched; then the post is forgotten. */

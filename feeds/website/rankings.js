@@ -1,7 +1,7 @@
 // The trending and rising lists: who is where, and who moved since the ranking before.
 
 import { serverNow } from "./api.js";
-import { age, animate, byTestId, formatCount, fromTemplate, showCount, showPicture } from "./dom.js";
+import { age, animate, byTestId, fromTemplate, showCount, showPicture } from "./dom.js";
 
 const isNarrow = matchMedia("(max-width: 899px)");
 const few = () => (isNarrow.matches ? 12 : 5);
@@ -31,10 +31,9 @@ export class RankingList {
     return this.#ranking ? Date.parse(this.#ranking.generated_at) : 0;
   }
 
-  /** Shows a ranking unless a newer one is shown; an empty one may be a service that has just begun. */
+  /** Shows the ranking that came last: its time may be earlier, where the clock that it is from was set back. */
   show(ranking) {
     const isFirst = !this.#ranking?.posts.length;
-    if (!isFirst && ranking.generated_at <= this.#ranking.generated_at) return;
     this.#ranking = ranking;
     this.render(isFirst);
   }
@@ -75,7 +74,6 @@ export class RankingList {
     element.dataset.postId = post.post_id;
     element.querySelector(".ranked-caption").textContent = post.caption || "Untitled";
     element.querySelector(".ranked-author").textContent = post.user_id;
-    element.querySelector(".score b").title = formatCount(post.score);
     element.querySelector("button").onclick = () => this.onOpen(post.post_id);
     showPicture(element.querySelector(".thumb"), post.image_url, "");
     return element;

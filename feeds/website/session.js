@@ -1,7 +1,7 @@
 // Who uses this tab. The token lives in sessionStorage, so two tabs can be two users.
 
 import { getDemo, getDemoToken } from "./api.js";
-import { Memory, readJson } from "./memory.js";
+import { keep, Memory, readJson } from "./memory.js";
 
 const KEY = "msm.session";
 
@@ -13,7 +13,7 @@ class Session extends EventTarget {
   /** Finds out whether this is the demo, and takes up the user that the tab was before. */
   async start() {
     this.demoUsers = await demoUsers();
-    const kept = readJson(KEY, sessionStorage);
+    const kept = readJson(KEY, "sessionStorage");
     if (kept?.token && (!this.isDemo || this.demoUsers.includes(kept.user))) this.set(kept.user, kept.token);
     else this.leave();
     addEventListener("storage", (event) => this.heard(event.key));
@@ -35,7 +35,7 @@ class Session extends EventTarget {
   }
 
   leave() {
-    sessionStorage.removeItem(KEY);
+    keep(KEY, "null", "sessionStorage");
     this.who = null;
     this.changed();
   }
@@ -44,7 +44,7 @@ class Session extends EventTarget {
   async renew(who) {
     if (this.isDemo) {
       who.token = (await getDemoToken(who.user)).token;
-      if (this.who === who) sessionStorage.setItem(KEY, JSON.stringify({ user: who.user, token: who.token }));
+      if (this.who === who) keep(KEY, JSON.stringify({ user: who.user, token: who.token }), "sessionStorage");
       return true;
     }
     if (this.who === who) this.leave();
@@ -52,7 +52,7 @@ class Session extends EventTarget {
   }
 
   set(user, token) {
-    sessionStorage.setItem(KEY, JSON.stringify({ user, token }));
+    keep(KEY, JSON.stringify({ user, token }), "sessionStorage");
     this.who = { user, token, memory: new Memory(user) };
     this.changed();
   }

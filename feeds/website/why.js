@@ -36,7 +36,9 @@ const title = (count, topic) => `Why ${plain.format(count)} ${count === 1 ? topi
 
 function verdict(found) {
   if (found.behind) return `The archive is ${plain.format(found.behind)} records behind: look again in some seconds.`;
-  return found.closes ? "The sums close." : "The sums do not close!";
+  if (!found.closes) return "The sums do not close!";
+  const { erased } = found;
+  return erased ? `The sums close, but for ${plain.format(erased)} records erased with their user.` : "The sums close.";
 }
 
 function classItem(name, group, topic) {

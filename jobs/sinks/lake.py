@@ -13,16 +13,16 @@ from conf.settings import Settings
 from conf.store import for_spark, lake
 from jobs.transforms.panes import summed
 
+COMPACT_EVERY = 60
+"""Batches between two compactions of a table."""
 _PROPERTIES = {
     "delta.enableDeletionVectors": "false",  # readers without Spark
-    "delta.checkpointInterval": "20",
+    "delta.checkpointInterval": str(COMPACT_EVERY),
 }
 READ_BY_OTHERS, OURS = "1 hours", "15 minutes"
 """How long versions of a table can be read: each of the last is a file that Delta looks at whenever it commits."""
 PERSONAL = {"user_id", "image_url", "caption", "event_id", "comment_id"}
 _MEASURED = {"string", "integer", "long", "timestamp", "date"}
-COMPACT_EVERY = 60
-"""Batches between two compactions of a table."""
 
 
 def table_path(settings: Settings, name: str) -> str:
@@ -68,11 +68,11 @@ def append_once(rows: DataFrame, path: str, writer: str, batch_id: int) -> None:
 
 
 class Appends:
-    """The same for the many batches of one query after a start, for less.
+    """Appends each batch of one query exactly once, as `append_once` does, for less.
 
-    Only the first of them can be in the table already: the query ended between its write and its commit. So that one
-    alone is looked for, by the name that each commit carries. For `append_once` Delta reads its log anew at each batch,
-    which takes longer than appending.
+    Only the first batch after a start can be in the table already: the query ended between its write and its commit. So
+    that one alone is looked for, by the name that each commit carries. For `append_once` Delta reads its log anew at
+    each batch, which takes longer than appending.
     """
 
     def __init__(self, settings: Settings, name: str) -> None:

@@ -13,21 +13,20 @@ from pyspark.sql import DataFrame, Row, SparkSession
 from pyspark.sql import functions as F
 
 from conf.settings import Settings
-from conf.store import Place, checkpoints
+from conf.store import checkpoints
 from contract import tables
 from contract.facts import format_time
-from contract.results import RISING_KEY, TRENDING_KEY, RankedPost, Ranking
+from contract.results import BIRTHS, RISING_KEY, TRENDING_KEY, RankedPost, Ranking
 from contract.spark import RANKING_ROW
 from contract.topics import RANKING_MAX_BYTES, RISING_POSTS, TRENDING_POSTS, result_topic
-from jobs.checkpoints import begun_batch, committed_offsets, done_batch, offsets_in
+from jobs.checkpoints import begun_batch, committed_offsets, done_batch, offsets_of_batch
+from jobs.offsets import Offsets
 from jobs.sinks.kafka import producer_options, seen_header
-from jobs.sinks.lake import Appends, append_once, compact, ensure_table, table_path
+from jobs.sinks.lake import Appends, append, compact, ensure_table, table_path
 from jobs.transforms.ranking import MINUTE, PastHour, Score, added, best, living, rising, scored, trending
 
 log = structlog.get_logger()
 _BOARDS = (("trending", TRENDING_POSTS, TRENDING_KEY), ("rising", RISING_POSTS, RISING_KEY))
-Offsets = Mapping[str, Mapping[str, int]]
-"""{topic: {partition: next offset}}."""
 _STRICT = {"mode": "FAILFAST"}
 AT_A_TIME = 2
 """Minutes of history that one tick keeps at most: each takes as long as a ranking, and the next tick waits."""
@@ -65,14 +64,14 @@ class FirstHours:
     def append(self, changes: DataFrame, writer: str, batch_id: int) -> None:
         """`changes` are in memory, cut off from their query. The first batch after a start may be in the table."""
         is_empty = changes.isEmpty()
+        reached = offsets_of_batch(self._checkpoint, batch_id)
         with self._lock:
-            self._reached = offsets_of_batch(self._checkpoint, batch_id)
-            if is_empty:
-                return
-            is_first = self._kept.may_be_a_repetition
-            self._kept.append(changes.coalesce(1), writer, batch_id)
-            if self._since is not None:
-                self._since = None if is_first else [*self._since, changes]
+            if not is_empty:
+                is_first = self._kept.may_be_a_repetition
+                self._kept.append(changes.coalesce(1), writer, batch_id)
+                if self._since is not None:
+                    self._since = None if is_first else [*self._since, changes]
+            self._reached = reached
 
     def since(self) -> list[DataFrame] | None:
         """What was appended since the last call, or since it was read; None where it must be read."""
@@ -92,16 +91,19 @@ class FirstHours:
 class Rankings:
     """Ranks from the tables that the job's queries keep; owns nothing but the history table.
 
-    Delta takes as long to find the files of a table as Spark to read them. So the sums of both boards are read once a
-    minute, when the hour has moved on, and between grow by what each batch brings; and a post is looked up once, and
-    again after a fact of it has come.
+    Listing the files of a table takes as long as reading them. So the sums of both boards are read once a minute, when
+    the hour has moved on, and in between grow in memory by what each batch brings. A post is looked up once, and again
+    after a new fact of it has come.
     """
 
     def __init__(self, spark: SparkSession, settings: Settings) -> None:
         self._settings, self.first_hours = settings, FirstHours(settings)
         self._score = Score(settings.like_weight, settings.comment_weight, settings.top)
         self._history = ensure_table(spark, table_path(settings, tables.TRENDING_POSTS), RANKING_ROW)
-        newest = spark.read.format("delta").load(self._history).agg(F.max("window_end").cast("double")).first()
+        # One that a clock dated ahead must not keep later ones out.
+        is_over = "window_end <= current_timestamp() + INTERVAL 1 MINUTE"
+        kept = spark.read.format("delta").load(self._history).where(is_over)
+        newest = kept.agg(F.max("window_end").cast("double")).first()
         self._remembered = newest[0] if newest else None
         self._sums: tuple[PastHour, DataFrame] | None = None
         self._posts: dict[str, Row | None] = {}
@@ -140,9 +142,9 @@ class Rankings:
         write_rankings(spark.range(0, 1, 1, 1).select(F.inline(F.array(*records))), self._settings)
 
     def _seen_of_rising(self, seen: Offsets) -> Offsets:
-        """Its engagement comes through a query of its own."""
+        """Its engagement comes through a query of its own, which may have read more of the posts, or less."""
         engagement = self.first_hours.seen
-        return {**engagement, "posts": seen.get("posts", {})} if engagement else {}
+        return {**engagement, "posts": seen.get("posts", {}), BIRTHS: engagement.get("posts", {})} if engagement else {}
 
     def skip(self, post_ids: Collection[str]) -> None:
         """A batch with facts of these posts goes to the tables unranked."""
@@ -151,10 +153,10 @@ class Rankings:
             self._sums[1].unpersist()
             self._sums = None
 
-    def remember(self, spark: SparkSession, moment: datetime, writer: str) -> None:
+    def remember(self, spark: SparkSession, moment: datetime) -> None:
         """The ranking at the end of each minute since the last one kept, an hour back at most; a few at a time.
 
-        Once an hour their files are joined.
+        What the table has at a start tells which are kept: they need no fence. Once an hour their files are joined.
         """
         for end in self._missing(PastHour.at(moment - MINUTE).end):
             hour = PastHour(end)
@@ -163,7 +165,7 @@ class Rankings:
             text = F.lit(_ranking(posts, hour, moment).model_dump_json())
             # A literal, since a row of Python would come through a process of Python, which executors need not have.
             rows = spark.range(0, 1, 1, 1).select(F.inline(F.array(F.from_json(text, RANKING_ROW, _STRICT))))
-            append_once(rows, self._history, writer, int(end.timestamp()) // 60)
+            append(rows, self._history)
             self._remembered = end.timestamp()
             if not end.minute:
                 compact(spark, self._history)
@@ -189,14 +191,17 @@ class Rankings:
     ) -> dict[str, list[RankedPost]]:
         self._forget(fresh.post_ids if fresh else ())
 
+        def post_facts() -> DataFrame:
+            facts = self._table(spark, tables.POST_FACTS)
+            return facts.unionByName(fresh.posts) if fresh else facts
+
         def look_up(post_ids: set[str]) -> Mapping[str, Row]:
             if unknown := post_ids - self._posts.keys():
-                facts = self._table(spark, tables.POST_FACTS)
-                found = living(facts.unionByName(fresh.posts) if fresh else facts, unknown)
+                found = living(post_facts(), unknown)
                 self._posts |= {post_id: found.get(post_id) for post_id in unknown}
             return {post_id: row for post_id in post_ids if (row := self._posts[post_id])}
 
-        return best(engagement.transform(scored, self._score), look_up, self._score.top)
+        return best(engagement.transform(scored, self._score), look_up, post_facts, self._score.top)
 
     def _forget(self, post_ids: Collection[str]) -> None:
         """What is known of posts is old once there are facts of them; and it must not grow for ever."""
@@ -222,8 +227,3 @@ def _ranking(posts: list[RankedPost], hour: PastHour, moment: datetime) -> Ranki
         generated_at=format_time(moment),
         posts=posts,
     )
-
-
-def offsets_of_batch(checkpoint: Place, batch_id: int) -> Offsets:
-    """Where this batch ends in Kafka, from the query's own log."""
-    return offsets_in((checkpoint / "offsets" / str(batch_id)).read_text())

@@ -13,8 +13,8 @@ PAIR = ("post_id", "kind", "member")
 def this_batch() -> Column:
     """A number that the records of a micro-batch have in common, and those of no other: when Spark planned it.
 
-    Of rows with a `kind`, whose length is one, which Spark does not know: so the number stays beside the code that it
-    generates. Within it, all of that would be compiled anew for each batch, by Spark and by Java.
+    Of rows with a `kind`. Spark does not know that its length is always one, so the number stays outside the generated
+    code; as a literal it would have all of that compiled anew for each batch, by Spark and by Java.
     """
     return F.element_at(F.expr("(SELECT array(unix_millis(current_timestamp())))"), F.length("kind"))
 
@@ -37,7 +37,7 @@ def is_of(batch: Column, mark: Column) -> Column:
 def acts(facts: DataFrame, batch: Column | None = None) -> DataFrame:
     """One row a fact: who (`member`) turned what (`kind`: post, like, comment) of a post on or off.
 
-    `mark`: see there.
+    `mark`: what `mark(batch, turns_on)` says.
     """
     is_comment = F.col("topic") == "comments"
     turns_on = F.col("event_type").isin("post_created", "post_liked", "comment_added")
@@ -55,26 +55,35 @@ def acts(facts: DataFrame, batch: Column | None = None) -> DataFrame:
     )
 
 
-def standing(acts: DataFrame, *keys: str, of_each: Column | None = None) -> DataFrame:
-    """What stands of each pair: the latest like fact rules; a deletion is final; the first creation is the one.
+def standing(acts: DataFrame) -> DataFrame:
+    """What `rulings` tell of each pair, when a fact that is no like last touched it, and where its last record is.
 
-    `records` counts the pair's records, redeliveries included: it only grows. Of a like, whose latest fact is the
-    last one, `touched_at` would say nothing new, and is null. `least` and `greatest` are of the records' marks, or of
-    what else is to be known `of_each`, the mark first in it.
+    A like's latest fact is the last one: its `touched_at` would say nothing new, and is null.
     """
-    of_each = F.col("mark") if of_each is None else of_each
+    creation = F.struct("occurred_at", "event_id", "body")
+    touched_at = F.max(F.when(F.col("kind") != "l", F.col("occurred_at"))).alias("touched_at")
+    position = F.max("position").alias("position")
+    return acts.groupBy(*PAIR).agg(*rulings(creation), touched_at, position, *extremes(F.col("mark")))
+
+
+def rulings(creation: Column) -> list[Column]:
+    """What stands of a pair: the latest like fact rules; a deletion is final; the first creation is the one.
+
+    `records` counts the pair's records, redeliveries included: it only grows. `creation`: what to know of the first
+    one, the time first in it.
+    """
     is_like = F.col("kind") == "l"
     is_final = ~is_like & ~F.col("turns_on")
-    creation = F.when(~is_like & F.col("turns_on"), F.struct("occurred_at", "event_id", "body"))
-    return acts.groupBy(*PAIR, *keys).agg(
+    return [
         F.count("*").alias("records"),
         F.max(F.struct(is_final.alias("final"), "occurred_at", "event_id", "turns_on")).alias("latest"),
-        F.min(creation).alias("creation"),
-        F.max(F.when(~is_like, F.col("occurred_at"))).alias("touched_at"),
-        F.max("position").alias("position"),
-        F.min(of_each).alias("least"),
-        F.max(of_each).alias("greatest"),
-    )
+        F.min(F.when(~is_like & F.col("turns_on"), creation)).alias("creation"),
+    ]
+
+
+def extremes(of_each: Column) -> list[Column]:
+    """The `least` and the `greatest` of what is to be known of each record, its mark first in it."""
+    return [F.min(of_each).alias("least"), F.max(of_each).alias("greatest")]
 
 
 def stands() -> Column:
@@ -211,8 +220,16 @@ def _pair(position: str) -> Column:
     return F.when(struct.isNotNull(), F.array(struct["partition"].cast("long"), struct["offset"]))
 
 
+def first_of_each(post_facts: DataFrame) -> DataFrame:
+    """Of each post, author and type of fact the first: as much as `living_posts` looks at, however often they came."""
+    keys, order = ["post_id", "user_id", "event_type"], ["occurred_at", "event_id"]
+    others = [name for name in post_facts.columns if name not in {*keys, *order}]
+    first = F.min(F.struct(*order, *others)).alias("first")
+    return post_facts.groupBy(*keys).agg(first).select(*keys, "first.*")
+
+
 def living_posts(post_facts: DataFrame) -> DataFrame:
-    """The posts that live, without counts: rule 4 alone, in two plain aggregates, cheap enough for each tick."""
+    """The posts that live, without counts: rule 4 (docs/counting.md), in two aggregates, cheap enough for each tick."""
     body = F.struct("occurred_at", "event_id", "image_url", "caption")
     creation = F.min(F.when(F.col("event_type") == "post_created", body)).alias("creation")
     deleted = F.max(F.col("event_type") == "post_deleted").alias("deleted")

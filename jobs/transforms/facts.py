@@ -52,7 +52,7 @@ _LENGTHS = {"image_url": (0, IMAGE_URL_MAX), "caption": (0, CAPTION_MAX), "text"
 def facts(records: DataFrame) -> DataFrame:
     """Kafka records (topic, partition, offset, timestamp, key, value) with the fields of their fact.
 
-    `reason` and `detail` are null for a fact, else why it is none (contract, rule 8).
+    `reason` and `detail` are null for a fact, else why it is none (docs/counting.md, rule 8).
     """
     return (
         records.withColumn("body", F.col("value").cast("string"))

@@ -3,9 +3,8 @@
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from contract.results import SEEN_HEADER, PostWithCounts
+from contract.results import SEEN_HEADER, TERM, PostWithCounts
 from contract.spark import POST_WITH_COUNTS_JSON
-from jobs.checkpoints import TERM
 from jobs.transforms.panes import summed
 from jobs.transforms.ranking import PastHour
 

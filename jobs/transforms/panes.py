@@ -6,10 +6,10 @@
 from collections.abc import Callable
 from datetime import datetime
 
-from pyspark.sql import Column, DataFrame
+from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
-from jobs.transforms.counts import acts, is_of, mark, standing, stands, this_batch, turned_on
+from jobs.transforms.counts import PAIR, acts, extremes, is_of, mark, rulings, stands, this_batch, turned_on
 
 LATENESS = "70 minutes"
 """Watermark delay: the hour that a ranking looks at, and twice the five minutes that a fact may be ahead."""
@@ -17,11 +17,14 @@ BEHIND_WATERMARK = "behind_watermark: "
 """How the names of observations begin that count rows which were left out."""
 JUDGED = ("125 minutes", "1 hour")
 """Facts that judge the rankings of hour H are dated from H - 1 h to H + 1 h and, ahead of the clock, 5 minutes."""
+BUNDLE = 8
+"""Acts of a post in one row of the join: docs/decisions/bundles.md."""
+ACT = ("kind", "member", "occurred_at", "event_id", "turns_on")
 
 
 def dated_acts(facts: DataFrame) -> DataFrame:
-    """Acts with `occurred`, the event time as a timestamp."""
-    return facts.transform(acts).withColumn("occurred", F.col("occurred_at").cast("timestamp"))
+    """Likes and comments with `occurred_at` as a timestamp, the event time, which sorts as its text does."""
+    return facts.transform(acts).withColumn("occurred_at", F.col("occurred_at").cast("timestamp"))
 
 
 def watermarked(rows: DataFrame, time: str, evicted: datetime | None = None) -> DataFrame:
@@ -35,7 +38,7 @@ def watermarked(rows: DataFrame, time: str, evicted: datetime | None = None) -> 
 
 
 def _after(rows: DataFrame, time: str, evicted: datetime | None, what: str) -> DataFrame:
-    """Without what belongs to evicted state, where it would count anew; how many those are is observed."""
+    """Without rows whose state was evicted, since they would count again; how many those are is observed."""
     if evicted is None:
         return rows
     is_late = F.col(time) <= F.lit(evicted)
@@ -49,7 +52,7 @@ def minute_panes(dated: DataFrame, evicted: datetime | None = None) -> DataFrame
     the judging windows of two hours (three, in the first five minutes of an hour): sum one `judged_from` only.
     `evicted`: see `watermarked`.
     """
-    judged = dated.transform(watermarked, "occurred", evicted).withColumn("window", F.window("occurred", *JUDGED))
+    judged = dated.transform(watermarked, "occurred_at", evicted).withColumn("window", F.window("occurred_at", *JUDGED))
     return (
         judged.transform(_after, "window.end", evicted, "engagement of an hour")
         .transform(moves, "window", counts_in=lambda moment: F.date_trunc("minute", moment))
@@ -77,12 +80,13 @@ def moves(dated: DataFrame, *keys: str, counts_in: Callable[[Column], Column]) -
     # Of a pair that had one record before: see `contributions`.
     records = F.col("least"), F.col("greatest")
     was = F.coalesce(
-        *(F.when(~is_of(batch, one["mark"]) & turned_on(one["mark"]), counts_in(one["occurred"])) for one in records)
+        *(F.when(~is_of(batch, one["mark"]) & turned_on(one["mark"]), counts_in(one["occurred_at"])) for one in records)
     )
     is_lone = F.col("records") == 1
     updates = (
         dated.withColumn("mark", mark(batch, F.col("turns_on")))  # a join has held some since they came
-        .transform(standing, *keys, of_each=F.struct("mark", "occurred"))
+        .groupBy(*PAIR, *keys)
+        .agg(*rulings(F.col("occurred_at")), *extremes(F.struct("mark", "occurred_at")))
         .select(
             *keys,
             "post_id",
@@ -112,23 +116,25 @@ def moves(dated: DataFrame, *keys: str, counts_in: Callable[[Column], Column]) -
 def _counted_at() -> Column:
     """When what stands is dated: a like by its latest fact, a comment by its addition."""
     is_like = F.col("kind") == "l"
-    return F.when(is_like, F.col("latest.occurred_at")).otherwise(F.col("creation.occurred_at")).cast("timestamp")
+    return F.when(is_like, F.col("latest.occurred_at")).otherwise(F.col("creation"))
 
 
 def first_hour_engagement(created: DataFrame, dated: DataFrame, evicted: datetime | None = None) -> DataFrame:
     """Creations (post_id, born) and dated acts to changes within a post's first hour: (born, post_id, likes, comments).
 
-    A watermarked stream-stream interval join; both sides' state leaves with the watermark. Acts up to five minutes
-    after the hour take part, since a like may be taken back then, ahead of the clock; they do not count themselves.
+    A watermarked stream-stream interval join; both sides' state leaves with the watermark. Acts up to six minutes after
+    the hour take part, since a like may be taken back then, ahead of the clock; they do not count themselves.
     `evicted`: see `watermarked`.
     """
-    young = created.transform(_after, "born", evicted, "posts")
-    posts = young.transform(watermarked, "born", evicted).withColumnRenamed("post_id", "born_id")
-    in_first_hour = F.expr("post_id = born_id AND occurred >= born AND occurred < born + INTERVAL 65 MINUTES")
-    recent = dated.transform(_after, "occurred", evicted, "engagement")
-    pairs = recent.transform(watermarked, "occurred", evicted).join(posts, in_first_hour)
+    young = created.transform(_after, "born", evicted, "posts").transform(watermarked, "born", evicted)
+    posts = young.dropDuplicates(["post_id", "born"]).withColumnRenamed("post_id", "born_id")
+    recent = dated.transform(_after, "occurred_at", evicted, "engagement")
+    bundles = recent.transform(watermarked, "occurred_at", evicted).transform(bundled)
+    is_near = F.expr("post_id = born_id AND until >= born AND until < born + INTERVAL 126 MINUTES")
+    acts_and_births = bundles.join(posts, is_near).select("post_id", "born", F.inline("acts"))
+    pairs = acts_and_births.where("occurred_at >= born AND occurred_at < born + INTERVAL 66 MINUTES")
     # Also after the join, which may hold a post for longer than the aggregates.
-    judged = pairs.transform(_after, "born", evicted, "first hours").drop("born_id")
+    judged = pairs.transform(_after, "born", evicted, "first hours")
     hour = F.col("born") + F.expr("INTERVAL 1 HOUR")
     return judged.transform(moves, "born", counts_in=lambda moment: F.when(moment < hour, F.lit(True))).select(
         "born",
@@ -136,6 +142,24 @@ def first_hour_engagement(created: DataFrame, dated: DataFrame, evicted: datetim
         F.when(F.col("kind") == "l", F.col("change")).otherwise(0).alias("likes"),
         F.when(F.col("kind") == "l", 0).otherwise(F.col("change")).alias("comments"),
     )
+
+
+def bundled(dated: DataFrame) -> DataFrame:
+    """Acts of a batch to (post_id, until, acts): up to `BUNDLE` of one post and full hour, and when that hour ends.
+
+    A join looks up and keeps each row by itself, whatever is in it. A like that a later one of its pair overrules
+    within the batch and the hour is left out: a pair that flaps adds one act or two to the state of the join.
+    """
+    hours = dated.select("post_id", F.window("occurred_at", "1 hour").alias("hour"), *ACT)
+    in_order = Window.partitionBy("post_id", "hour").orderBy("kind", "member", "occurred_at", "event_id")
+    is_overruled = (F.col("kind") == "l") & (F.lead("member").over(in_order) == F.col("member"))
+    ruling = hours.withColumn("is_overruled", is_overruled).where("is_overruled IS NOT TRUE")
+    act = ruling.select("post_id", "hour", *ACT, F.struct(*ACT).alias("act"))
+    following = [F.lead("act", places).over(in_order) for places in range(1, BUNDLE)]
+    acts = F.array_compact(F.array("act", *following)).alias("acts")
+    rows = act.select("post_id", "hour", acts, F.row_number().over(in_order).alias("number"))
+    first_of_bundle = rows.where(F.col("number") % BUNDLE == 1)
+    return first_of_bundle.select("post_id", F.window_time("hour").alias("until"), "acts")
 
 
 def summed(changes: DataFrame, *keys: str) -> DataFrame:

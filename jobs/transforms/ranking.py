@@ -83,23 +83,35 @@ def scored(engagement: DataFrame, score: Score) -> DataFrame:
     return engagement.withColumn("score", points).where(F.col("score") > 0)
 
 
-def best(candidates: DataFrame, look_up: LookUp, top: int) -> dict[str, list[RankedPost]]:
+def best(
+    candidates: DataFrame, look_up: LookUp, post_facts: Callable[[], DataFrame], top: int
+) -> dict[str, list[RankedPost]]:
     """The `top` living posts of each board, best first; born at another time than its post, one is none.
 
-    Ties go by likes, then to the smaller post_id (contract, section 3). Of the posts of all time only the foremost
-    candidates are looked up, by name: what has none of them need not be read. More are, where too few of them live.
+    Ties go by likes, then to the smaller post_id (docs/contract.md). Of the posts of all time only the foremost
+    candidates are looked up, by name: what has none of them need not be read. Where too few of those live, since
+    anybody may like what there is not, Spark joins all candidates with all posts of `post_facts`.
     """
     looked_at = LOOKED_AT * top
-    while True:
-        foremost = candidates.transform(_foremost, looked_at).collect()
-        boards = Counter(row.board for row in foremost)
-        for place in (int(LOOKED_UP * top), looked_at):
-            upto = [row for row in foremost if row.place <= place]
-            posts = look_up({row.post_id for row in upto})
-            found = {board: _ranked([row for row in upto if row.board == board], posts, top) for board in boards}
-            if all(len(found[board]) == top or boards[board] < min(place + 1, looked_at) for board in boards):
-                return found
-        looked_at *= 8
+    foremost = candidates.transform(_foremost, looked_at).collect()
+    boards = Counter(row.board for row in foremost)
+    for place in (int(LOOKED_UP * top), looked_at):
+        found = _found([row for row in foremost if row.place <= place], look_up, top)
+        if all(len(found[board]) == top or boards[board] < min(place + 1, looked_at) for board in boards):
+            return found
+    return _found(candidates.transform(_of_living, post_facts()).transform(_foremost, top).collect(), look_up, top)
+
+
+def _found(foremost: list[Row], look_up: LookUp, top: int) -> dict[str, list[RankedPost]]:
+    posts = look_up({row.post_id for row in foremost})
+    boards = {row.board for row in foremost}
+    return {board: _ranked([row for row in foremost if row.board == board], posts, top) for board in boards}
+
+
+def _of_living(candidates: DataFrame, post_facts: DataFrame) -> DataFrame:
+    created = F.col("created_at").cast("timestamp").alias("created")
+    posts = living_posts(post_facts).select("post_id", created)
+    return candidates.join(posts, "post_id").where("born IS NULL OR born = created").drop("created")
 
 
 def _foremost(candidates: DataFrame, count: int) -> DataFrame:

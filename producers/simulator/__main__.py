@@ -1,6 +1,7 @@
 """`python -m producers.simulator`: traffic for the demo, or a million facts for a backfill."""
 
 import signal
+import sys
 from contextlib import nullcontext
 from datetime import datetime, timedelta, timezone
 from itertools import islice
@@ -14,7 +15,7 @@ from conf.kafka import python_security
 from conf.settings import Settings, load_settings
 from conf.store import media
 from producers.bulk import BulkWriter, Tell, nobody
-from producers.publisher import Publisher
+from producers.publisher import BrokerUnavailable, Publisher
 from producers.receipts import Receipts
 from producers.simulator.arrivals import arrivals, spread
 from producers.simulator.history import Mix, history
@@ -22,6 +23,8 @@ from producers.simulator.pictures import paint_pictures
 from producers.simulator.run import paced, write
 
 OPENING_POSTS = 30
+SAY_AFTER_SECONDS = 10.0
+"""So long is a broker waited for in silence."""
 
 cli = typer.Typer(add_completion=False)
 
@@ -72,9 +75,19 @@ def run(
     )
     publisher = Publisher(settings.bootstrap, security=python_security(settings.acting_as("simulator")))
     try:
+        _say_if_away(publisher)
         return write(records, BulkWriter(publisher, tell=tell), facts or None, Console(stderr=True))
     finally:
         publisher.close()
+
+
+def _say_if_away(publisher: Publisher) -> None:
+    """Whoever writes waits for the broker, however long: say for what."""
+    try:
+        publisher.wait_until_ready(SAY_AFTER_SECONDS)
+    except BrokerUnavailable as error:
+        hint = "make up starts a stack, MSM_KAFKA_BOOTSTRAP names another"
+        print(f"{error}; waiting. {hint}", file=sys.stderr, flush=True)
 
 
 def _mix(posts: int, facts: int) -> Mix:

@@ -5,7 +5,7 @@ import sqlite3
 import sys
 from collections.abc import Iterator
 from contextlib import closing
-from datetime import datetime, timedelta, timezone
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -19,49 +19,38 @@ from audit.job import audit
 from audit.offsets import CannotAuditError
 from conf.settings import Settings
 from contract import tables
-from contract.facts import format_time, new_event_id
 from contract.topics import DEAD_LETTERS, POSTS_WITH_COUNTS
 from feeds import refresh_feed
 from jobs import archive, posts_with_counts, realtime
-from runtime.broker import embedded_broker
-from runtime.topics import ensure_topics
-from tests.feeds.serving import free_ports, served, wait_for
+from service.app import build_app
+from tests.feeds.serving import served, wait_for
 from tests.rebuild.queries import run_once
-from tests.stack.test_exact import Fact, hostile_facts, read, write, write_broken
+from tests.stack.hostile import Fact, fact, hostile_facts, read, write
+from tests.stack.test_exact import write_broken
 
 pytestmark = [pytest.mark.spark, pytest.mark.kafka, pytest.mark.timeout(600)]
 POSTS = [f"p{number:02}" for number in range(1, 10)]
-NOW = datetime.now(timezone.utc)
 
 
 def story() -> list[Fact]:
     """Nine posts with two likes and a comment each, and forty that are contested."""
-    facts = [fact("post_created", post, "ada", image_url="/a.jpg", caption=post) for post in POSTS]
-    facts += [fact("post_liked", post, user) for post in POSTS for user in ("bob", "cy")]
-    facts += [fact("comment_added", post, "bob", comment_id="c1", text="nice") for post in POSTS]
+    facts = [fact("post_created", "ada", post, image_url="/a.jpg", caption=post) for post in POSTS]
+    facts += [fact("post_liked", user, post) for post in POSTS for user in ("bob", "cy")]
+    facts += [fact("comment_added", "bob", post, comment_id="c1", text="nice") for post in POSTS]
     return facts + hostile_facts(seed=3, number=400)
 
 
-def fact(event_type: str, post: str, user: str, **more: str) -> Fact:
-    moment = format_time(NOW - timedelta(minutes=5))
-    common = {"event_id": new_event_id(), "event_type": event_type, "occurred_at": moment}
-    return {**common, "user_id": user, "post_id": post, **more}
-
-
 @pytest.fixture(scope="module")
-def stack(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
+def stack(spark: SparkSession, kafka: Settings) -> Iterator[Settings]:
     """Broker, counted and archived facts, and the feed."""
-    settings = Settings(data_dir=tmp_path_factory.mktemp("audited"), kafka_bootstrap="", kafka_port=free_ports(2))
-    with embedded_broker(settings):
-        ensure_topics(settings)
-        write(settings, story())
-        write_broken(settings)
-        run_once(spark, settings, posts_with_counts, archive)
-        app = refresh_feed.create_app(settings)
-        with served(app) as url:
-            wait_for(lambda: app.state.refresh_feed.consumer.caught_up)
-            settings = settings.counting_in_batches()
-            yield settings.model_copy(update={"http_port": int(url.rsplit(":", 1)[1])})
+    write(kafka, story())
+    write_broken(kafka)
+    run_once(spark, kafka, posts_with_counts, archive)
+    app = build_app([refresh_feed.SERVICE], kafka)
+    with served(app) as url:
+        wait_for(lambda: app.state.refresh_feed.consumer.caught_up)
+        settings = kafka.counting_in_batches()
+        yield settings.model_copy(update={"http_port": int(url.rsplit(":", 1)[1])})
 
 
 @pytest.fixture(scope="module")
@@ -174,25 +163,18 @@ def test_a_dead_letter_that_is_there_twice_is_named(smuggled: dict[str, Any]) ->
     assert smuggled["first_letters"][0]["times"] == 2
 
 
-def test_facts_that_come_after_are_no_drift_and_wait(
-    spark: SparkSession, stack: Settings, smuggled: dict[str, Any]
-) -> None:
-    write(stack, [fact("post_liked", "p01", "di"), fact("post_liked", "p08", "di")])
-    found = audit(spark.newSession(), stack, from_kafka=True).as_json()
-    assert found["waiting"] == smuggled["waiting"] + 2
-    assert found["drift_posts"] == len(POSTS) - 1  # the archive is not asked, and so has nothing twice
-    assert found["records"] == smuggled["records"] - 1 + 2
-
-
-def test_in_real_time_what_came_this_moment_is_judged_the_next_time(
+def test_facts_that_come_after_wait_and_in_real_time_what_came_this_moment_is_judged_the_next_time(
     spark: SparkSession, stack: Settings, smuggled: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(realtime, "PYTHON", Path(sys.executable))
     monkeypatch.setattr(job, "UNDER_WAY", timedelta(hours=1))
+    write(stack, [fact("post_liked", "di", "p01"), fact("post_liked", "di", "p08")])
     live = stack.model_copy(update={"counts_trigger": "real-time"})
     found = audit(spark.newSession(), live, from_kafka=True).as_json()
-    assert smuggled["unsettled"] == 0
-    assert (found["drift_posts"], found["unsettled"]) == (0, len(POSTS) - 1)
+    assert found["waiting"] == smuggled["waiting"] + 2
+    # The archive is not asked, and so has nothing twice.
+    assert (smuggled["unsettled"], found["drift_posts"], found["unsettled"]) == (0, 0, len(POSTS) - 1)
+    assert found["records"] == smuggled["records"] - 1 + 2
 
 
 def test_without_jobs_nothing_can_be_said(spark: SparkSession, stack: Settings, tmp_path: Any) -> None:

@@ -15,14 +15,15 @@ from hypothesis import given, settings
 
 from conf.settings import Settings
 from contract.facts import FACT_BY_TYPE, parse_time
-from contract.results import PostWithCounts
+from contract.results import TERM, PostWithCounts
 from feeds import explain, refresh_feed
 from feeds.explaining import Archived, classify, judge
 from feeds.records import PostSeen
+from service.app import build_app
 from tests import reference
 from tests.feeds.samples import body, row, tombstone
 from tests.feeds.serving import served
-from tests.jobs.histories import Fact, histories
+from tests.jobs.histories import NOON, Fact, fact, histories
 from tests.jobs.test_facts import HOSTILE, Record, mutated
 from tests.reference_records import judge as judge_by_reference
 
@@ -38,16 +39,15 @@ def archived(history: list[Fact], first: int = 0) -> list[Archived]:
 
 
 def like(event_id: str, second: int, user: str = "bob", event_type: str = "post_liked") -> Fact:
-    common = {"event_id": event_id, "event_type": event_type, "user_id": user, "post_id": "p1"}
-    return {**common, "occurred_at": f"2026-11-20T12:00:{second:02}.000Z"}
+    return fact(event_type, event_id, NOON + timedelta(seconds=second), user)
 
 
 def comment(event_type: str, user: str, event_id: str) -> Fact:
-    return {**like(event_id, 0, user, event_type), "comment_id": "c1", "text": "nice"}
+    return fact(event_type, event_id, NOON, user, comment_id="c1")
 
 
 def created(user: str, second: int, event_id: str = "e0") -> Fact:
-    return {**like(event_id, second, user, "post_created"), "image_url": "/a.jpg", "caption": ""}
+    return like(event_id, second, user, "post_created")
 
 
 def classes(*history: Fact, seen: PostSeen | None = None) -> dict[str, list[int]]:
@@ -90,8 +90,8 @@ def test_what_arrived_after_the_published_row_waits() -> None:
 @given(history=histories())
 def test_the_sums_close_on_any_history(history: list[Fact]) -> None:
     expected = reference.posts_with_counts(history)
-    for post_id in {fact["post_id"] for fact in history}:
-        mine = [fact for fact in history if fact["post_id"] == post_id]
+    for post_id in {one["post_id"] for one in history}:
+        mine = [one for one in history if one["post_id"] == post_id]
         found = classify(archived(mine), None)
         places = [record.offset for records in found.values() for record in records]
         assert sorted(places) == list(range(len(mine)))
@@ -142,7 +142,9 @@ class Here:
 
 @pytest.fixture
 def here(tmp_path: Path) -> Iterator[Here]:
-    app = refresh_feed.create_app(Settings(data_dir=tmp_path, kafka_bootstrap="127.0.0.1:1", wait_seconds=0.5))
+    app = build_app(
+        [refresh_feed.SERVICE], Settings(data_dir=tmp_path, kafka_bootstrap="127.0.0.1:1", wait_seconds=0.5)
+    )
     with served(app) as url:
         one = Here(tmp_path, url, app.state.refresh_feed)
         yield one
@@ -177,6 +179,27 @@ def test_an_archive_that_is_behind_is_said_and_closes_nothing(here: Here) -> Non
     here.publish(3, {"posts": (0, 0), "likes": (0, 5)}, likes=2, comments=0)
     found = here.ask().json()
     assert (found["behind"], found["closes"]) == (2, False)
+
+
+def test_the_sums_close_after_a_rebuild_took_the_next_term(here: Here) -> None:
+    here.archive(*written(created("ada", 0)), topic="posts")
+    here.archive(*written(like("a", 1)))
+    here.publish(3 * TERM + 2, {"posts": (0, 0), "likes": (0, 0)}, likes=1, comments=0)
+    found = here.ask().json()
+    assert (found["behind"], found["closes"]) == (0, True)
+
+
+def test_records_that_were_erased_with_their_user_are_not_waited_for(here: Here) -> None:
+    here.archive(*written(created("ada", 0)), topic="posts")
+    here.archive(*written(like("a", 1)), first=2)
+    gone = {"topic": ["likes"] * 4, "partition": [0] * 4, "offset": [0, 1, 1, 9], "post_id": ["p1", "p1", "p1", "p2"]}
+    write_deltalake(here.folder / "lake" / "erased", pa.table(gone))  # one of them by two users' erasures
+    here.publish(4, {"posts": (0, 0), "likes": (0, 2)}, likes=1, comments=0)
+    assert [here.ask().json()[name] for name in ("erased", "behind", "closes")] == [2, 0, True]
+    here.publish(5, {"posts": (0, 0), "likes": (0, 3)}, likes=2, comments=0)
+    assert [here.ask().json()[name] for name in ("erased", "behind", "closes")] == [2, 1, False]
+    here.publish(TERM + 3, {"posts": (0, 0), "likes": (0, 3)}, likes=2, comments=0)  # counted anew without those
+    assert [here.ask().json()[name] for name in ("erased", "behind", "closes")] == [2, 1, False]
 
 
 def test_a_published_number_that_no_facts_make_does_not_close(here: Here) -> None:
@@ -230,6 +253,22 @@ def test_only_some_explanations_are_made_at_once(here: Here, monkeypatch: pytest
     assert busy.headers["retry-after"] == "2"
     here.archive(*written(like("a", 1)))
     assert here.ask().status_code == 200
+
+
+def test_of_one_address_one_explanation_is_made_at_a_time(here: Here, monkeypatch: pytest.MonkeyPatch) -> None:
+    here.archive(*written(like("a", 1)))
+    monkeypatch.setattr(explain, "_asking", {"127.0.0.1"})
+    busy = here.ask()
+    assert (busy.status_code, busy.headers["retry-after"]) == (429, "2")
+    explain._asking.clear()
+    assert [here.ask().status_code for _ in "abc"] == [200] * 3
+    assert not explain._asking
+
+
+def test_half_a_surrogate_in_a_dead_record_is_told_as_what_can_be_written(here: Here) -> None:
+    here.archive(*written({**like("a", 1), "user_id": "\ud800!"}))
+    [place] = here.ask().json()["classes"]["dead"]["newest"]
+    assert place["user_id"] == "?!"
 
 
 def test_what_is_published_has_the_fields_of_the_contract(here: Here) -> None:

@@ -1,4 +1,4 @@
-"""`msm audit` starts a JVM, and that a Python: none of them outlives it."""
+"""`msm audit` starts a JVM, and that a Python: none of them outlives it, and no file."""
 
 import os
 import signal
@@ -9,7 +9,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from runtime.broker import REPOSITORY
+from conf import REPOSITORY
 from runtime.processes import wait_until
 
 AUDIT = "from audit.run import audit_once; from conf.settings import Settings; audit_once(Settings())"
@@ -22,8 +22,10 @@ def command_lines(data: Path) -> list[list[str]]:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_an_audit_that_is_ended_leaves_no_process(tmp_path: Path, number: signal.Signals) -> None:
-    env = {**os.environ, "MSM_DATA_DIR": str(tmp_path)}
+def test_an_audit_that_is_ended_leaves_no_process_and_no_file(tmp_path: Path, number: signal.Signals) -> None:
+    temporary = tmp_path / "tmp"
+    temporary.mkdir()
+    env = {**os.environ, "MSM_DATA_DIR": str(tmp_path), "TMPDIR": str(temporary)}
     with subprocess.Popen(
         [sys.executable, "-c", AUDIT], cwd=REPOSITORY, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     ) as audit:
@@ -32,6 +34,9 @@ def test_an_audit_that_is_ended_leaves_no_process(tmp_path: Path, number: signal
             return any(line[1:2] == [str(REPOSITORY / "audit/job.py")] for line in command_lines(tmp_path))
 
         wait_until(has_python, 60, lambda: "the job does not start")
+        (jvm,) = temporary.glob("*/jvm")
+        assert any(f"-Djava.io.tmpdir={jvm}" in line for line in command_lines(tmp_path))
         audit.send_signal(number)
         assert audit.wait(20) != 0
-        wait_until(lambda: not command_lines(tmp_path), 5, lambda: f"left: {command_lines(tmp_path)}")
+        wait_until(lambda: not command_lines(tmp_path), 30, lambda: f"left: {command_lines(tmp_path)}")
+        assert list(temporary.iterdir()) == []

@@ -3,6 +3,7 @@
 from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -13,10 +14,10 @@ from audit import rankings, recount
 from audit.rankings import Published
 from conf.settings import Settings
 from contract.facts import format_time
-from contract.results import RankedPost, Ranking
+from contract.results import SEEN_HEADER, RankedPost, Ranking
 from contract.topics import RISING_POSTS, TRENDING_POSTS
 from tests import reference
-from tests.jobs.histories import NOON, Fact, histories, hostile, records
+from tests.jobs.histories import NOON, Fact, fact, histories, hostile, records
 
 pytestmark = pytest.mark.spark
 END = NOON + timedelta(minutes=16)
@@ -31,16 +32,19 @@ def published(topic: str, places: list[reference.Ranked], history: list[Fact]) -
         posts.append(RankedPost(rank=rank, **vars(place), **body))
     times = {"window_start": END - timedelta(hours=1), "window_end": END, "generated_at": END}
     ranking = Ranking(posts=posts, **{name: format_time(moment) for name, moment in times.items()})
-    return Published(topic, ranking, {}, 0)
+    return Published(topic, ranking, {}, {}, 0)
 
 
-def drift(spark: SparkSession, history: list[Fact], found: list[Published], folder: Path, read: int) -> list[str]:
-    """What is said of these rankings, made when so many records had been read."""
+def drift(
+    spark: SparkSession, history: list[Fact], found: list[Published], folder: Path, read: int, births: int | None = None
+) -> list[str]:
+    """What is said of these rankings, made when so many records had been read, and so many for births."""
     frame = records(spark, history).withColumnRenamed("timestamp", "arrived_at")
     recount.judge_by_statement(frame, folder)
     known = recount.judge_by_transforms(frame, folder)
     seen = {topic: {0: read} for topic in ("posts", "likes", "comments")}
-    wanted = rankings.judgeable([replace(one, seen=seen) for one in found])
+    born = {0: read if births is None else births}
+    wanted = rankings.judgeable([replace(one, seen=seen, births=born) for one in found])
     assert len(wanted) == len(found)
     return rankings.drift(known, Settings(), wanted)
 
@@ -50,7 +54,6 @@ def drift(spark: SparkSession, history: list[Fact], found: list[Published], fold
 def test_rankings_are_judged_as_of_what_was_read(
     spark: SparkSession, tmp_path_factory: pytest.TempPathFactory, history: list[Fact]
 ) -> None:
-    spark.conf.set("spark.sql.variant.allowDuplicateKeys", "true")
     read = len(history) * 2 // 3
     known = history[:read]
     trending, rising = reference.trending(known, END), reference.rising(known, END)
@@ -60,6 +63,42 @@ def test_rankings_are_judged_as_of_what_was_read(
     more = [smuggled(one) for one in found]
     said = drift(spark, history, more, tmp_path_factory.mktemp("smuggled"), read)
     assert [sentence.split(" is ")[0] for sentence in said] == ["trending: place 1"] * 2 + ["rising: place 1"] * 2
+
+
+def test_a_post_whose_birth_is_read_later_is_not_missed_and_one_read_before_is(
+    spark: SparkSession, tmp_path: Path
+) -> None:
+    """The two queries of the rankings read by themselves; likes may come before their post."""
+    history = [
+        fact("post_liked", "e0", NOON + timedelta(minutes=2)),
+        fact("post_created", "e1", NOON + timedelta(minutes=1), "ada"),
+    ]
+    none, one = (published(RISING_POSTS, reference.rising(known, END), known) for known in (history[:1], history))
+    assert [len(found.ranking.posts) for found in (none, one)] == [0, 1]
+    assert drift(spark, history, [none], tmp_path / "later", 2, births=1) == []
+    assert len(drift(spark, history, [one], tmp_path / "claimed", 2, births=1)) == 2
+    assert drift(spark, history, [one], tmp_path / "before", 2, births=2) == []
+    assert len(drift(spark, history, [none], tmp_path / "missed", 2, births=2)) == 2
+    assert replace(one, seen={"posts": {0: 1}}, births={0: 2}).needed == {"posts": {0: 2}}
+
+
+@pytest.mark.parametrize(
+    ("said", "seen", "births"),
+    [
+        ('{"posts": {"0": 3}, "likes": {"1": 5}, "births": {"0": 2}}', {"posts": {0: 3}, "likes": {1: 5}}, {0: 2}),
+        ('{"posts": {"0": 3}}', {"posts": {0: 3}}, {0: 3}),
+        (None, {}, {}),
+    ],
+    ids=["with births", "of before there were any", "without the header"],
+)
+def test_what_had_been_read_is_taken_from_the_header(
+    said: str | None, seen: dict[str, dict[int, int]], births: dict[int, int]
+) -> None:
+    value = published(RISING_POSTS, [], []).ranking.model_dump_json()
+    headers = [] if said is None else [(SEEN_HEADER, said.encode())]
+    record = SimpleNamespace(topic=RISING_POSTS, value=value, headers=headers, timestamp=7)
+    found = rankings._published(record)
+    assert (found.seen, found.births, found.arrived_ms) == (seen, births, 7)
 
 
 def smuggled(one: Published) -> Published:

@@ -5,7 +5,6 @@ import tempfile
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 import pytest
 from hypothesis import given
@@ -16,21 +15,13 @@ from pyspark.sql import functions as F
 from audit import archive, recount
 from audit.published import CUT, SEEN
 from tests import reference
-from tests.jobs.histories import Fact, histories, hostile, is_lively, records, together
+from tests.jobs.histories import Fact, fact, histories, hostile, is_lively, records, together
 from tests.jobs.test_facts import ARRIVED, CREATED, HOSTILE, Record, mutated
 from tests.reference_records import judge
 
 pytestmark = pytest.mark.spark
 Folder = Callable[[], Path]
 TARGETS = f"post_id string, seen struct<{SEEN.replace(' ', ':').replace(',:', ',')}>"
-
-
-@pytest.fixture(autouse=True)
-def duplicates(spark: SparkSession) -> Any:
-    """The audit's own session setting."""
-    spark.conf.set("spark.sql.variant.allowDuplicateKeys", "true")
-    yield
-    spark.conf.unset("spark.sql.variant.allowDuplicateKeys")
 
 
 def archived(frame: DataFrame) -> DataFrame:
@@ -64,11 +55,6 @@ def both(spark: SparkSession, history: list[Fact], targets: DataFrame, following
     return [one.where("alive").orderBy("post_id").select("post_id", "said", "seen").collect() for one in said]
 
 
-def as_posts(rows: list[Row]) -> dict[str, reference.Post]:
-    fields = ("user_id", "image_url", "caption", "created_at", "likes", "comments")
-    return {row.post_id: reference.Post(*(row.said[name] for name in fields)) for row in rows}
-
-
 MANY = st.lists(histories(min_size=10, max_size=60), min_size=12, max_size=16).map(together).filter(is_lively)
 
 
@@ -77,7 +63,7 @@ MANY = st.lists(histories(min_size=10, max_size=60), min_size=12, max_size=16).m
 def test_both_recounts_are_what_the_rules_say(spark: SparkSession, folder: Folder, history: list[Fact]) -> None:
     statement, transforms = both(spark, history, no_targets(spark), len(history), folder())
     assert statement == transforms
-    assert as_posts(statement) == reference.posts_with_counts(history)
+    assert {row.post_id: reference.Post.of(row.said) for row in statement} == reference.posts_with_counts(history)
 
 
 @hostile(1)
@@ -95,11 +81,11 @@ def test_a_row_is_recounted_as_of_what_went_into_it(spark: SparkSession, folder:
 
 def test_each_record_is_in_one_sum(spark: SparkSession, tmp_path: Path) -> None:
     history = [
-        like("e1", "12:00", "bob"),
-        like("e1", "12:00", "bob"),
-        like("e2", "12:01", "bob", "post_unliked"),
-        like("e3", "12:02", "cy"),
-        like("e4", "12:03", "cy"),
+        fact("post_liked", "e1", "12:00", "bob"),
+        fact("post_liked", "e1", "12:00", "bob"),
+        fact("post_unliked", "e2", "12:01", "bob"),
+        fact("post_liked", "e3", "12:02", "cy"),
+        fact("post_liked", "e4", "12:03", "cy"),
     ]
     found = by_statement(records(spark, history), no_targets(spark), cut_at(spark, 4), tmp_path).first()
     assert found is not None
@@ -107,7 +93,7 @@ def test_each_record_is_in_one_sum(spark: SparkSession, tmp_path: Path) -> None:
 
 
 def test_a_fact_that_the_job_has_passed_and_the_row_has_not_is_missed(spark: SparkSession, tmp_path: Path) -> None:
-    frame = records(spark, [like("e1", "12:00", "bob"), like("e2", "12:00", "cy"), like("e3", "12:00", "di")])
+    frame = records(spark, [fact("post_liked", f"of-{user}", "12:00", user) for user in ("bob", "cy", "di")])
     seen = spark.createDataFrame([("p1", {"likes": [0, 0]})], "post_id string, seen map<string, array<bigint>>")
     found = by_statement(frame, seen, cut_at(spark, 2), tmp_path).first()
     assert found is not None
@@ -115,19 +101,14 @@ def test_a_fact_that_the_job_has_passed_and_the_row_has_not_is_missed(spark: Spa
 
 
 def test_a_field_that_a_type_does_not_have_makes_no_other_pair(spark: SparkSession, tmp_path: Path) -> None:
-    again = like("e2", "12:01", "bob") | {"comment_id": "c1"}
-    found = by_statement(records(spark, [like("e1", "12:00", "bob"), again]), *everything(spark), tmp_path).first()
+    likes = [fact("post_liked", "e1", "12:00"), fact("post_liked", "e2", "12:01", comment_id="c1")]
+    found = by_statement(records(spark, likes), *everything(spark), tmp_path).first()
     assert found is not None
     assert (found.said["likes"], found.counted, found.superseded) == (1, 1, 1)
 
 
 def everything(spark: SparkSession) -> tuple[DataFrame, DataFrame]:
     return no_targets(spark), cut_at(spark, 9)
-
-
-def like(event_id: str, at: str, user: str, event_type: str = "post_liked") -> Fact:
-    known = {"event_id": event_id, "event_type": event_type, "user_id": user, "post_id": "p1"}
-    return {**known, "occurred_at": f"2026-11-20T{at}:00.000Z"}
 
 
 def judged(spark: SparkSession, given_records: list[Record], folder: Path) -> list[str | None]:

@@ -15,6 +15,7 @@ from conf.settings import Settings
 from tests.feeds.serving import served
 
 app = FastAPI()
+app.state.settings = Settings()
 STALL_SECONDS = 0.3
 
 

@@ -13,6 +13,7 @@ from conf.settings import Settings
 from tests.feeds.serving import PATIENCE_SECONDS, served
 
 app = FastAPI()
+app.state.settings = Settings()
 
 
 @app.get("/feed/stream")

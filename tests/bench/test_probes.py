@@ -1,8 +1,10 @@
 """Which like is in which row, and what is said of so many latencies."""
 
+from pathlib import Path
+
 import pytest
 
-from bench.live import Pace, Traffic
+from bench.live import Pace, Reading, Traffic
 from bench.probes import Mark, Seen, Sent, Unmatched, append, first_marks, first_rows, percentiles, read_lines
 
 
@@ -48,13 +50,20 @@ def test_likes_that_were_not_sent_in_order_are_a_failure() -> None:
 
 
 def test_a_place_is_covered_by_the_first_mark_beyond_it() -> None:
-    marks = [Mark(3.0, {"likes": {"0": 11}}), Mark(1.0, {"likes": {"0": 10, "1": 99}}), Mark(2.0, {})]
+    marks = [Mark(3.0, {"likes": {0: 11}}), Mark(1.0, {"likes": {0: 10, 1: 99}}), Mark(2.0, {})]
     assert first_marks([("a", "likes", 0, 10), ("b", "likes", 0, 9)], marks) == [("a", 3.0), ("b", 1.0)]
+
+
+def test_marks_of_another_process_are_as_they_were(tmp_path: Path) -> None:
+    marks = [Mark(1.0, {"likes": {0: 10}}), Mark(2.0, {"likes": {0: 11, 1: 9}})]
+    with (tmp_path / "marks.jsonl").open("w") as log:
+        append(log, marks)
+    assert Reading(tmp_path / "marks.jsonl").marks() == marks
 
 
 def test_a_place_that_nothing_covers_is_a_failure() -> None:
     with pytest.raises(Unmatched, match="likes, partition 0, offset 10"):
-        first_marks([("a", "likes", 0, 10)], [Mark(1.0, {"likes": {"0": 10}})])
+        first_marks([("a", "likes", 0, 10)], [Mark(1.0, {"likes": {0: 10}})])
 
 
 def test_percentiles_are_those_of_the_numbers_in_milliseconds() -> None:

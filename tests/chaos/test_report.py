@@ -58,9 +58,9 @@ def test_people_see_what_was_done_and_what_a_person_had_to_do() -> None:
 
 
 def test_records_that_kafka_no_longer_has_are_lacking() -> None:
-    before = {"likes": {"0": 10, "1": 5}}
-    assert lacking({"likes": {"0": 12, "1": 5}}, before) == 0
-    assert lacking({"likes": {"0": 8}}, before) == 7
+    before = {"likes": {0: 10, 1: 5}}
+    assert lacking({"likes": {0: 12, 1: 5}}, before) == 0
+    assert lacking({"likes": {0: 8}}, before) == 7
 
 
 def test_the_sentence_for_a_person_is_the_last_one_with_a_fix() -> None:

@@ -1,15 +1,28 @@
-"""A run goes on, whatever goes wrong with one fault."""
+"""A run goes on, whatever goes wrong with one fault, and touches no stack but its own."""
 
+import json
+import os
 import random
+import signal
+import subprocess
+from contextlib import nullcontext
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import psutil
 import pytest
+from kafka.errors import KafkaConnectionError
+from rich.console import Console
 
+from chaos import audits
+from chaos import run as chaos_run
+from chaos.disks import mount
+from chaos.fault import Done
 from chaos.faults import FAULTS
 from chaos.ground import Ground
-from chaos.run import inflict
+from chaos.report import Outcome
+from chaos.run import inflict, own_settings, run
 from conf.settings import Settings
 
 
@@ -25,3 +38,59 @@ def test_a_fault_that_goes_wrong_in_a_way_nobody_thought_of_has_failed(
     outcome = inflict(ground, "kill web", 1, spark=None)  # type: ignore[arg-type]
     assert outcome.result == "failed"
     assert outcome.what.startswith("NoSuchProcess: ")
+
+
+def test_a_broker_that_is_away_when_the_audit_looks_fails_one_fault_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def is_away(*_: Any) -> Any:
+        raise KafkaConnectionError
+
+    monkeypatch.setitem(FAULTS, "kill web", lambda _: Done("killed"))
+    monkeypatch.setattr(Ground, "wait_until_well", lambda _: None)
+    monkeypatch.setattr(Ground, "stopped", lambda *_: nullcontext())
+    monkeypatch.setattr(Ground, "lost", is_away)
+    ground = Ground(Settings(data_dir=tmp_path), random.Random(1), rate=1)
+    outcome = inflict(ground, "kill web", 1, spark=None)  # type: ignore[arg-type]
+    assert (outcome.result, outcome.what.split(":")[0]) == ("failed", "killed KafkaConnectionError")
+
+
+def test_a_broker_that_goes_away_within_the_audit_leaves_it_with_nothing_to_say(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def is_away(*_: Any, **__: Any) -> Any:
+        raise KafkaConnectionError
+
+    monkeypatch.setattr(audits, "audit", is_away)
+    spark: Any = SimpleNamespace(sparkContext=SimpleNamespace(cancelAllJobs=lambda: None))
+    outcome = audits.audited(Outcome("kill web", "survived", ""), spark, Settings(data_dir=tmp_path))
+    assert (outcome.result, outcome.drift) == ("failed", None)
+    assert "KafkaConnectionError" in outcome.what
+
+
+@pytest.fixture
+def of_a_stack(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A data dir whose supervisor lives: this process."""
+    monkeypatch.setattr(os, "environ", {**os.environ})  # a run sets its own
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
+    settings = own_settings(tmp_path)
+    settings.run_dir.mkdir()
+    state = {"pid": os.getpid(), "started_at": psutil.Process().create_time(), "parts": {}}
+    (settings.run_dir / "stack.json").write_text(json.dumps(state))
+    return tmp_path
+
+
+def test_a_stack_that_runs_is_left_alone(of_a_stack: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    touched: list[str] = []
+    monkeypatch.setattr(chaos_run, "mount", lambda folder: touched.append(f"mounted at {folder}"))
+    monkeypatch.setattr(Ground, "stop", lambda _: touched.append("stopped"))
+    with pytest.raises(SystemExit, match="make down, or another --data"):
+        run(of_a_stack / "report", of_a_stack, 1, ["full disk: lake"], Console())
+    assert touched == []
+
+
+def test_no_small_disk_hides_what_a_folder_holds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(subprocess, "run", lambda *_, **__: pytest.fail("mounted"))
+    (tmp_path / "events").mkdir()
+    with pytest.raises(PermissionError, match="is not empty"):
+        mount(tmp_path)

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from conf import store
-from runtime.broker import REPOSITORY, is_taken
+from conf import REPOSITORY, store
+from runtime.broker import is_taken
 from runtime.parts import PYTHON
 from runtime.processes import Process, wait_until
 from tests.feeds.serving import free_ports

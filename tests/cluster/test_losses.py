@@ -1,40 +1,33 @@
 """The counts job on a Spark cluster and three brokers, as docs/cluster.md says, while one of each is killed."""
 
-import json
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
 from itertools import pairwise
-from pathlib import Path
-from typing import Any
 
 import pytest
-from kafka import KafkaAdminClient, KafkaConsumer, TopicPartition
 
 from conf.settings import Settings
 from contract.facts import FACT_BY_TYPE, FACT_TOPICS
 from contract.topics import POSTS_WITH_COUNTS, TRENDING_POSTS
-from jobs.submit import job_env, spark_submit
 from producers.bulk import BulkWriter
 from producers.publisher import Publisher, Record
 from runtime.admin import admin_client
-from runtime.broker import REPOSITORY
 from runtime.parts import job_metrics
 from runtime.processes import Process, wait_until
 from runtime.topics import differences
 from tests import reference
-from tests.cluster.standalone import Standalone, standalone
+from tests.cluster.standalone import Standalone, standalone, submitted
 from tests.cluster.three_brokers import ThreeBrokers, three_brokers
-from tests.stack.test_exact import hostile_facts
+from tests.stack.hostile import each_second, hostile_facts, in_topic, read
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(600)]
 PATIENCE = 180
 FACTS, A_SECOND = 3_000, 200
 ELECTION_SECONDS = 30
 """The session of a killed broker (6 s), a new leader, and clients that find it, on a machine with other work."""
-Fact = dict[str, Any]
 
 
 @dataclass
@@ -42,15 +35,15 @@ class Load:
     """Facts at a steady rate on a thread of its own, each acknowledged by two brokers."""
 
     publisher: Publisher
-    facts: list[Fact]
+    records: list[Record]
     acknowledged: list[float] = field(default_factory=list)
 
     def run(self) -> None:
         with BulkWriter(self.publisher, in_flight=A_SECOND) as writer:
-            for number, fact in enumerate(self.facts):
+            for number, record in enumerate(self.records):
                 if number % 20 == 0:
                     time.sleep(20 / A_SECOND)
-                writer.write(record(fact))
+                writer.write(record)
                 self._note(writer.acknowledged)
             writer.flush()
             self._note(writer.acknowledged)
@@ -61,12 +54,6 @@ class Load:
     @property
     def longest_stall(self) -> float:
         return max(later - earlier for earlier, later in pairwise(self.acknowledged))
-
-
-def record(fact: Fact) -> Record:
-    topic = FACT_BY_TYPE[fact["event_type"]].topic
-    key = fact["user_id"] if topic == "posts" else fact["post_id"]
-    return Record(topic, key.encode(), json.dumps(fact).encode())
 
 
 @dataclass
@@ -86,7 +73,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
         settings = Settings(
             data_dir=folder / "data", kafka_bootstrap=brokers.bootstrap, spark_master=spark.master, shuffle_partitions=4
         )
-        job = submitted(settings, folder)
+        job = submitted(settings, POSTS_WITH_COUNTS, folder, "--executor-memory", "700m")
         try:
             wait_until(
                 lambda: job_metrics(settings, POSTS_WITH_COUNTS).get("msm_job_ready") == 1, PATIENCE, job.last_words
@@ -96,44 +83,9 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
             job.stop()
 
 
-def submitted(settings: Settings, folder: Path) -> Process:
-    """The documented line, with room for two executors on this machine."""
-    submit, *rest = spark_submit(settings, POSTS_WITH_COUNTS)
-    room = ("--executor-memory", "700m", "--executor-cores", "1", "--driver-memory", "700m")
-    env = {
-        **job_env(settings),
-        "SPARK_LOCAL_IP": "127.0.0.1",
-        "MSM_KAFKA_BOOTSTRAP": settings.kafka_bootstrap,
-        "MSM_SHUFFLE_PARTITIONS": str(settings.shuffle_partitions),
-    }
-    return Process.start(POSTS_WITH_COUNTS, [submit, *room, *rest], folder, env, REPOSITORY)
-
-
-def everything(bootstrap: str, topic: str) -> list[Any]:
-    consumer = KafkaConsumer(bootstrap_servers=bootstrap.split(","), isolation_level="read_committed")
-    with closing(consumer):
-        places = [TopicPartition(topic, number) for number in consumer.partitions_for_topic(topic)]
-        consumer.assign(places)
-        consumer.seek_to_beginning()
-        left = sum(consumer.end_offsets(places).values())
-        return [next(consumer) for _ in range(left)]
-
-
-def published(bootstrap: str) -> dict[str, tuple[int, int]]:
-    """Likes and comments of each living post, of its highest version."""
-    newest: dict[str, dict[str, Any] | None] = {}
-    for one in everything(bootstrap, POSTS_WITH_COUNTS):
-        newest[one.key.decode()] = json.loads(one.value) if one.value else None
-    return {post: (row["likes"], row["comments"]) for post, row in newest.items() if row}
-
-
-def expected(facts: list[Fact]) -> dict[str, tuple[int, int]]:
-    return {post: (one.likes, one.comments) for post, one in reference.posts_with_counts(facts).items()}
-
-
-def leader(bootstrap: str, topic: str) -> int:
+def leader(settings: Settings, topic: str) -> int:
     """The node that leads the first partition of the topic."""
-    with closing(KafkaAdminClient(bootstrap_servers=bootstrap.split(","))) as admin:
+    with closing(admin_client(settings)) as admin:
         (described,) = admin.describe_topics([topic])
         return int(described["partitions"][0]["leader_id"])
 
@@ -153,24 +105,25 @@ def test_a_topic_with_too_few_replicas_is_told(cluster: Cluster) -> None:
 
 
 def test_a_broker_and_a_worker_are_killed_under_load_and_nothing_is_lost(cluster: Cluster) -> None:
+    facts = hostile_facts(7, FACTS * 5 // 6)
     with closing(Publisher(cluster.brokers.bootstrap)) as publisher:
-        load = Load(publisher, hostile_facts(7, FACTS * 5 // 6))
+        load = Load(publisher, [Record.of(FACT_BY_TYPE[fact["event_type"]].model_validate(fact)) for fact in facts])
         writing = threading.Thread(target=load.run, daemon=True)
         writing.start()
-        wait_until(lambda: len(load.acknowledged) > len(load.facts) // 4, PATIENCE, lambda: "no facts are acknowledged")
-        cluster.brokers.nodes[leader(cluster.brokers.bootstrap, "likes")].kill()
-        wait_until(lambda: len(load.acknowledged) > len(load.facts) // 2, PATIENCE, lambda: "no facts after the kill")
+        wait_until(lambda: len(load.acknowledged) > len(facts) // 4, PATIENCE, lambda: "no facts are acknowledged")
+        cluster.brokers.nodes[leader(cluster.settings, "likes")].kill()
+        wait_until(lambda: len(load.acknowledged) > len(facts) // 2, PATIENCE, lambda: "no facts after the kill")
         cluster.spark.workers[0].kill()
         writing.join(PATIENCE)
-    assert len(load.acknowledged) == len(load.facts)
+    assert len(load.acknowledged) == len(facts)
     print(f"longest time without an acknowledgement: {load.longest_stall:.1f} s")
     assert load.longest_stall < ELECTION_SECONDS
 
-    sent = {json.dumps(fact) for fact in load.facts}
-    kept = {one.value.decode() for topic in FACT_TOPICS for one in everything(cluster.brokers.bootstrap, topic)}
-    assert sent - kept == set()
+    kept = {one.value for topic in FACT_TOPICS for one in read(cluster.settings, topic)}
+    assert {record.value for record in load.records} - kept == set()
+    counted = reference.posts_with_counts(facts)
     wait_until(
-        lambda: published(cluster.brokers.bootstrap) == expected(load.facts),
+        each_second(lambda: in_topic(cluster.settings) == counted),
         PATIENCE,
         lambda: f"the counts are not the reference's: {cluster.job.last_words()}",
     )

@@ -1,46 +1,34 @@
 """The three jobs on a Spark cluster with all that they keep on an S3 API, as docs/cluster.md says; one is killed."""
 
 import json
-from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing
+from contextlib import ExitStack
 from dataclasses import dataclass
-from datetime import datetime
 from io import BytesIO
 from pathlib import Path
 
 import pytest
-from deltalake import DeltaTable
 from fastapi.testclient import TestClient
 from PIL import Image
 
 from conf.settings import Settings
-from conf.store import delta_options, lake
-from contract.facts import FACT_TOPICS
 from contract.topics import TRENDING_POSTS
-from jobs.submit import COMPILES_LITTLE, QUICK_START, S3_JARS, job_env, spark_submit
+from jobs.submit import S3_JARS
 from producers import posting
-from producers.bulk import BulkWriter
-from producers.publisher import Publisher
-from runtime.broker import REPOSITORY, embedded_broker
 from runtime.parts import JOBS
 from runtime.processes import Process, wait_until
-from runtime.topics import ensure_topics
+from service.app import build_app
 from service.auth import issue_token
 from tests import reference
 from tests.cluster.s3_server import s3_server
-from tests.cluster.standalone import standalone
-from tests.cluster.test_losses import record
-from tests.feeds.serving import free_ports
-from tests.stack.hostile import Fact, hostile_facts, in_topic, read
-from tests.stack.test_exact import dead_letters, write_broken
+from tests.cluster.standalone import standalone, submitted
+from tests.stack.hostile import Fact, each_second, hostile_facts, in_topic, read, write
+from tests.stack.test_exact import archived, dead_letters, is_exact, places_of_facts, write_broken
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(600)]
 PATIENCE = 180
 FACTS = 600
-ROOM = ("--executor-memory", "600m", "--executor-cores", "1", "--total-executor-cores", "1", "--driver-memory", "700m")
-LITTLE = f"-XX:+UseSerialGC {COMPILES_LITTLE}"
-"""Eight JVMs share two cores, and none of them grows old."""
+ROOM = ("--executor-memory", "600m", "--total-executor-cores", "1")
 
 
 @dataclass
@@ -52,16 +40,7 @@ class Cluster:
     jobs: dict[str, Process]
 
     def start(self, name: str) -> None:
-        """The documented line, with room for one executor."""
-        env = {
-            **job_env(self.settings),
-            "SPARK_LOCAL_IP": "127.0.0.1",
-            "MSM_KAFKA_BOOTSTRAP": self.settings.bootstrap,
-            "MSM_SHUFFLE_PARTITIONS": str(self.settings.shuffle_partitions),
-        }
-        quick = ("--driver-java-options", QUICK_START, "--conf", f"spark.executor.extraJavaOptions={LITTLE}")
-        line = spark_submit(self.settings, name, *ROOM, *quick)
-        self.jobs[name] = Process.start(name, line, self.folder, env, REPOSITORY)
+        self.jobs[name] = submitted(self.settings, name, self.folder, *ROOM)
 
     def eventually(self, condition: Callable[[], bool], what: str) -> None:
         wait_until(lambda: self._runs() and condition(), PATIENCE, lambda: f"not in {PATIENCE} s: {what}")
@@ -73,46 +52,21 @@ class Cluster:
 
 
 @pytest.fixture(scope="module")
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+def cluster(kafka: Settings, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     assert S3_JARS.exists(), "the jars for S3 are not there: make setup ARGS=--s3"
     folder = tmp_path_factory.mktemp("s3")
     with ExitStack() as stack:
         bucket = stack.enter_context(s3_server(folder))
         spark = stack.enter_context(standalone(folder / "spark", cores=2, memory="2g"))
-        settings = Settings(
-            data_dir=folder / "data",
-            store=f"{bucket}/mine",
-            kafka_port=free_ports(2),
-            spark_master=spark.master,
-            shuffle_partitions=2,
-        )
-        stack.enter_context(embedded_broker(settings))
-        ensure_topics(settings)
-        running = Cluster(settings, folder, {})
+        own = {"store": f"{bucket}/mine", "spark_master": spark.master, "shuffle_partitions": 2}
+        running = Cluster(kafka.model_copy(update=own), folder, {})
         stack.callback(lambda: [job.kill() for job in running.jobs.values()])
         yield running
 
 
-def write(settings: Settings, facts: list[Fact]) -> None:
-    with closing(Publisher(settings.bootstrap)) as publisher, BulkWriter(publisher) as writer:
-        publisher.wait_until_ready(60)
-        for fact in facts:
-            writer.write(record(fact))
-
-
-def archived(settings: Settings) -> Counter[tuple[str, int, int]]:
-    table = DeltaTable(str(lake(settings) / "events"), storage_options=delta_options(settings))
-    rows = table.to_pyarrow_table(columns=["topic", "partition", "offset"]).to_pylist()
-    return Counter((row["topic"], row["partition"], row["offset"]) for row in rows)
-
-
-def ranking_is_exact(settings: Settings, facts: list[Fact]) -> bool:
+def trending_is_exact(settings: Settings, facts: list[Fact]) -> bool:
     rankings = [json.loads(one.value) for one in read(settings, TRENDING_POSTS)]
-    if not rankings:
-        return False
-    ranking = rankings[-1]
-    places = [reference.Ranked(p["post_id"], p["likes"], p["comments"], p["score"]) for p in ranking["posts"]]
-    return places == reference.trending(facts, datetime.fromisoformat(ranking["window_end"].replace("Z", "+00:00")))
+    return bool(rankings) and is_exact(rankings[-1], reference.trending, facts)
 
 
 def test_numbers_are_exact_though_a_job_is_killed_with_its_state_on_s3(cluster: Cluster) -> None:
@@ -122,18 +76,18 @@ def test_numbers_are_exact_though_a_job_is_killed_with_its_state_on_s3(cluster: 
     for name in JOBS:
         cluster.start(name)
     first = reference.posts_with_counts(facts[: FACTS // 2])
-    cluster.eventually(lambda: in_topic(settings) == first, "the counts of the first half")
+    cluster.eventually(each_second(lambda: in_topic(settings) == first), "the counts of the first half")
 
     write(settings, facts[FACTS // 2 :])
     cluster.jobs[JOBS[0]].kill()
     letters += write_broken(settings)
     cluster.start(JOBS[0])
     expected = reference.posts_with_counts(facts)
-    cluster.eventually(lambda: in_topic(settings) == expected, "posts_with_counts in Kafka")
-    in_kafka = Counter((r.topic, r.partition, r.offset) for topic in FACT_TOPICS for r in read(settings, topic))
+    cluster.eventually(each_second(lambda: in_topic(settings) == expected), "posts_with_counts in Kafka")
+    in_kafka = places_of_facts(settings)
     cluster.eventually(lambda: archived(settings) == in_kafka, "events in Delta")
-    cluster.eventually(lambda: dead_letters(settings) == letters, "dead letters, each once")
-    cluster.eventually(lambda: ranking_is_exact(settings, facts), "trending")
+    cluster.eventually(each_second(lambda: dead_letters(settings) == letters), "dead letters, each once")
+    cluster.eventually(each_second(lambda: trending_is_exact(settings, facts)), "trending")
     for name in JOBS:
         (settings.run_dir / f"{name}.stop").touch()
     assert {name: job.popen.wait(PATIENCE) for name, job in cluster.jobs.items()} == dict.fromkeys(JOBS, 0)
@@ -142,7 +96,7 @@ def test_numbers_are_exact_though_a_job_is_killed_with_its_state_on_s3(cluster: 
 def test_a_picture_that_was_uploaded_comes_back(cluster: Cluster) -> None:
     settings, picture = cluster.settings, BytesIO()
     Image.new("RGB", (64, 48), "teal").save(picture, "PNG")
-    app = posting.create_app(settings)
+    app = build_app([posting.SERVICE], settings)
     with TestClient(app) as client:
         app.state.publisher.wait_until_ready(timeout=30)
         by = {"Authorization": f"Bearer {issue_token(settings, 'ada', 60)}"}

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from conf.settings import Settings
 from contract.topics import TOPICS
-from runtime.broker import CLUSTER_ID, JARS, OPEN, PROPERTIES, is_ready
+from jobs.submit import COMPILES_LITTLE
+from runtime.broker import CLUSTER_ID, KAFKA_JARS, OPEN, PROPERTIES, is_ready
 from runtime.processes import Process, wait_until
 from runtime.topics import ensure_topics
 from tests.feeds.serving import free_ports
@@ -70,7 +71,7 @@ def _command(folder: Path, node: int, port: int, voters: str) -> list[str]:
     text = PROPERTIES.format(log_dir=folder / "log", **ports) + OPEN.format(**ports)
     properties = folder / "server.properties"
     properties.write_text(text + QUORUM.format(node=node, voters=voters))
-    java = ["java", "-Xmx512m", "-XX:+UseSerialGC", "-cp", f"{JARS}/*"]
+    java = ["java", "-Xmx512m", "-XX:+UseSerialGC", *COMPILES_LITTLE.split(), "-cp", f"{KAFKA_JARS}/*"]
     line = [*java, "kafka.tools.StorageTool", "format", "-t", CLUSTER_ID, "-c", str(properties)]
     subprocess.run(line, check=True, capture_output=True)
     return [*java, "kafka.Kafka", str(properties)]

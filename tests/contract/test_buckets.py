@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from conf.settings import Settings
-from conf.store import Object, Place, checkpoints, media
-from jobs.checkpoints import committed_offsets, done_batch, made, pinned_start, sign, state_digest, write_whole
+from conf.store import Object, Place, checkpoints, media, write_whole
+from jobs.checkpoints import committed_offsets, done_batch, made, pinned_start, sign, state_digest
 from producers.pictures import keep_picture
 from tests.cluster.s3_server import s3_server
 
@@ -45,7 +45,7 @@ def test_the_last_batch_that_was_done_tells_its_offsets(settings: Settings) -> N
     put(counts / "offsets" / "11", "half")
     put(counts / "commits" / ".11.crc", "of Hadoop")
     assert done_batch(counts) == 10
-    assert committed_offsets(counts) == {"likes": {"0": 10}}
+    assert committed_offsets(counts) == {"likes": {0: 10}}
 
 
 def test_the_schemas_of_state_are_found_at_any_depth(settings: Settings) -> None:
@@ -64,7 +64,7 @@ def test_what_was_written_down_is_read_and_replaced_whole(settings: Settings) ->
     for term in (1, 2):
         sign(signed, term)
     assert made(signed)["term"] == 2
-    write_whole(signed / "start.json", {"likes": {"0": 5}})
+    write_whole(signed / "start.json", {"likes": {0: 5}})
     assert pinned_start(signed, "likes") == '{"0": 5}'
 
 

@@ -1,5 +1,6 @@
 """Settings: environment over file over default, and a wrong one is named with its place."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -55,7 +56,6 @@ def test_the_file_shows_every_setting_with_its_default() -> None:
         ("HTTP_PORT", "many"),
         ("HTTP_PORT", "0"),
         ("KAFKA_PORT", "65535"),
-        ("TOP", ""),
         ("RANK_EVERY_SECONDS", "0.5"),
         ("STORE", "/data"),
         ("STORE", "s3://bucket"),
@@ -85,8 +85,40 @@ def test_whoever_needs_a_folder_that_is_in_a_bucket_is_told(folder: str) -> None
 
 def test_an_unknown_key_of_the_file_is_named(file: Path) -> None:
     file.write_text("htp_port: 8000\n")
-    with pytest.raises(SystemExit, match="htp_port"):
+    with pytest.raises(SystemExit, match=r"htp_port in .*msm\.yaml is no setting; did you mean http_port\?"):
         load_settings()
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("MSM_SHUFFLE_PARTITION", r"MSM_SHUFFLE_PARTITION is no setting; did you mean MSM_SHUFFLE_PARTITIONS\?"),
+        ("MSM_COMPRESS_EVERYTHING", r"MSM_COMPRESS_EVERYTHING is no setting: docs/settings\.md has all of them"),
+    ],
+)
+def test_an_unknown_variable_is_named(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], name: str, said: str
+) -> None:
+    monkeypatch.setenv(name, "64")
+    load_settings()
+    assert re.match(said, capsys.readouterr().err.strip())
+
+
+def test_an_empty_variable_is_not_set(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file.write_text("http_port: 8100\n")
+    for name in ("HTTP_PORT", "DATA_DIR", "DEMO", "TOP", "HTTP_HOST"):
+        monkeypatch.setenv(f"MSM_{name}", "")
+    settings = load_settings()
+    assert (settings.http_port, settings.data_dir, settings.demo, settings.top) == (8100, Path("data"), False, 50)
+    assert settings.http_host == "127.0.0.1"
+
+
+def test_an_empty_variable_takes_back_what_the_file_names(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file.write_text("kafka_bootstrap: k:1\nstore: s3a://bucket\n")
+    monkeypatch.setenv("MSM_KAFKA_BOOTSTRAP", "")
+    monkeypatch.setenv("MSM_STORE", "")
+    assert load_settings().embedded_kafka
+    assert load_settings().store == ""
 
 
 def test_the_secret_is_made_once_kept_private_and_not_printed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,24 +1,9 @@
 """Strimzi's cluster has the topics of the registry, and each principal just its rights."""
 
-from contract.facts import FACT_TOPICS
 from contract.principals import ADMIN, PRINCIPALS
 from contract.topics import RESULT_TOPICS, TOPICS, result_topic
 from runtime.access import wanted_acls
 from tests.deploy.manifests import of_kind, pods, settings
-
-YEAR_MS = "31536000000"
-
-
-def test_production_has_the_partitions_of_the_contract() -> None:
-    partitions = {topic["spec"]["topicName"]: topic["spec"]["partitions"] for topic in of_kind("KafkaTopic").values()}
-    assert {name: partitions[name] for name in FACT_TOPICS} == {"posts": 32, "likes": 128, "comments": 128}
-
-
-def test_facts_are_kept_a_year_and_results_are_compacted() -> None:
-    config = {topic["spec"]["topicName"]: topic["spec"]["config"] for topic in of_kind("KafkaTopic").values()}
-    assert {config[name]["retention.ms"] for name in FACT_TOPICS} == {YEAR_MS}
-    assert {config[name]["cleanup.policy"] for name in FACT_TOPICS} == {"delete"}
-    assert {config[name]["cleanup.policy"] for name in RESULT_TOPICS} == {"compact"}
 
 
 def test_each_topic_is_as_the_registry_says_on_three_brokers_of_which_two_acknowledge() -> None:

@@ -2,8 +2,6 @@
 
 import re
 import urllib.request
-from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 
 import pytest
@@ -11,15 +9,16 @@ from prometheus_client import REGISTRY, generate_latest
 
 import audit.auditor
 import feeds.metrics
-import jobs.harness
 import jobs.progress
 import producers.publisher
 import service.limits
 import service.middleware
+from conf import REPOSITORY
 from conf.settings import Settings
 from deploy.capacity import PAGE, inputs_of
 from deploy.jobs import JOBS, SCRATCH_GI
 from jobs.checkpoints import STATES
+from jobs.running import announce
 from tests.deploy.manifests import Manifest, of_kind, pods, selected, settings
 from tests.feeds.serving import free_ports
 
@@ -98,7 +97,7 @@ def test_state_is_told_of_when_it_fills_half_of_the_disks_of_its_executors() -> 
 
 @pytest.mark.parametrize("alert", ALERTS, ids=lambda alert: alert["alert"])
 def test_the_page_says_what_to_do_when_it_fires(alert: Manifest) -> None:
-    page = Path(__file__).parents[2] / "docs/kubernetes.md"
+    page = REPOSITORY / "docs/kubernetes.md"
     assert f"| `{alert['alert']}` |" in page.read_text()
     assert alert["labels"]["severity"] in ("page", "ticket")
 
@@ -113,12 +112,9 @@ def test_prometheus_finds_every_part_by_its_port() -> None:
     assert {ports(name)["metrics"] for name in named} == {int(settings()["MSM_METRICS_PORT"])}
 
 
-@pytest.mark.parametrize("announce", [partial(jobs.harness._announce, "archive"), audit.auditor._announce])
-def test_a_job_and_the_auditor_are_to_be_scraped_where_the_settings_say(
-    announce: Callable[[Settings], object], tmp_path: Path
-) -> None:
+def test_jobs_and_the_auditor_are_to_be_scraped_where_the_settings_say(tmp_path: Path) -> None:
     port = free_ports(1)
-    announce(Settings(data_dir=tmp_path, metrics_host="127.0.0.1", metrics_port=port))
+    announce(Settings(data_dir=tmp_path, metrics_host="127.0.0.1", metrics_port=port), "archive")
     with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
         assert "msm_job_ready" in answer.read().decode()
 

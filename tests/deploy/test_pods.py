@@ -10,6 +10,7 @@ import pytest
 import yaml
 from fastapi.testclient import TestClient
 
+from conf import REPOSITORY
 from conf.kafka import java_security, password, python_security
 from conf.settings import Settings
 from jobs.submit import ARCHIVE
@@ -17,12 +18,13 @@ from runtime.parts import JOBS
 from runtime.web import SERVICES, create_app
 from tests.deploy.manifests import Manifest, everything, leaves, of_kind, pods, selected, settings
 
-ROOT = Path(__file__).parents[2]
 CONF = dict(
-    line.split(None, 1) for line in (ROOT / "conf/spark.conf").read_text().splitlines() if line.startswith("spark.")
+    line.split(None, 1)
+    for line in (REPOSITORY / "conf/spark.conf").read_text().splitlines()
+    if line.startswith("spark.")
 )
-DOCKERFILE = (ROOT / "deploy/Dockerfile").read_text()
-PYPROJECT = (ROOT / "pyproject.toml").read_text()
+DOCKERFILE = (REPOSITORY / "deploy/Dockerfile").read_text()
+PYPROJECT = (REPOSITORY / "pyproject.toml").read_text()
 
 
 def mounts(pod: Manifest) -> list[dict[str, Any]]:
@@ -32,7 +34,7 @@ def mounts(pod: Manifest) -> list[dict[str, Any]]:
 def test_each_job_is_an_application_that_starts_its_documented_file() -> None:
     files = {one["spec"]["mainApplicationFile"] for one in of_kind("SparkApplication").values()}
     assert files == {f"local:///app/jobs/{job}.py" for job in JOBS}
-    assert all((ROOT / file.removeprefix("local:///app/")).is_file() for file in files)
+    assert all((REPOSITORY / file.removeprefix("local:///app/")).is_file() for file in files)
 
 
 @pytest.mark.parametrize("application", of_kind("SparkApplication").values(), ids=lambda one: one["metadata"]["name"])
@@ -55,7 +57,7 @@ def test_the_image_is_of_the_locked_spark_and_has_its_jars_and_all_packages() ->
     assert "cp .jars/spark/*.jar /opt/spark/jars/" in DOCKERFILE
     packages = set(re.findall(r'"(\w+)"', re.findall(r"^packages = \[(.+)\]", PYPROJECT, re.MULTILINE)[0]))
     assert packages - set(re.findall(r"^COPY (\w+) \1$", DOCKERFILE, re.MULTILINE)) == {"deploy"} & packages
-    ignored = (ROOT / "deploy/Dockerfile.dockerignore").read_text().splitlines()
+    ignored = (REPOSITORY / "deploy/Dockerfile.dockerignore").read_text().splitlines()
     copied = {word for line in re.findall(r"^COPY (.+) \S+$", DOCKERFILE, re.MULTILINE) for word in line.split()}
     assert {f"!{name}" for name in copied} <= set(ignored)
     # Set-up runs Spark on what the jobs are made of.
@@ -83,7 +85,7 @@ def variables() -> list[tuple[str, str, str | None]]:
 
 
 def test_each_variable_is_a_setting_and_its_value_will_do(monkeypatch: pytest.MonkeyPatch) -> None:
-    known = {f"MSM_{name.upper()}" for name in Settings.model_fields}
+    known = {f"MSM_{name.upper()}" for name in Settings.model_fields} | {"SPARK_LOCAL_DIRS"}
     assert [(pod, name) for pod, name, _ in variables() if name not in known] == []
     for pod in {"settings", *(pod for pod, _, _ in variables())}:
         with monkeypatch.context() as here:
@@ -175,7 +177,7 @@ def test_the_login_container_writes_what_our_clients_read(tmp_path: Path) -> Non
 
 
 def test_kustomize_knows_each_place_of_the_image() -> None:
-    known = yaml.safe_load((ROOT / "deploy/manifests/image-fields.yaml").read_text())["images"]
+    known = yaml.safe_load((REPOSITORY / "deploy/manifests/image-fields.yaml").read_text())["images"]
     assert {one["path"] for one in known} == {
         "spec/image",
         "spec/driver/initContainers[]/image",

@@ -1,4 +1,4 @@
-"""Apps on a real uvicorn server, and clients of their event streams."""
+"""Apps on the server of the real ones, and clients of their event streams."""
 
 import json
 import os
@@ -14,6 +14,8 @@ import httpx2
 import uvicorn
 from fastapi import FastAPI
 
+from service.server import listen, server_config
+
 PATIENCE_SECONDS = 20.0
 WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
 PORTS = range(23_100 + 900 * WORKER, 24_000 + 900 * WORKER)
@@ -27,18 +29,6 @@ class SentEvent:
     event: str
     data: Any
     id: str | None
-
-
-def listening_socket() -> socket.socket:
-    """Bound to a free port below those that the system gives to outgoing connections."""
-    for port in reversed(PORTS):  # brokers take the first ones
-        listener = socket.socket()
-        try:
-            listener.bind(("127.0.0.1", port))
-            return listener
-        except OSError:
-            listener.close()
-    raise AssertionError(f"no port is free in {PORTS}")
 
 
 def free_ports(count: int) -> int:
@@ -56,11 +46,10 @@ def free_ports(count: int) -> int:
 
 
 @contextmanager
-def served(app: FastAPI) -> Iterator[str]:
-    """The address of the app while it runs in a thread of its own."""
-    listener = listening_socket()
-    config = uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=3)
-    server = uvicorn.Server(config)
+def served(app: FastAPI, port: int = 0) -> Iterator[str]:
+    """The address of the app while it runs in a thread of its own, as services run."""
+    listener = listen("127.0.0.1", port)
+    server = uvicorn.Server(server_config(app))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
     thread.start()
     try:

@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+import sqlite3
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, closing
 from urllib.parse import urlsplit
@@ -9,6 +10,7 @@ from urllib.parse import urlsplit
 import pytest
 from fastapi import FastAPI, Response
 
+from conf.settings import Settings
 from feeds.broadcast import PENDING_MAX, Broadcaster, Event, EventStream, event
 from service import middleware
 from service.middleware import BodyLimit
@@ -20,16 +22,17 @@ class Stage:
 
     def __init__(self) -> None:
         self.ready = True
+        self.reset = lambda: event("reset", "{}")
         self.url = ""
         self.app = FastAPI(lifespan=self._lifespan)
+        self.app.state.settings = Settings()
         self.app.add_middleware(BodyLimit, json_bytes=1_000, form_bytes=1_000)
         self.app.add_api_route("/stream", self._stream)
 
     @asynccontextmanager
     async def _lifespan(self, app: FastAPI) -> AsyncIterator[None]:
         self.loop = asyncio.get_running_loop()
-        reset = event("reset", "{}")
-        self.broadcaster = Broadcaster("test", lambda: reset, lambda: self.ready)
+        self.broadcaster = Broadcaster("test", lambda: self.reset(), lambda: self.ready)
         running = asyncio.create_task(self.broadcaster.run())
         yield
         running.cancel()
@@ -93,12 +96,29 @@ def test_when_too_much_changed_at_once_clients_reload(stage: Stage) -> None:
 
 
 def test_after_a_reset_a_client_gets_changes_that_are_counted_anew(stage: Stage) -> None:
-    with event_stream(f"{stage.url}/stream?since=5000") as events:
+    is_reset_and_goes_on(stage, "stream?since=5000")
+
+
+def is_reset_and_goes_on(stage: Stage, stream: str) -> None:
+    with event_stream(f"{stage.url}/{stream}") as events:
         wait_for(lambda: stage.clients() == 1)
         stage.loop.call_soon_threadsafe(stage.broadcaster.publish_reset)
         assert next(events).event == "reset"
         stage.publish(number(1))
         assert next(events).data == 1
+
+
+def test_a_reset_that_cannot_be_made_is_tried_again(stage: Stage) -> None:
+    good, asked = stage.reset, []
+
+    def reset() -> Event:
+        asked.append(1)
+        if len(asked) == 1:
+            raise sqlite3.OperationalError("disk I/O error")
+        return good()
+
+    stage.reset = reset
+    is_reset_and_goes_on(stage, "stream")
 
 
 def test_a_stream_whose_request_promised_a_body_ends_without_a_failure(

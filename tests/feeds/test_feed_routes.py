@@ -14,6 +14,7 @@ from feeds import refresh_feed, trending_feed
 from feeds.records import Record
 from feeds.refresh_feed import RefreshFeed
 from feeds.trending_feed import TrendingFeed
+from service.app import build_app
 from tests.feeds.samples import body, ranking, row, tombstone
 from tests.feeds.serving import event_stream, served
 
@@ -37,7 +38,7 @@ def settings(tmp_path: Path) -> Settings:
 
 @pytest.fixture
 def refresh(tmp_path: Path) -> Iterator[Refresh]:
-    app = refresh_feed.create_app(settings(tmp_path))
+    app = build_app([refresh_feed.SERVICE], settings(tmp_path))
     with served(app) as url:
         here = Refresh(app, url)
         yield here
@@ -46,7 +47,7 @@ def refresh(tmp_path: Path) -> Iterator[Refresh]:
 
 @pytest.fixture
 def trending(tmp_path: Path) -> Iterator[tuple[TrendingFeed, str]]:
-    app = trending_feed.create_app(settings(tmp_path))
+    app = build_app([trending_feed.SERVICE], settings(tmp_path))
     with served(app) as url:
         app.state.trending_feed.consumer.caught_up = True
         yield app.state.trending_feed, url
@@ -99,7 +100,9 @@ def test_one_reads_ones_own_writes(refresh: Refresh) -> None:
     assert late.json()["version"] == 1
 
 
-def test_a_reader_waits_until_the_write_arrives(refresh: Refresh) -> None:
+def test_a_reader_waits_until_the_write_arrives(refresh: Refresh, monkeypatch: pytest.MonkeyPatch) -> None:
+    patient = refresh.feed.settings.model_copy(update={"wait_seconds": 20})
+    monkeypatch.setattr(refresh.feed, "settings", patient)
     writer = threading.Timer(0.2, lambda: refresh.take(row("p1", 2, {"likes": (2, 7)})))
     writer.start()
     answer = refresh.http.get("/feed?after=likes-2-7-p1")
@@ -142,10 +145,12 @@ def test_a_browser_that_reconnects_goes_on_after_its_last_event(refresh: Refresh
 
 
 @pytest.mark.parametrize("last", ["other-1", "garbage", "-"])
-def test_an_id_of_another_store_resets(refresh: Refresh, last: str) -> None:
+def test_an_id_of_another_store_resets_with_the_newest_page(refresh: Refresh, last: str) -> None:
+    refresh.take(*(row(f"p{n}", created_at=f"2026-11-20T14:00:{n}.000Z") for n in range(10, 40)))
+    page = refresh.http.get("/feed").json()
     with event_stream(f"{refresh.url}/feed/stream", headers={"Last-Event-ID": last}) as events:
         reset = next(events)
-        assert (reset.event, reset.data, reset.id) == ("reset", {}, refresh.feed.view.stream_id())
+        assert (reset.event, reset.data, reset.id) == ("reset", page, refresh.feed.view.stream_id())
         refresh.take(row("p1"))
         assert next(events).event == "post"
 
@@ -155,7 +160,7 @@ def test_a_rebuild_resets_open_streams(refresh: Refresh) -> None:
         before = next(events).id
         refresh.feed.view.rebuild("the test says so")
         reset = next(events)
-        assert reset.event == "reset"
+        assert (reset.event, reset.data["posts"]) == ("reset", [])
         assert reset.id != before
 
 
@@ -167,17 +172,20 @@ def test_without_a_broker_the_feed_says_so_and_still_answers(refresh: Refresh) -
 
 
 def test_there_is_an_empty_ranking_before_the_first(trending: tuple[TrendingFeed, str]) -> None:
-    answer = httpx2.get(f"{trending[1]}/trending", trust_env=False).json()
+    answer = httpx2.get(f"{trending[1]}/trending", trust_env=False, timeout=30).json()
     assert answer["posts"] == []
     assert set(answer) == {"window_start", "window_end", "generated_at", "posts"}
 
 
-def test_an_older_ranking_does_not_replace_a_newer_one(trending: tuple[TrendingFeed, str]) -> None:
+def test_the_last_ranking_rules_also_where_the_clock_was_set_back(trending: tuple[TrendingFeed, str]) -> None:
     feed, url = trending
-    feed.apply([ranking("2026-11-20T14:00:05.000Z", "p2")], {})
-    feed.apply([ranking("2026-11-20T14:00:00.000Z", "p1")], {})
-    answer = httpx2.get(f"{url}/trending", trust_env=False).json()
-    assert [post["post_id"] for post in answer["posts"]] == ["p2"]
+    feed.apply([ranking("2026-11-20T15:00:05.000Z", "p1")], {})
+    with event_stream(f"{url}/trending/stream") as events:
+        next(events), next(events)
+        feed.apply([ranking("2026-11-20T14:00:00.000Z", "p2")], {})
+        answer = httpx2.get(f"{url}/trending", trust_env=False, timeout=30).json()
+        assert [post["post_id"] for post in answer["posts"]] == ["p2"]
+        assert next(events).data == answer
 
 
 def test_rankings_are_streamed_whole_and_at_once(trending: tuple[TrendingFeed, str]) -> None:

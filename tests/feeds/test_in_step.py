@@ -87,3 +87,20 @@ def test_it_is_as_of_what_the_partition_has_that_is_furthest_behind(monkeypatch:
     # It never goes back: what comes later is not missing from before.
     monkeypatch.setitem(ENDS, 1, 20)
     assert as_of() == 100
+
+
+def test_a_view_that_is_built_anew_is_as_of_nothing_until_it_has_read() -> None:
+    kafka: Any = Kafka()
+    feed = FeedConsumer("nowhere:1", [POSTS_WITH_COUNTS], Mock(topic_ids=lambda: {POSTS_WITH_COUNTS: "id"}), Mock())
+    for partition in ENDS:
+        kafka.take(feed, partition, 10)
+    feed._look(kafka, kafka)
+    assert feed.as_of > 0
+    feed._must_rebuild = "the test says so"
+    feed._rebuild()
+    kafka.read = dict.fromkeys(ENDS, 0)
+    feed._look(kafka, kafka)
+    assert feed.as_of == 0
+    kafka.take(feed, 0, 5)
+    feed._look(kafka, kafka)
+    assert feed.as_of == 0

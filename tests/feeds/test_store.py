@@ -1,5 +1,6 @@
 """The view of posts, whatever is written twice, and wherever it is stopped."""
 
+import os
 import sqlite3
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -11,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from feeds.records import PostSeen, Record
-from feeds.store import RESUME_MAX, PostStore
+from feeds.store import RESUME_MAX, RESUME_MAX_BYTES, PostStore
 from feeds.view import TOMBSTONES_KEPT_SECONDS, InUseError, NoStoreError
 from tests.feeds.samples import changes, row, tombstone
 
@@ -131,6 +132,17 @@ def test_whoever_missed_too_much_reloads(store: PostStore) -> None:
     assert store.missed(since)[0] is None
 
 
+def test_whoever_missed_large_changes_reloads_before_all_are_read(
+    store: PostStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    since = store.stream_id()
+    take(store, *(row(f"p{number}", caption="é" * 2_200) for number in range(100)))
+    made: list[str] = []
+    monkeypatch.setattr("feeds.store.Update", lambda post, *_: made.append(post))
+    assert store.missed(since)[0] is None
+    assert len(made) * 4_400 < RESUME_MAX_BYTES < 100 * 4_400
+
+
 def test_a_removed_post_is_forgotten_after_a_week_and_older_ids_reload(store: PostStore, clock: Clock) -> None:
     since = store.stream_id()
     take(store, row("p1"), tombstone("p1"), row("p2"))
@@ -226,6 +238,18 @@ def test_readers_follow_a_rebuild(store: PostStore) -> None:
     assert store.body("p1") is None
     take(store, row("p2"))
     assert store.body("p2")
+
+
+def test_a_rebuild_gives_the_room_of_the_old_file_back(path: Path, store: PostStore) -> None:
+    def open_files() -> list[str]:
+        found = [os.readlink(file.path) for file in os.scandir("/proc/self/fd") if os.path.lexists(file.path)]
+        return [name for name in found if name.startswith(str(path))]
+
+    assert store.body("p1") is None
+    assert open_files()
+    store.rebuild("the test says so")
+    assert store.body("p1") is None
+    assert not [name for name in open_files() if name.endswith("(deleted)")]
 
 
 def test_two_processes_cannot_keep_one_store(path: Path, store: PostStore) -> None:

@@ -10,10 +10,13 @@ from pathlib import Path
 
 import httpx2
 import jwt
+from fastapi.testclient import TestClient
 
+from conf import REPOSITORY
+from conf.settings import Settings
+from runtime.web import create_app
 from tests.feeds.serving import event_stream, free_ports, wait_for
 
-REPOSITORY = Path(__file__).resolve().parents[2]
 SECRET = "a secret that only this test knows"  # noqa: S105
 
 
@@ -46,27 +49,47 @@ def answers(client: httpx2.Client) -> bool:
         return False
 
 
+def routes(data_dir: Path, demo: bool = False) -> TestClient:
+    """The app without its start: no view, no publisher."""
+    return TestClient(create_app(Settings(data_dir=data_dir, auth_secret=SECRET, demo=demo)))
+
+
 def test_the_demo_lets_one_pick_a_user_to_be(tmp_path: Path) -> None:
-    with web(tmp_path, MSM_DEMO="true") as (_, client):
-        assert "grace" in client.get("/demo").json()["users"]
-        token = client.post("/demo/token", json={"user_id": "grace"}).json()["token"]
-        assert jwt.decode(token, SECRET, algorithms=["HS256"], audience="mysocialmedia")["sub"] == "grace"
-        assert client.post("/demo/token", json={"user_id": "no identifier"}).status_code == 422
+    client = routes(tmp_path, demo=True)
+    assert "grace" in client.get("/demo").json()["users"]
+    token = client.post("/demo/token", json={"user_id": "grace"}).json()["token"]
+    assert jwt.decode(token, SECRET, algorithms=["HS256"], audience="mysocialmedia")["sub"] == "grace"
+    assert client.post("/demo/token", json={"user_id": "no identifier"}).status_code == 422
 
 
 def test_without_the_demo_nobody_gets_a_token(tmp_path: Path) -> None:
-    with web(tmp_path, MSM_DEMO="false") as (_, client):
-        assert client.get("/demo").json() == {"users": []}
-        assert client.post("/demo/token", json={"user_id": "grace"}).status_code == 404
+    client = routes(tmp_path, demo=False)
+    assert client.get("/demo").json() == {"users": []}
+    assert client.post("/demo/token", json={"user_id": "grace"}).status_code == 404
 
 
 def test_the_page_runs_no_script_but_its_own(tmp_path: Path) -> None:
+    client = routes(tmp_path)
+    page = client.get("/")
+    assert page.status_code == 200
+    assert "script-src 'self';" in page.headers["Content-Security-Policy"]
+    assert "trusted-types 'none'" in page.headers["Content-Security-Policy"]
+    assert client.get("/../refresh_feed.py").status_code == 404
+    assert client.get("/%2e%2e/refresh_feed.py").status_code == 404
+
+
+def test_whatever_one_gets_one_may_ask_the_head_of(tmp_path: Path) -> None:
     with web(tmp_path) as (_, client):
-        page = client.get("/")
-        assert page.status_code == 200
-        assert "script-src 'self';" in page.headers["Content-Security-Policy"]
-        assert client.get("/../refresh_feed.py").status_code == 404
-        assert client.get("/%2e%2e/refresh_feed.py").status_code == 404
+        routes = [path for path, methods in client.get("/openapi.json").json()["paths"].items() if "get" in methods]
+        paths = [path.replace("{post_id}", "p1").replace("{name}", "x.png") for path in routes]
+        assert len(paths) > 10
+        for path in ["/", "/app.js", "/docs", *(path for path in paths if not path.endswith("/stream"))]:
+            head, whole = client.head(path), client.get(path)
+            assert (path, head.status_code) == (path, whole.status_code)
+            assert head.headers["Content-Type"] == whole.headers["Content-Type"]
+            assert not head.content
+        assert client.head("/feed/stream").status_code in (404, 405)
+        assert 'msm_http_requests_total{method="HEAD",route="/feed",status="200"} 1.0' in client.get("/metrics").text
 
 
 def test_open_streams_end_when_the_server_is_told_to_stop(tmp_path: Path) -> None:

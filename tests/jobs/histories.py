@@ -37,24 +37,21 @@ _TYPES = st.sampled_from(
 @st.composite
 def facts(draw: st.DrawFn, minutes: st.SearchStrategy[int]) -> Fact:
     """One fact, dated some minutes from noon; event ids collide in time, not with each other."""
-    event_type = draw(_TYPES)
-    fact = {
-        "event_id": draw(st.uuids()).hex,
-        "event_type": event_type,
-        "occurred_at": format_time(NOON + timedelta(minutes=draw(minutes))),
-        "user_id": draw(st.sampled_from(["ada", "bob", "cy"])),
-        "post_id": draw(st.sampled_from(["p1", "p2", "p3", "p4"])),
-    }
-    if event_type == "post_created":
-        fact |= {
-            "image_url": f"/media/{fact['event_id']}.jpg",
+    made = fact(
+        draw(_TYPES),
+        draw(st.uuids()).hex,
+        NOON + timedelta(minutes=draw(minutes)),
+        draw(st.sampled_from(["ada", "bob", "cy"])),
+        draw(st.sampled_from(["p1", "p2", "p3", "p4"])),
+    )
+    if made["event_type"] == "post_created":
+        made |= {
+            "image_url": f"/media/{made['event_id']}.jpg",
             "caption": draw(st.sampled_from(["", "hi {", "5", "ü]"])),
         }
-    if event_type.startswith("comment"):
-        fact["comment_id"] = draw(st.sampled_from(["c1", "c2"]))
-    if event_type == "comment_added":
-        fact["text"] = "nice"
-    return fact
+    if made["event_type"].startswith("comment"):
+        made["comment_id"] = draw(st.sampled_from(["c1", "c2"]))
+    return made
 
 
 def histories(
@@ -94,10 +91,15 @@ def cuts(history: list[Fact], most: int) -> st.SearchStrategy[list[list[Fact]]]:
     return places.map(lambda at: [history[a:b] for a, b in zip([0, *at], [*at, len(history)], strict=True) if b > a])
 
 
-def records(spark: SparkSession, history: list[Fact], first_offset: int = 0) -> DataFrame:
+def records(spark: SparkSession, history: list[Fact]) -> DataFrame:
     """The history as Kafka has it, arrived long after everything."""
+    return spark.createDataFrame(rows_of(history), RECORD)
+
+
+def rows_of(history: list[Fact], first_offset: int = 0) -> list[tuple[Any, ...]]:
+    """Of these records the rows."""
     arrived = NOON + timedelta(days=30)
-    rows = [
+    return [
         (
             FACT_BY_TYPE[f["event_type"]].topic,
             0,
@@ -108,4 +110,12 @@ def records(spark: SparkSession, history: list[Fact], first_offset: int = 0) -> 
         )
         for at, f in enumerate(history)
     ]
-    return spark.createDataFrame(rows, RECORD)
+
+
+def fact(event_type: str, event_id: str, at: datetime | str, user: str = "bob", post: str = "p1", **more: str) -> Fact:
+    """At a moment, or at a minute of the day that has NOON: 12:01."""
+    occurred_at = f"2026-11-20T{at}:00.000Z" if isinstance(at, str) else format_time(at)
+    body = {"image_url": "/media/a.jpg", "caption": f"by {user}"} if event_type == "post_created" else {}
+    text = {"text": "nice"} if event_type == "comment_added" else {}
+    known = {"event_id": event_id, "event_type": event_type, "occurred_at": occurred_at}
+    return {**known, "user_id": user, "post_id": post, **body, **text, **more}

@@ -2,18 +2,17 @@
 
 from itertools import product
 from pathlib import Path
-from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pyspark.sql import DataFrame, Row, SparkSession
+from pyspark.sql import DataFrame, SparkSession
 
 from jobs.transforms.counts import count, living_posts
 from jobs.transforms.facts import facts as judged
 from jobs.transforms.facts import valid
 from tests import reference
-from tests.jobs.histories import Fact, cuts, hostile, records, several
+from tests.jobs.histories import Fact, cuts, fact, hostile, records, several
 from tests.jobs.streams import CutStream
 
 pytestmark = pytest.mark.spark
@@ -23,12 +22,8 @@ def counted(frame: DataFrame) -> DataFrame:
     return frame.transform(judged).transform(valid).transform(count)
 
 
-def as_post(row: Row) -> reference.Post:
-    return reference.Post(row.user_id, row.image_url, row.caption, row.created_at, row.likes, row.comments)
-
-
 def counts_of(spark: SparkSession, history: list[Fact]) -> dict[str, reference.Post]:
-    return {row.post_id: as_post(row) for row in counted(records(spark, history)).collect() if row.alive}
+    return {row.post_id: reference.Post.of(row) for row in counted(records(spark, history)).collect() if row.alive}
 
 
 class Reader:
@@ -44,7 +39,7 @@ class Reader:
             self._versions[row.post_id] = row.version
             self.posts.pop(row.post_id, None)
             if row.alive:
-                self.posts[row.post_id] = as_post(row)
+                self.posts[row.post_id] = reference.Post.of(row)
 
 
 def streamed(spark: SparkSession, folder: Path, batches: list[list[Fact]]) -> dict[str, reference.Post]:
@@ -56,21 +51,6 @@ def streamed(spark: SparkSession, folder: Path, batches: list[list[Fact]]) -> di
         if part:
             stream.run(counted, reader)
     return reader.posts
-
-
-@pytest.fixture
-def chained(spark: SparkSession) -> Any:
-    """The job's own session setting: see docs/decisions/disabled-check.md."""
-    spark.conf.set("spark.sql.streaming.unsupportedOperationCheck", "false")
-    yield spark
-    spark.conf.unset("spark.sql.streaming.unsupportedOperationCheck")
-
-
-def fact(event_type: str, event_id: str, at: str, user: str, post: str = "p1", **more: str) -> Fact:
-    body = {"image_url": "/media/a.jpg", "caption": f"by {user}"} if event_type == "post_created" else {}
-    text = {"text": "nice"} if event_type == "comment_added" else {}
-    known = {"event_id": event_id, "event_type": event_type, "user_id": user, "post_id": post}
-    return {**known, "occurred_at": f"2026-11-20T{at}:00.000Z", **body, **text, **more}
 
 
 POST = fact("post_created", "e0", "12:00", "ada")

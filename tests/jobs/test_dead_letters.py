@@ -2,9 +2,7 @@
 
 import base64
 import json
-from collections.abc import Iterator
 from datetime import datetime, timezone
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,7 +14,7 @@ from jobs.sinks.dead_letters import DeadLetterSink
 from jobs.transforms.dead_letters import VALUE_MAX_BYTES, dead_letter_records, dead_letters
 from jobs.transforms.facts import facts
 from tests.jobs.histories import RECORD
-from tests.producers.one_broker import OneBroker
+from tests.stack.hostile import read
 
 pytestmark = pytest.mark.spark
 ARRIVED = datetime(2026, 11, 20, 14, 0, 0, 123_000, tzinfo=timezone.utc)
@@ -93,24 +91,15 @@ def test_text_that_is_cut_inside_a_character_is_still_text(spark: SparkSession) 
     assert "encoding" not in letter
 
 
-@pytest.fixture(scope="module")
-def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OneBroker]:
-    with OneBroker(tmp_path_factory.mktemp("broker")) as running:
-        yield running.start()
-
-
 @pytest.mark.kafka
-def test_a_batch_that_is_run_again_after_a_kill_writes_no_letter_twice(
-    spark: SparkSession, broker: OneBroker, tmp_path: Path
-) -> None:
-    settings = Settings(data_dir=tmp_path, kafka_bootstrap=broker.bootstrap)
+def test_a_batch_that_is_run_again_after_a_kill_writes_no_letter_twice(spark: SparkSession, kafka: Settings) -> None:
     batch = judged(spark, (b"k", b"one"), (b"k", b"two")).transform(dead_letters)
-    DeadLetterSink(settings).send(batch.where("offset = 40"))  # killed in the middle of writing
-    restarted = DeadLetterSink(settings)
+    DeadLetterSink(kafka).send(batch.where("offset = 40"))  # killed in the middle of writing
+    restarted = DeadLetterSink(kafka)
     restarted.send(batch)
     restarted.send(judged(spark, (b"k", b"three")).transform(dead_letters))
-    written = broker.values("dead_letters")
-    assert sorted(json.loads(value)["value"] for value in written.elements()) == ["one", "three", "two"]
+    written = [json.loads(record.value)["value"] for record in read(kafka, "dead_letters")]
+    assert sorted(written) == ["one", "three", "two"]
 
 
 @pytest.mark.parametrize("byte", [b"k", b"\0", b"\xff", "é".encode()])

@@ -10,17 +10,15 @@ from pyspark.sql import functions as F
 
 from jobs.rounds import compiling
 from jobs.transforms.counts import this_batch
-from tests.jobs.histories import Fact
+from tests.jobs.histories import Fact, fact
 from tests.jobs.streams import CutStream
-from tests.jobs.test_counts import chained, counted
+from tests.jobs.test_counts import counted
 
-__all__ = ["chained"]
 pytestmark = pytest.mark.spark
 
 
 def likes(batch: int) -> list[Fact]:
-    at, by = f"2026-11-20T14:0{batch}:00.000Z", {"user_id": "ada", "post_id": "p1"}
-    return [{"event_id": f"e{batch}{user}", "event_type": "post_liked", "occurred_at": at, **by} for user in "ab"]
+    return [fact("post_liked", f"e{batch}{user}", f"14:0{batch}", "ada") for user in "ab"]
 
 
 class Compiled:

@@ -63,6 +63,13 @@ POISON: list[tuple[str, bytes, str | None]] = [
     ("numbers as text", like(user_id="7", post_id="1e5"), None),
     ("half a surrogate in a caption", post("\ud800"), None),
     ("2,200 halves of surrogates", post("\udc00" * 2_200), None),
+    ("half a surrogate behind a bracket", post("[\ud83d"), None),
+    ("half a surrogate behind a quote", post('"nice" \ud83d'), None),
+    (
+        "a name twice in a field of another type, and a user that is a number",
+        b'{"text": {"a": {"k": 1, "k": 2}, "b": 1}, ' + FACT.replace(b'"ada"', b'"7"').replace(b'"p1"', b'"1e5"')[1:],
+        None,
+    ),
     ("half a surrogate as a user", like(user_id="\ud800"), "bad_field"),
     ("a surrogate in UTF-8", post("@").replace(b"@", b"\xed\xa0\x80"), "not_json"),
     ("an overlong slash", post("@").replace(b"@", b"\xc0\xaf"), "not_json"),

@@ -2,12 +2,11 @@
 
 import json
 from collections import Counter
-from collections.abc import Iterator
 from datetime import datetime, timezone
 from typing import Any
 
 import pytest
-from kafka import KafkaConsumer, KafkaProducer, TopicPartition
+from kafka import KafkaProducer
 from pyspark.sql import DataFrame, SparkSession
 
 from conf.settings import Settings
@@ -26,8 +25,8 @@ from jobs.transforms.facts import facts, valid
 from tests.jobs.test_facts import CREATED, like
 from tests.jobs.test_poison import POISON, topic_of
 from tests.jobs.test_sinks import RESULTS, counted
-from tests.producers.one_broker import OneBroker
 from tests.reference_records import judge
+from tests.stack.hostile import read
 
 pytestmark = [pytest.mark.spark, pytest.mark.kafka]
 LARGEST = 1_048_000  # what a producer's default, a megabyte with all around it, lets through
@@ -46,14 +45,7 @@ KEYS: list[Sent] = [
 
 
 @pytest.fixture(scope="module")
-def settings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
-    with OneBroker(tmp_path_factory.mktemp("broker")) as broker:
-        broker.start()
-        yield Settings(data_dir=tmp_path_factory.mktemp("data"), kafka_bootstrap=broker.bootstrap)
-
-
-@pytest.fixture(scope="module")
-def sent(settings: Settings) -> list[Sent]:
+def sent(kafka: Settings) -> list[Sent]:
     """Everything in three topics, and around it a post with two likes."""
     good: list[Sent] = [
         ("posts", b"ada", json.dumps({**CREATED, "event_id": "first"}).encode()),
@@ -66,7 +58,7 @@ def sent(settings: Settings) -> list[Sent]:
         *KEYS,
         good[2],
     ]
-    write(settings, records)
+    write(kafka, records)
     return records
 
 
@@ -89,28 +81,19 @@ def ran(spark: SparkSession, settings: Settings, batch: Any, name: str, *topics:
 
 
 def values(settings: Settings, topic: str) -> list[tuple[bytes | None, bytes | None]]:
-    consumer = KafkaConsumer(bootstrap_servers=settings.bootstrap, max_partition_fetch_bytes=4_000_000)
-    partitions = [TopicPartition(topic, number) for number in consumer.partitions_for_topic(topic)]
-    consumer.assign(partitions)
-    consumer.seek_to_beginning()
-    left = sum(consumer.end_offsets(partitions).values())
-    found = [(record.key, record.value) for record in (next(consumer) for _ in range(left))]
-    consumer.close()
-    return found
+    return [(record.key, record.value) for record in read(settings, topic)]
 
 
 def test_each_record_is_archived_and_what_is_no_fact_gets_one_letter(
-    spark: SparkSession, settings: Settings, sent: list[Sent]
+    spark: SparkSession, kafka: Settings, sent: list[Sent]
 ) -> None:
-    ran(spark, settings, keep_events(spark, settings), "events", *FACT_TOPICS)
-    kept = (
-        spark.read.format("delta").load(table_path(settings, tables.EVENTS)).select("topic", "key", "value").collect()
-    )
+    ran(spark, kafka, keep_events(spark, kafka), "events", *FACT_TOPICS)
+    kept = spark.read.format("delta").load(table_path(kafka, tables.EVENTS)).select("topic", "key", "value").collect()
     as_sent = Counter((topic, key, value) for topic, key, value in sent)
     assert Counter((row.topic, _bytes(row.key), _bytes(row.value)) for row in kept) == as_sent
     now = datetime.now(timezone.utc)
     expected = Counter(reason for topic, _, value in sent if (reason := judge(topic, value, now)))
-    letters = [json.loads(value or b"") for _, value in values(settings, "dead_letters")]
+    letters = [json.loads(value or b"") for _, value in values(kafka, "dead_letters")]
     assert Counter(letter["reason"] for letter in letters) == expected
     assert len({(letter["topic"], letter["partition"], letter["offset"]) for letter in letters}) == len(letters)
 
@@ -119,33 +102,32 @@ def _bytes(value: bytearray | None) -> bytes | None:
     return None if value is None else bytes(value)
 
 
-def test_the_counts_go_on(spark: SparkSession, settings: Settings, sent: list[Sent]) -> None:
-    spark.conf.set("spark.sql.streaming.unsupportedOperationCheck", "false")
-    counted = read_topics(spark, settings, *FACT_TOPICS).transform(facts).transform(valid).transform(count)
+def test_the_counts_go_on(chained: SparkSession, kafka: Settings, sent: list[Sent]) -> None:
+    counted = read_topics(chained, kafka, *FACT_TOPICS).transform(facts).transform(valid).transform(count)
     query = (
-        kafka_stream(counted.transform(post_records), settings, POSTS_WITH_COUNTS)
-        .option("checkpointLocation", str(settings.checkpoint_dir / "counts"))
+        kafka_stream(counted.transform(post_records), kafka, POSTS_WITH_COUNTS)
+        .option("checkpointLocation", str(kafka.checkpoint_dir / "counts"))
         .trigger(availableNow=True)
         .start()
     )
     query.awaitTermination()
-    [post] = [json.loads(value) for key, value in values(settings, POSTS_WITH_COUNTS) if key == b"p1" and value]
+    [post] = [json.loads(value) for key, value in values(kafka, POSTS_WITH_COUNTS) if key == b"p1" and value]
     likers = {"ada", "bob", "cy", "7"}  # "7" is a user of the poison, and likes 1e5
     assert post["likes"] == len(likers) - 1
 
 
 def test_garbage_among_the_results_leaves_the_table_as_it_was(
-    spark: SparkSession, settings: Settings, sent: list[Sent]
+    spark: SparkSession, kafka: Settings, sent: list[Sent]
 ) -> None:
     values_of_one = (counted(likes=2, version=1), *RESULTS.values())
     other = [value.replace(b'"p1"', b'"r1"') for value in values_of_one]
-    write(settings, [(POSTS_WITH_COUNTS, b"r1", value) for value in other])
-    ran(spark, settings, project_posts(spark, settings), "posts", POSTS_WITH_COUNTS)
-    rows = spark.read.format("delta").load(table_path(settings, tables.POSTS_WITH_COUNTS)).collect()
+    write(kafka, [(POSTS_WITH_COUNTS, b"r1", value) for value in other])
+    ran(spark, kafka, project_posts(spark, kafka), "posts", POSTS_WITH_COUNTS)
+    rows = spark.read.format("delta").load(table_path(kafka, tables.POSTS_WITH_COUNTS)).collect()
     assert [row.asDict()["likes"] for row in rows if row.post_id == "r1"] == [2]
 
 
-def test_a_ranking_of_the_longest_captions_is_published(spark: SparkSession, settings: Settings) -> None:
+def test_a_ranking_of_the_longest_captions_is_published(spark: SparkSession, kafka: Settings) -> None:
     worst = {"user_id": "a" * 64, "image_url": "\1" * IMAGE_URL_MAX, "caption": "\1" * CAPTION_MAX}
     numbers = dict.fromkeys(("likes", "comments", "score"), 10**9)
     posts = [RankedPost(rank=rank, post_id=f"{rank:064}", **worst, **numbers) for rank in range(1, 51)]
@@ -153,7 +135,7 @@ def test_a_ranking_of_the_longest_captions_is_published(spark: SparkSession, set
     value = Ranking(posts=posts, **moments).model_dump_json()
     assert len(value) > 1_048_576
     columns = "topic string, key string, value string"
-    write_rankings(spark.createDataFrame([(TRENDING_POSTS, TRENDING_KEY, value)], columns), settings)
-    [(key, written)] = values(settings, TRENDING_POSTS)
+    write_rankings(spark.createDataFrame([(TRENDING_POSTS, TRENDING_KEY, value)], columns), kafka)
+    [(key, written)] = values(kafka, TRENDING_POSTS)
     change = ranking_change(Record(TRENDING_POSTS, 0, 0, key, written))
     assert len(change.ranking.posts) == 50

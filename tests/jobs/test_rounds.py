@@ -11,6 +11,7 @@ import pytest
 
 from conf.settings import Settings
 from jobs import rounds
+from jobs.offsets import Offsets
 from jobs.rounds import Evict, Rounds
 from jobs.submit import MANY
 
@@ -50,12 +51,19 @@ class Query:
         self.was_stopped = True
 
 
+class Told(Event):
+    """One that is looked at again sooner than a job does."""
+
+    def wait(self, timeout: float | None = None) -> bool:
+        return super().wait(0.01 if timeout is None else min(timeout, 0.01))
+
+
 class Job:
     """A job that is told in advance which rounds it will have, and how many facts wait before each."""
 
     def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.told, self.had, self.ready = Event(), [], Mock()  # type: ignore[var-annotated]
-        self.done: dict[str, dict[str, int]] = {"likes": {"0": 1}}
+        self.told, self.had, self.ready = Told(), [], Mock()  # type: ignore[var-annotated]
+        self.done: Offsets = {"likes": {0: 1}}
         self.bounds: list[int] = []
         self._settings, self._monkeypatch = Settings(data_dir=folder), monkeypatch
 
@@ -114,7 +122,7 @@ def test_it_catches_up_first_where_many_wait_and_again_if_more_have_come(job: Jo
 
 def test_with_nothing_done_yet_a_small_batch_comes_first(job: Job) -> None:
     job.done = {}
-    first = Query(looks=0, did_a_batch=True, then=lambda: job.done.update(likes={"0": 10_000}))
+    first = Query(looks=0, did_a_batch=True, then=lambda: job.done.update(likes={0: 10_000}))
     job.run((MANY, "catch up", first), (MANY, "catch up", Query()), (0, "live", Query(then=job.told.set)))
     assert job.bounds == [rounds.FIRST_BATCH, 1_000_000, 1_000_000]
 
@@ -163,14 +171,14 @@ def test_one_that_ends_is_enough_while_live(job: Job) -> None:
 
 
 def test_once_in_a_while_it_evicts_and_goes_on(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rounds, "EVICT_FIRST", timedelta(seconds=0.1))
+    monkeypatch.setattr(rounds, "EVICT_FIRST", timedelta(seconds=1))
     live, evict = Query(looks=1_000), Query()
     job.run((0, "live", live), (0, "evict", evict), (0, "live", Query(then=job.told.set)), evicts=True)
     assert live.was_stopped
 
 
 def test_where_many_wait_a_batch_that_evicts_is_enough(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rounds, "EVICT_FIRST", timedelta(seconds=0.1))
+    monkeypatch.setattr(rounds, "EVICT_FIRST", timedelta(seconds=1))
     slow, evict = Query(looks=1_000), Query(looks=1_000, did_a_batch=True)
     script = [(MANY, "catch up", slow), (MANY, "evict", [Query(looks=0), evict]), (MANY, "catch up", Query())]
     job.run(*script, (0, "live", Query(then=job.told.set)), evicts=True)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from chispa import assert_df_equality
 from py4j.protocol import Py4JJavaError
 from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame, SparkSession
@@ -20,9 +21,10 @@ from conf.settings import Settings
 from contract import tables
 from contract.spark import POST_WITH_COUNTS_ROW
 from jobs.harness import fix, reason
-from jobs.sinks.lake import Appends, append, append_once, compact, drop, ensure_table, fold, table_path
+from jobs.sinks.lake import COMPACT_EVERY, Appends, append, append_once, compact, drop, ensure_table, fold, table_path
 from jobs.sinks.projection import latest_of_each_post, merge_posts
 from jobs.sinks.rankings import Rankings
+from jobs.transforms.counts import first_of_each, living_posts
 from jobs.trending_posts import PANES, POST_FACTS, tidy
 from tests.jobs.histories import RECORD
 
@@ -138,6 +140,12 @@ def test_half_a_result_is_none(spark: SparkSession, bad: bytes) -> None:
     assert records.transform(latest_of_each_post).collect() == []
 
 
+def assert_rows(spark: SparkSession, path: str, *rows: tuple[Any, ...]) -> None:
+    """The table has these rows of CHANGES, and no others."""
+    wanted = spark.createDataFrame(rows, CHANGES)
+    assert_df_equality(spark.read.format("delta").load(path), wanted, ignore_row_order=True)
+
+
 def rows(spark: SparkSession, path: str) -> list[tuple[Any, ...]]:
     return sorted(tuple(row) for row in spark.read.format("delta").load(path).collect())
 
@@ -182,28 +190,28 @@ def test_later_batches_are_appended_without_a_look_at_what_is_there(spark: Spark
     assert tasks_of(spark, lambda: append_once(one, path, "w", 2)) > 1
 
 
-def test_folding_leaves_the_sums_and_few_rows_and_files(spark: SparkSession, tmp_path: Path) -> None:
-    path = ensure_table(spark, str(tmp_path / "t"), spark.createDataFrame([], CHANGES).schema)
+def test_folding_leaves_the_sums_and_few_rows_and_files(chained: SparkSession, tmp_path: Path) -> None:
+    path = ensure_table(chained, str(tmp_path / "t"), chained.createDataFrame([], CHANGES).schema)
     for batch_id in range(6):
         changes = [("p", 1, 1, 0), ("p", 2, 1, -1), ("q", 1, (-1) ** batch_id, 0)]
-        append_once(spark.createDataFrame(changes, CHANGES), path, "w", batch_id)
-    fold(spark, path, ["post_id", "minute"], "minute = 1")
-    assert rows(spark, path) == [("p", 1, 6, 0), *[("p", 2, 1, -1)] * 6]
-    drop(spark, path, "minute = 2")
-    compact(spark, path)
-    assert rows(spark, path) == [("p", 1, 6, 0)]
-    assert len(spark.read.format("delta").load(path).inputFiles()) == 1
+        append_once(chained.createDataFrame(changes, CHANGES), path, "w", batch_id)
+    fold(chained, path, ["post_id", "minute"], "minute = 1")
+    assert_rows(chained, path, ("p", 1, 6, 0), *[("p", 2, 1, -1)] * 6)
+    drop(chained, path, "minute = 2")
+    compact(chained, path)
+    assert_rows(chained, path, ("p", 1, 6, 0))
+    assert len(chained.read.format("delta").load(path).inputFiles()) == 1
 
 
-def test_what_is_tidied_is_what_came_of_late_and_hours_that_are_over(spark: SparkSession, tmp_path: Path) -> None:
-    path = ensure_table(spark, str(tmp_path / "t"), PANES, ["judged_from"])
+def test_what_is_tidied_is_what_came_of_late_and_hours_that_are_over(chained: SparkSession, tmp_path: Path) -> None:
+    path = ensure_table(chained, str(tmp_path / "t"), PANES, ["judged_from"])
     now, minute = NOON + timedelta(minutes=50), timedelta(minutes=1)
 
     def add(judged_from: datetime, at: datetime) -> None:
-        append(spark.createDataFrame([(judged_from, "p", at, 1, 0)], PANES), path)
+        append(chained.createDataFrame([(judged_from, "p", at, 1, 0)], PANES), path)
 
     def panes() -> DataFrame:
-        return spark.read.format("delta").load(path).where(F.col("likes") > 0)
+        return chained.read.format("delta").load(path).where(F.col("likes") > 0)
 
     add(NOON, NOON + 5 * minute)
     (earlier,) = panes().inputFiles()
@@ -212,7 +220,7 @@ def test_what_is_tidied_is_what_came_of_late_and_hours_that_are_over(spark: Spar
         add(NOON - 60 * minute, now - minute)
         add(NOON - 120 * minute, NOON - minute)  # of an hour that is over
         add(NOON - timedelta(days=2), NOON - timedelta(days=1, minutes=90))
-    tidy(spark, path, now)
+    tidy(chained, path, now)
     found = sorted((row.judged_from.astimezone(timezone.utc), row.likes) for row in panes().collect())
     over = NOON - 120 * minute
     assert found == [(over, 1), (over, 1), (NOON - 60 * minute, 2), (NOON, 1), (NOON, 2)]
@@ -244,21 +252,21 @@ def test_a_small_table_is_tidied_in_few_tasks(spark: SparkSession, tmp_path: Pat
 def test_the_log_of_a_table_keeps_an_hour(spark: SparkSession, tmp_path: Path) -> None:
     settings, one = Settings(data_dir=tmp_path), spark.createDataFrame([("p", 1, 1, 0)], CHANGES).coalesce(1)
     path, table = ensure_table(spark, table_path(settings, "t"), one.schema), Appends(settings, "t")
-    for batch_id in range(22):
+    for batch_id in range(COMPACT_EVERY + 2):
         table.append(one, "w", batch_id)
     log = Path(path) / "_delta_log"
     before = time.time() - 2 * 3_600
     for file in [*log.glob("*"), *log.glob(".*")]:
-        if file.is_file() and (version := re.match(r"\.?0*(\d+)\.", file.name)) and int(version[1]) <= 20:
+        if file.is_file() and (version := re.match(r"\.?0*(\d+)\.", file.name)) and int(version[1]) <= COMPACT_EVERY:
             os.utime(file, 2 * (before + int(version[1]),))
     compact(spark, path)
     left = sorted(int(file.stem) for file in log.glob("[0-9]*.json"))
-    assert left[0] == 20  # the checkpoint that what is kept begins with
+    assert left[0] == COMPACT_EVERY  # the checkpoint that what is kept begins with
     assert not [*log.glob(f".{0:020}*"), *log.glob(f"{0:020}*")]
-    Appends(settings, "t").append(one, "w", 21)
-    assert len(rows(spark, path)) == 22
+    Appends(settings, "t").append(one, "w", COMPACT_EVERY + 1)
+    assert len(rows(spark, path)) == COMPACT_EVERY + 2
     spark._jvm.org.apache.spark.sql.delta.DeltaLog.clearCache()
-    assert len(rows(spark, path)) == 22
+    assert len(rows(spark, path)) == COMPACT_EVERY + 2
 
 
 def rows_read(found: DataFrame) -> int:
@@ -321,15 +329,58 @@ def test_minutes_without_a_ranking_are_made_up_for_a_few_at_a_time(spark: SparkS
         back = (F.lit(int(NOON.timestamp())) - F.unix_seconds("window_end")) / 60
         return sorted(int(row.back) for row in kept.select(back.alias("back")).collect())
 
-    rankings.remember(spark, NOON - timedelta(minutes=8), "w")
+    rankings.remember(spark, NOON - timedelta(minutes=8))
     assert ends() == [8]
-    rankings.remember(spark, NOON - timedelta(minutes=4), "w")
+    rankings.remember(spark, NOON - timedelta(minutes=4))
     assert ends() == [6, 7, 8]
-    rankings.remember(spark, NOON - timedelta(minutes=4), "w")
+    rankings.remember(spark, NOON - timedelta(minutes=4))
     assert ends() == [4, 5, 6, 7, 8]
-    rankings.remember(spark, NOON - timedelta(minutes=4), "w")
+    rankings.remember(spark, NOON - timedelta(minutes=4))
     assert ends() == [4, 5, 6, 7, 8]
     for _ in range(2):  # on the hour their files are joined
-        rankings.remember(spark, NOON, "w")
+        rankings.remember(spark, NOON)
     assert ends() == [0, 1, 2, 3, 4, 5, 6, 7, 8]
     assert len(spark.read.format("delta").load(table_path(settings, tables.TRENDING_POSTS)).inputFiles()) == 1
+
+
+def test_a_clock_that_was_ahead_keeps_no_later_minute_out(spark: SparkSession, tmp_path: Path) -> None:
+    settings = Settings(data_dir=tmp_path)
+    for name, schema in ((tables.ENGAGEMENT_BY_MINUTE, PANES), (tables.POST_FACTS, POST_FACTS)):
+        ensure_table(spark, table_path(settings, name), schema)
+    history = table_path(settings, tables.TRENDING_POSTS)
+    Rankings(spark, settings).remember(spark, NOON.replace(year=2100))
+    Rankings(spark, settings).remember(spark, NOON)
+    kept = spark.read.format("delta").load(history).where("window_end < '2099-01-01'")
+    assert [row.seconds for row in kept.select(F.unix_seconds("window_end").alias("seconds")).collect()] == [
+        NOON.timestamp()
+    ]
+
+
+def test_of_each_type_of_fact_of_a_post_the_first_is_kept(spark: SparkSession) -> None:
+    facts = [
+        ("post_created", "ada", 2),
+        ("post_created", "ada", 1),
+        ("post_deleted", "ada", 3),
+        ("post_created", "bob", 4),
+    ]
+    rows = [
+        {"topic": "posts", "event_type": kind, "user_id": user, "post_id": "p", "event_id": f"e{number}"}
+        | {
+            "occurred_at": f"2026-11-20T12:00:0{number}.000Z",
+            "image_url": f"/{number}.jpg",
+            "caption": "",
+            "offset": number,
+        }
+        for kind, user, number in [*facts, *facts]
+    ]
+    posts = spark.createDataFrame(rows, POST_FACTS)
+    kept = posts.transform(first_of_each)
+    assert sorted((row.event_type, row.user_id, row.event_id, row.image_url, row.offset) for row in kept.collect()) == [
+        ("post_created", "ada", "e1", "/1.jpg", 1),
+        ("post_created", "bob", "e4", "/4.jpg", 4),
+        ("post_deleted", "ada", "e3", "/3.jpg", 3),
+    ]
+    assert (
+        kept.select(*POST_FACTS.fieldNames()).transform(living_posts).collect()
+        == posts.transform(living_posts).collect()
+    )

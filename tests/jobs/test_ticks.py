@@ -13,6 +13,8 @@ from pyspark.sql import functions as F
 from conf.settings import Settings
 from contract import tables
 from contract.facts import format_time
+from contract.results import read_seen
+from jobs.offsets import parsed
 from jobs.sinks import rankings as sink
 from jobs.sinks.lake import append_once, ensure_table, table_path
 from jobs.sinks.rankings import FirstHours, Fresh, Rankings
@@ -23,7 +25,7 @@ from jobs.trending_posts import FIRST_HOUR, PANES, POST_FACTS
 pytestmark = pytest.mark.spark
 NOON = datetime(2026, 11, 20, 12, 0, 5, tzinfo=timezone.utc)
 JUDGED_FROM = NOON.replace(hour=11, minute=0, second=0)
-SEEN = {"posts": {"0": 7}, "likes": {"0": 9_999}}
+SEEN = {"posts": {0: 7}, "likes": {0: 9_999}}
 Boards = dict[str, list[tuple[str, int, int]]]
 
 
@@ -77,7 +79,7 @@ class Published:
 
     def seen(self) -> dict[str, Any]:
         """By board, what the header says that went in."""
-        return {row.key: json.loads(row.headers[0].value) for row in self._records[-1]}
+        return {row.key: parsed(read_seen(row.headers[0].value)) for row in self._records[-1]}
 
     def last(self) -> Boards:
         boards = {row.key: json.loads(row.value)["posts"] for row in self._records[-1]}
@@ -153,7 +155,7 @@ def test_what_the_first_hours_got_since_they_were_read_is_ranked_too(
         assert from_memory == published.last()
         assert published.seen() == {"past_hour": SEEN, "first_hour": {}}  # a batch was begun, and not done
         assert seen["past_hour"] == SEEN
-        engagement.append(seen["first_hour"].get("likes", {}).get("0"))
+        engagement.append(seen["first_hour"].get("likes", {}).get(0))
         return from_memory["first_hour"], len(reads)
 
     rows = [("post_created", post_id) for post_id in ("a", "b")]

@@ -9,16 +9,17 @@ import psutil
 import pytest
 from kafka import KafkaConsumer, TopicPartition
 
+from conf import REPOSITORY
 from conf.kafka import password, python_security
 from conf.settings import Settings
 from contract.facts import PostCreated, PostLiked, format_time
 from contract.principals import ADMIN, PRINCIPALS
 from jobs.harness import now
-from jobs.submit import job_env, spark_submit
+from jobs.submit import COMPILES_LITTLE, job_env, spark_submit
 from producers.publisher import Publisher, Record
-from runtime.broker import REPOSITORY
 from runtime.parts import job_metrics
 from runtime.processes import Process, wait_until
+from runtime.scan import found_in
 
 pytestmark = pytest.mark.kafka
 JOB = "posts_with_counts"
@@ -35,7 +36,8 @@ def job(cluster: Settings) -> Iterator[Process]:
         "spark.eventLog.dir": (cluster.data_dir / "events").as_uri(),
     }
     options = [word for name, value in told.items() for word in ("--conf", f"{name}={value}")]
-    env = {**job_env(cluster), "MSM_KAFKA_SECURITY": "scram", "MSM_KAFKA_PORT": str(cluster.kafka_port)}
+    own = {"MSM_KAFKA_SECURITY": "scram", "MSM_KAFKA_PORT": str(cluster.kafka_port)}
+    env = {**job_env(cluster), **own, "JAVA_TOOL_OPTIONS": COMPILES_LITTLE}
     process = Process.start(JOB, spark_submit(cluster, JOB, *options), cluster.log_dir, env, REPOSITORY)
     try:
         wait_until(lambda: job_metrics(cluster, JOB).get("msm_job_ready") == 1, 120, process.last_words)
@@ -70,9 +72,12 @@ def test_a_like_is_counted_by_principals_who_may_do_only_that(cluster: Settings,
     assert next(row for row in counts(cluster) if row["post_id"] == "p1" and row["likes"])["likes"] == 1
 
 
-def holds_a_password(cluster: Settings, text: bytes) -> bool:
-    names = (ADMIN, "keystore", *(principal.name for principal in PRINCIPALS))
-    return any(password(cluster, name).encode() in text for name in names)
+def passwords(cluster: Settings) -> list[str]:
+    return [password(cluster, name) for name in (ADMIN, "keystore", *(principal.name for principal in PRINCIPALS))]
+
+
+def holds_a_password(cluster: Settings, text: str) -> bool:
+    return any(one in text for one in passwords(cluster))
 
 
 def test_no_password_is_on_a_command_line_or_in_an_environment(cluster: Settings, job: Process) -> None:
@@ -80,7 +85,7 @@ def test_no_password_is_on_a_command_line_or_in_an_environment(cluster: Settings
     for process in psutil.process_iter(["cmdline", "environ"]):
         told = json.dumps([process.info["cmdline"], process.info["environ"]])
         seen += [told] if str(cluster.data_dir) in told else []
-        assert not holds_a_password(cluster, told.encode())
+        assert not holds_a_password(cluster, told)
     assert len(seen) >= 3  # the broker, Spark, and the job's driver
 
 
@@ -90,7 +95,7 @@ def test_no_password_is_on_sparks_pages(cluster: Settings, job: Process) -> None
     sql = page(f"{url}/api/v1/applications/{application}/sql?details=true&planDescription=true")
     assert "MicroBatchScan" in sql  # what was planned with the options is there
     for text in (sql, page(f"{url}/environment/"), page(f"{url}/StreamingQuery/")):
-        assert not holds_a_password(cluster, text.encode())
+        assert not holds_a_password(cluster, text)
 
 
 def page(url: str) -> str:
@@ -99,8 +104,7 @@ def page(url: str) -> str:
 
 
 def test_no_password_is_in_logs_events_checkpoints_or_any_other_file(cluster: Settings, job: Process) -> None:
-    files = [
-        file for file in cluster.data_dir.rglob("*") if file.is_file() and cluster.kafka_secrets not in file.parents
-    ]
-    assert {"logs", "events", "checkpoints", "kafka"} <= {file.relative_to(cluster.data_dir).parts[0] for file in files}
-    assert [str(file) for file in files if holds_a_password(cluster, file.read_bytes())] == []
+    assert all(any((cluster.data_dir / name).iterdir()) for name in ("logs", "events", "checkpoints", "kafka"))
+    hits = list(found_in(cluster.data_dir, passwords(cluster)))
+    assert {word for _, word in hits} == set(passwords(cluster))  # where they are kept
+    assert [path for path, _ in hits if cluster.kafka_secrets not in path.parents] == []

@@ -1,7 +1,7 @@
 """Each principal does its work in Kafka, and nothing else: asked of a real broker, for every topic."""
 
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import ExitStack, closing
 from typing import Any, NamedTuple
 
 import pytest
@@ -71,6 +71,13 @@ def admin(cluster: Settings) -> Iterator[KafkaAdminClient]:
         yield client
 
 
+@pytest.fixture(scope="module")
+def clients(cluster: Settings) -> Iterator[dict[str, KafkaAdminClient]]:
+    """An administrator's client for each principal, who is none."""
+    with ExitStack() as stack:
+        yield {name: stack.enter_context(closing(KafkaAdminClient(**options(cluster, name)))) for name in RIGHTS}
+
+
 def writes(cluster: Settings, principal: str, topic: str) -> bool:
     # A producer each: one that was refused a topic says so for all that it sends later.
     with closing(KafkaProducer(**options(cluster, principal), enable_idempotence=True)) as producer:
@@ -108,10 +115,9 @@ def test_a_principal_reads_what_its_work_needs_and_no_more(cluster: Settings, na
         assert {topic for topic in TOPIC_BY_NAME if reads(consumer, topic)} == RIGHTS[name].reads
 
 
-def test_a_principal_does_not_even_see_what_it_may_not_touch(cluster: Settings) -> None:
+def test_a_principal_does_not_even_see_what_it_may_not_touch(clients: dict[str, KafkaAdminClient]) -> None:
     for name, rights in RIGHTS.items():
-        with closing(KafkaAdminClient(**options(cluster, name))) as client:
-            assert set(client.list_topics()) == rights.reads | rights.writes, name
+        assert set(clients[name].list_topics()) == rights.reads | rights.writes, name
 
 
 LIKES = ConfigResource(ConfigResourceType.TOPIC, "likes", configs={"retention.ms": "1"})
@@ -144,11 +150,12 @@ def refusal(act: Callable[[], object]) -> str:
 
 
 @pytest.mark.parametrize("action", ADMINISTRATION)
-def test_nobody_but_the_administrator_may(cluster: Settings, admin: KafkaAdminClient, action: str) -> None:
-    for name in RIGHTS:
-        with closing(KafkaAdminClient(**options(cluster, name))) as client:
-            said = refusal(lambda client=client, name=name: ADMINISTRATION[action](client, name))
-            assert "AuthorizationFailed" in said or "needs ALTER permission" in said, f"{name}: {said}"
+def test_nobody_but_the_administrator_may(
+    clients: dict[str, KafkaAdminClient], admin: KafkaAdminClient, action: str
+) -> None:
+    for name, client in clients.items():
+        said = refusal(lambda client=client, name=name: ADMINISTRATION[action](client, name))
+        assert "AuthorizationFailed" in said or "needs ALTER permission" in said, f"{name}: {said}"
     assert set(admin.list_topics()) == set(TOPIC_BY_NAME)
     assert len(admin.describe_topics(["likes"])[0]["partitions"]) == TOPIC_BY_NAME["likes"].embedded_partitions
 

@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 from fastapi.testclient import TestClient
 
+from conf import REPOSITORY
 from conf.kafka import ca_file, password_file
 from conf.settings import Settings
 from producers import likes
 from runtime.admin import may_administer
-from runtime.broker import REPOSITORY
 from runtime.topics import ensure_topics
 from runtime.web import create_app
 from service.app import build_app

@@ -1,16 +1,15 @@
-"""Writes a small lake to `MSM_DATA_DIR` with the jobs' own transformations and sinks; for spark-submit."""
+"""A small lake, written with the jobs' own transformations and sinks."""
 
 from collections.abc import Iterator, Sequence
-from datetime import datetime, timedelta, timezone
+from datetime import datetime, timedelta
 
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from conf.settings import Settings, load_settings
+from conf.settings import Settings
 from contract import tables
 from contract.facts import FACT_TOPICS
 from jobs.archive import keep_events, project_posts
-from jobs.harness import spark_session
 from jobs.sinks.kafka import post_records
 from jobs.sinks.lake import append_once, ensure_table, table_path
 from jobs.sinks.rankings import Rankings
@@ -78,9 +77,4 @@ def write_rankings(spark: SparkSession, settings: Settings, records: DataFrame, 
     append_once(posts, post_facts, "posts", 0)
     rankings = Rankings(spark, settings)
     for back in range(MINUTES_RANKED, 0, -1):
-        rankings.remember(spark, now - MINUTE * (back - 1), "history")
-
-
-if __name__ == "__main__":
-    configured = load_settings()
-    write_lake(spark_session("small lake", configured), configured, datetime.now(timezone.utc))
+        rankings.remember(spark, now - MINUTE * (back - 1))

@@ -1,17 +1,15 @@
 """The embedded broker, which a test may kill and start again; its data is kept."""
 
-import socket
 from collections import Counter
 from pathlib import Path
 from types import TracebackType
-
-from kafka import KafkaConsumer, TopicPartition
 
 from conf.settings import Settings
 from runtime.broker import broker_command, is_ready
 from runtime.processes import Process, wait_until
 from runtime.topics import ensure_topics
 from tests.feeds.serving import free_ports
+from tests.stack.hostile import read
 
 
 class OneBroker:
@@ -26,7 +24,6 @@ class OneBroker:
         """Return when it answers and has its topics."""
         process = Process.start("broker", broker_command(self._settings), self._settings.log_dir)
         self._process = process
-        wait_until(self._listens, 60, process.last_words)
         wait_until(lambda: is_ready(self._settings), 60, process.last_words)
         ensure_topics(self._settings)
         return self
@@ -38,14 +35,7 @@ class OneBroker:
 
     def values(self, topic: str) -> Counter[bytes]:
         """Everything in the topic now, each value with how often it is there."""
-        consumer = KafkaConsumer(bootstrap_servers=self.bootstrap, consumer_timeout_ms=10_000)
-        partitions = [TopicPartition(topic, number) for number in consumer.partitions_for_topic(topic)]
-        consumer.assign(partitions)
-        consumer.seek_to_beginning()
-        left = sum(consumer.end_offsets(partitions).values())
-        found = Counter(next(consumer).value for _ in range(left))
-        consumer.close()
-        return found
+        return Counter(record.value for record in read(self._settings, topic))
 
     def __enter__(self) -> "OneBroker":
         return self
@@ -54,7 +44,3 @@ class OneBroker:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.kill()
-
-    def _listens(self) -> bool:
-        with socket.socket() as probe:
-            return probe.connect_ex(("127.0.0.1", self._settings.kafka_port)) == 0

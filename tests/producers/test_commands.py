@@ -94,6 +94,15 @@ def test_a_retried_comment_keeps_its_id(client: TestClient, by: By) -> None:
     assert answers[0]["comment_id"] == answers[1]["comment_id"]
 
 
+def test_a_key_that_is_used_again_for_another_post_makes_another_comment(client: TestClient, by: By) -> None:
+    headers = {**by("grace"), "Idempotency-Key": "k4"}
+    first, second = (
+        client.post(f"/posts/{post}/comments", json={"text": "Hi"}, headers=headers).json() for post in ("p1", "p2")
+    )
+    assert first["event_id"] != second["event_id"]
+    assert first["comment_id"].partition("_")[0] != second["comment_id"].partition("_")[0]
+
+
 @pytest.mark.parametrize("text", ["x", "x" * 2_200, "🌊" * 2_200])
 def test_the_longest_and_the_shortest_comments_are_taken(client: TestClient, by: By, text: str) -> None:
     assert client.post("/posts/p1/comments", json={"text": text}, headers=by("ada")).status_code == 201
@@ -128,7 +137,7 @@ def test_each_service_is_an_app_of_its_own(live: Settings, by: By) -> None:
     from producers import comments, likes, posting
 
     for module, path in ((posting, "/posts"), (likes, "/posts/{post_id}/like"), (comments, "/healthz")):
-        app = module.create_app(live)
+        app = build_app([module.SERVICE], live)
         assert path in app.openapi()["paths"]
         with TestClient(app) as client:
             app.state.publisher.wait_until_ready(30)

@@ -1,8 +1,11 @@
 """Uploads: real pictures are cleaned and kept, everything else is refused."""
 
 import hashlib
+import os
+import time
 import zlib
 from collections.abc import Callable
+from errno import ENOSPC
 from io import BytesIO
 from pathlib import Path
 from struct import pack
@@ -14,7 +17,9 @@ from PIL.PngImagePlugin import PngInfo
 
 from conf.settings import Settings
 from producers.pictures import LONGEST_SIDE, BadPicture, clean_picture, keep_picture
+from producers.posting import PICTURES_IN_HAND, PICTURES_OF_A_USER, SERVICE
 from producers.simulator.pictures import paint_pictures
+from service.app import build_app
 
 By = Callable[[str], dict[str, str]]
 FORMATS = {"JPEG": "jpg", "PNG": "png", "WEBP": "webp", "GIF": "gif"}
@@ -105,6 +110,15 @@ def test_a_comment_inside_the_file_is_not_kept() -> None:
     assert PLACE.encode() not in clean
 
 
+def test_a_picture_of_a_phone_with_another_behind_it_is_a_jpeg() -> None:
+    data = BytesIO()
+    further = [Image.new("RGB", (20, 10))]
+    Image.new("RGB", (40, 20)).save(data, "MPO", save_all=True, append_images=further)
+    assert opened(data.getvalue()).format == "MPO"
+    clean, extension = clean_picture(data.getvalue())
+    assert (opened(clean).format, opened(clean).size, extension) == ("JPEG", (40, 20), "jpg")
+
+
 def test_a_picture_taken_sideways_stands_upright() -> None:
     clean, _ = clean_picture(with_place(orientation=6))
     assert opened(clean).size == (20, 40)
@@ -142,6 +156,7 @@ HOSTILE = {
     "a bomb": png_that_claims(30_000, 30_000),
     "a small bomb": png_that_claims(9_000, 9_000),
     "a picture that is shorter than it says": png_that_claims(400, 400),
+    "a text for a number": with_place(6).replace(b"\x01\x0e\0\2", b"\x01\x03\0\2"),
     "ten thousand scans": jpeg_of_scans(10_000),
     "a text that unpacks": png_with(b"zTXt", bytes(50_000_000)),
     "a profile that unpacks": png_with(b"iCCP", bytes(50_000_000)),
@@ -183,6 +198,26 @@ def test_the_name_is_the_hash_of_what_is_kept(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == [name]
 
 
+def test_a_picture_that_cannot_be_written_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(_: int) -> None:
+        raise OSError(ENOSPC, "no space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    with pytest.raises(OSError, match="no space"):
+        keep_picture(tmp_path, b"bytes", "png")
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_a_killed_process_left_is_removed_at_the_start_and_nothing_else(away: Settings) -> None:
+    folder = away.media_dir
+    folder.mkdir()
+    for name, age in {".upload-old": 3_700, ".upload-new": 10, "kept.png": 9_999}.items():
+        (folder / name).write_bytes(b"x")
+        os.utime(folder / name, (time.time() - age,) * 2)
+    with TestClient(build_app([SERVICE], away)):
+        assert {path.name for path in folder.iterdir()} == {".upload-new", "kept.png"}
+
+
 def test_painted_pictures_differ_and_come_out_the_same_again(tmp_path: Path) -> None:
     paths = paint_pictures(tmp_path)
     assert len(set(paths)) == 12
@@ -216,6 +251,22 @@ class TestUploads:
     def test_a_form_far_over_the_limit_is_not_even_read(self, client: TestClient, by: By) -> None:
         answer = client.post("/posts", files={"image": ("a.png", b"x" * 400_000)}, headers=by("ada"))
         assert answer.status_code == 413
+
+    @pytest.mark.parametrize(
+        ("others", "status"), [({"ada": PICTURES_OF_A_USER}, 429), ({"grace": PICTURES_IN_HAND}, 503)]
+    )
+    def test_a_form_is_not_read_while_too_many_are_in_hand(
+        self, client: TestClient, by: By, others: dict[str, int], status: int
+    ) -> None:
+        in_hand = client.app.state.pictures_in_hand  # type: ignore[attr-defined]
+        headers = {**by("ada"), "Content-Type": "multipart/form-data; boundary=x"}
+        in_hand.update(others)
+        busy = client.post("/posts", content=b"no form at all", headers=headers)
+        assert (busy.status_code, busy.headers["Retry-After"]) == (status, "1")
+        in_hand.clear()
+        for _ in range(PICTURES_OF_A_USER + 1):
+            assert client.post("/posts", content=b"no form at all", headers=headers).status_code == 400
+        assert not in_hand
 
     def test_a_form_without_a_picture_is_refused(self, client: TestClient, by: By) -> None:
         files = {"other": ("a.png", encoded("PNG"))}

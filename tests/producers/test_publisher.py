@@ -1,19 +1,18 @@
 """The publisher against a real broker that comes, goes and comes back."""
 
 import asyncio
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from kafka import KafkaProducer
 from one_broker import OneBroker
 
 from contract.facts import PostLiked, new_event_id
 from contract.results import Token
 from producers.bulk import BulkWriter
 from producers.publisher import BrokerUnavailable, Publisher, Record
+from runtime.processes import wait_until
 
 pytestmark = pytest.mark.kafka
 
@@ -22,8 +21,25 @@ def like(user: str = "ada", post: str = "p1") -> PostLiked:
     return PostLiked(event_id=new_event_id(), occurred_at="2026-11-20T14:00:00.000Z", user_id=user, post_id=post)
 
 
-def likes_publisher(bootstrap: str, deadline: float = 10.0) -> Publisher:
+PATIENT = 120.0
+"""Seconds: a deadline that no broker misses which is there, or comes back."""
+
+
+def likes_publisher(bootstrap: str, deadline: float = PATIENT) -> Publisher:
     return Publisher(bootstrap, deadline_seconds=deadline, topics=["likes"])
+
+
+def warm_up(publisher: Publisher) -> None:
+    """The first answers of a broker that just started may take longer than a test's short deadline."""
+
+    def takes_one() -> bool:
+        try:
+            asyncio.run(publisher.publish(like("warm-up")))
+        except BrokerUnavailable:
+            return False
+        return True
+
+    wait_until(takes_one, PATIENT, lambda: str(publisher.complaint()))
 
 
 @pytest.fixture
@@ -43,9 +59,9 @@ def test_the_answer_names_where_the_fact_is(broker: OneBroker) -> None:
 
 def test_a_topic_that_is_missing_is_named(broker: OneBroker) -> None:
     publisher = Publisher(broker.bootstrap, topics=["nowhere"])
-    with pytest.raises(BrokerUnavailable):
-        publisher.wait_until_ready(5)
-    assert "no topic nowhere" in str(publisher.complaint())
+    wait_until(lambda: "no topic nowhere" in str(publisher.complaint()), 20, lambda: str(publisher.complaint()))
+    with pytest.raises(BrokerUnavailable, match=r"no topic nowhere: make up .* or \.venv/bin/msm topics"):
+        publisher.wait_until_ready(0.1)
     publisher.close()
 
 
@@ -67,21 +83,23 @@ def test_who_waits_for_a_broker_is_told_that_the_publisher_is_closed() -> None:
 
 def test_what_was_refused_is_not_delivered_when_the_broker_is_back(restartable: OneBroker) -> None:
     publisher = likes_publisher(restartable.bootstrap, deadline=2)
-    publisher.wait_until_ready(30)
+    warm_up(publisher)
     before, refused, after = like("before"), like("refused"), like("after")
     asyncio.run(publisher.publish(before))
     restartable.kill()
     with pytest.raises(BrokerUnavailable):
         asyncio.run(publisher.publish(refused))
     restartable.start()
-    publisher.wait_until_ready(30)
+    warm_up(publisher)
     asyncio.run(publisher.publish(after))
     publisher.close()
-    assert restartable.values("likes") == {Record.of(fact).value: 1 for fact in (before, after)}
+    stored = restartable.values("likes")
+    assert set(stored.values()) == {1}
+    assert [Record.of(fact).value in stored for fact in (before, refused, after)] == [True, False, True]
 
 
 def test_a_short_outage_only_delays_the_answer(restartable: OneBroker) -> None:
-    publisher = likes_publisher(restartable.bootstrap, deadline=30)
+    publisher = likes_publisher(restartable.bootstrap)
     publisher.wait_until_ready(30)
     asyncio.run(publisher.publish(like("first")))
     restartable.kill()
@@ -96,7 +114,7 @@ def test_a_short_outage_only_delays_the_answer(restartable: OneBroker) -> None:
 
 def test_a_killed_broker_neither_loses_nor_doubles_what_it_acknowledged(restartable: OneBroker) -> None:
     publisher = likes_publisher(restartable.bootstrap, deadline=3)
-    publisher.wait_until_ready(30)
+    warm_up(publisher)
     facts = [like(f"u{number}") for number in range(400)]
 
     async def under_load() -> list[object]:
@@ -108,8 +126,7 @@ def test_a_killed_broker_neither_loses_nor_doubles_what_it_acknowledged(restarta
 
     outcomes = asyncio.run(under_load())
     restartable.start()
-    publisher.wait_until_ready(30)
-    asyncio.run(publisher.publish(like("last")))
+    warm_up(publisher)
     publisher.close()
     stored = restartable.values("likes")
     accepted = {Record.of(f).value for f, o in zip(facts, outcomes, strict=True) if not isinstance(o, Exception)}
@@ -132,33 +149,6 @@ def test_bulk_writing_goes_on_over_a_restart(restartable: OneBroker) -> None:
     publisher.close()
     assert writer.acknowledged == len(records)
     assert restartable.values("likes").keys() == {record.value for record in records}
-
-
-def test_one_publisher_is_at_least_half_as_fast_as_the_bare_library(broker: OneBroker) -> None:
-    records = [Record.of(like(f"u{number}")) for number in range(30_000)]
-    bare = KafkaProducer(bootstrap_servers=broker.bootstrap, compression_type="lz4")
-    publisher = likes_publisher(broker.bootstrap)
-    publisher.wait_until_ready(30)
-
-    def bare_seconds() -> float:
-        began = time.perf_counter()
-        futures = [bare.send(record.topic, record.value, record.key) for record in records]
-        bare.flush()
-        assert all(future.succeeded() for future in futures)
-        return time.perf_counter() - began
-
-    def our_seconds() -> float:
-        began = time.perf_counter()
-        with BulkWriter(publisher) as writer:
-            for record in records:
-                writer.write(record)
-        return time.perf_counter() - began
-
-    ours = min(our_seconds() for _ in range(3))
-    theirs = min(bare_seconds() for _ in range(3))
-    bare.close()
-    publisher.close()
-    assert ours <= 2 * theirs, f"ours {len(records) / ours:,.0f}/s, bare {len(records) / theirs:,.0f}/s"
 
 
 async def _publish(publisher: Publisher, *facts: PostLiked) -> list[Token]:

@@ -11,36 +11,32 @@ from jobs.offsets import consumer_of
 from producers.receipts import Receipt, Receipts, lost, read
 from producers.simulator.__main__ import run
 from runtime.admin import admin_client
-from runtime.broker import embedded_broker
-from runtime.topics import ensure_topics
-from tests.feeds.serving import free_ports
 
 FACTS = 200
 
 
 @pytest.mark.kafka
-def test_each_acknowledged_record_is_where_the_broker_said_and_is_missed_where_it_is_not(tmp_path: Path) -> None:
-    settings = Settings(data_dir=tmp_path, kafka_bootstrap="", kafka_port=free_ports(2))
+def test_each_acknowledged_record_is_where_the_broker_said_and_is_missed_where_it_is_not(
+    kafka: Settings, tmp_path: Path
+) -> None:
     path = tmp_path / "receipts"
-    with embedded_broker(settings):
-        ensure_topics(settings)
-        for seed in (1, 2):  # as after a restart: the file goes on
-            with Receipts(path) as kept:
-                run(settings, rate=0, facts=FACTS, seed=seed, tell=kept.keep)
-        receipts = read(path)
-        assert len(receipts) >= 2 * FACTS
-        assert lost(receipts, consumer_of(settings)) == set()
+    for seed in (1, 2):  # as after a restart: the file goes on
+        with Receipts(path) as kept:
+            run(kafka, rate=0, facts=FACTS, seed=seed, tell=kept.keep)
+    receipts = read(path)
+    assert len(receipts) >= 2 * FACTS
+    assert lost(receipts, consumer_of(kafka)) == set()
 
-        changed = min(receipts)
-        other = changed._replace(crc=changed.crc ^ 1)
-        never = Receipt(changed.topic, changed.partition, 1_000_000, 0)
-        assert lost({*receipts, other, never}, consumer_of(settings)) == {other, never}
+    changed = min(receipts)
+    other = changed._replace(crc=changed.crc ^ 1)
+    never = Receipt(changed.topic, changed.partition, 1_000_000, 0)
+    assert lost({*receipts, other, never}, consumer_of(kafka)) == {other, never}
 
-        likes = {one for one in receipts if (one.topic, one.partition) == ("likes", 0)}
-        gone = {one for one in likes if one.offset < max(likes).offset // 2}
-        with closing(admin_client(settings)) as admin:
-            admin.delete_records({TopicPartition("likes", 0): max(likes).offset // 2})
-        assert lost(receipts, consumer_of(settings)) == gone != set()
+    likes = {one for one in receipts if (one.topic, one.partition) == ("likes", 0)}
+    gone = {one for one in likes if one.offset < max(likes).offset // 2}
+    with closing(admin_client(kafka)) as admin:
+        admin.delete_records({TopicPartition("likes", 0): max(likes).offset // 2})
+    assert lost(receipts, consumer_of(kafka)) == gone != set()
 
 
 def test_a_line_that_was_not_finished_is_no_receipt(tmp_path: Path) -> None:

@@ -8,9 +8,10 @@ from fastapi.testclient import TestClient
 from one_broker import OneBroker
 
 from conf.settings import Settings
-from producers import likes
+from producers import likes, publisher
 from producers.ownership import Ownership
 from service.app import build_app
+from tests.feeds.serving import wait_for
 
 By = Callable[[str], dict[str, str]]
 
@@ -132,3 +133,18 @@ def test_a_repeatable_id_has_the_form_of_a_uuid_7() -> None:
     assert (made.version, made.variant) == (7, "specified in RFC 4122")
     assert made == Ownership("key").repeatable("post", "ada", "retry-1")
     assert made != Ownership("key").repeatable("comment", "ada", "retry-1")
+    assert made != Ownership("key").repeatable("post", "ada", "retry-1", "p1")
+
+
+def test_a_publisher_that_cannot_have_a_thread_tries_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+
+    def no_threads(bootstrap: str, _: object) -> None:
+        asked.append(bootstrap)
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(publisher, "_producer", no_threads)
+    one = publisher.Publisher("127.0.0.1:1")
+    wait_for(lambda: len(asked) > 1)
+    assert "can't start new thread" in str(one.complaint())
+    one.close()

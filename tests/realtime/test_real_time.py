@@ -9,46 +9,42 @@ from typing import Any
 
 import pytest
 
+from conf import REPOSITORY
 from conf.settings import Settings
 from contract.facts import PostCreated, PostLiked, format_time, new_event_id
 from contract.topics import POSTS_WITH_COUNTS
 from jobs import realtime
 from jobs.harness import now
-from jobs.submit import job_env, spark_submit
-from runtime.broker import REPOSITORY, embedded_broker
+from jobs.running import stop_file
+from jobs.submit import COMPILES_LITTLE, job_env, spark_submit
 from runtime.parts import job_metrics
 from runtime.processes import Process, wait_until
-from runtime.topics import ensure_topics
 from tests import reference
-from tests.feeds.serving import free_ports
 from tests.stack.hostile import Fact, hostile_facts, in_topic, read, write
 
-pytestmark = [pytest.mark.kafka, pytest.mark.timeout(600)]
+IS_MISSING = not realtime.PYTHON.exists() and "CI" not in os.environ
+pytestmark = [
+    pytest.mark.kafka,
+    pytest.mark.timeout(600),
+    pytest.mark.skipif(IS_MISSING, reason="Spark 4.3 is not there: make setup ARGS=--realtime"),
+]
 PATIENCE = 180
-
-
-@pytest.fixture(scope="module")
-def settings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
-    if not realtime.PYTHON.exists() and "CI" not in os.environ:
-        pytest.skip("Spark 4.3 is not there: make setup ARGS=--realtime")
-    own = Settings(data_dir=tmp_path_factory.mktemp("realtime"), kafka_bootstrap="", kafka_port=free_ports(2))
-    with embedded_broker(own):
-        ensure_topics(own)
-        yield own
 
 
 @contextmanager
 def job(settings: Settings, trigger: str) -> Iterator[Process]:
     """The job as the stack starts it, once it has caught up."""
     chosen = settings.model_copy(update={"counts_trigger": trigger})
-    env = {**job_env(chosen), "MSM_KAFKA_PORT": str(settings.kafka_port)}
+    env = {**job_env(chosen), "MSM_KAFKA_PORT": str(settings.kafka_port), "JAVA_TOOL_OPTIONS": COMPILES_LITTLE}
     command = spark_submit(chosen, POSTS_WITH_COUNTS)
     process = Process.start(POSTS_WITH_COUNTS, command, settings.log_dir, env, REPOSITORY)
     try:
         wait_until(lambda: is_ready(settings), PATIENCE, process.last_words)
         yield process
     finally:
-        process.stop(30, lambda: (settings.run_dir / f"{POSTS_WITH_COUNTS}.stop").touch() is None)
+        if process.exit_code is None:
+            stop_file(settings.run_dir, POSTS_WITH_COUNTS).touch()
+        process.stop(asked=True)
 
 
 def is_ready(settings: Settings) -> bool:
@@ -60,7 +56,7 @@ def is_exact(settings: Settings, facts: list[Fact]) -> Callable[[], bool]:
     return lambda: in_topic(settings) == expected
 
 
-def test_numbers_are_exact_through_kills_and_both_ways_between_batches_and_real_time(settings: Settings) -> None:
+def test_numbers_are_exact_through_kills_and_both_ways_between_batches_and_real_time(kafka: Settings) -> None:
     facts = hostile_facts(seed=11, number=1_000)
     for upto, trigger, is_killed in (
         (250, "micro-batch", True),
@@ -68,14 +64,14 @@ def test_numbers_are_exact_through_kills_and_both_ways_between_batches_and_real_
         (750, "real-time", False),
         (1_000, "micro-batch", False),
     ):
-        with job(settings, trigger) as process:
-            write(settings, facts[upto - 250 : upto])
+        with job(kafka, trigger) as process:
+            write(kafka, facts[upto - 250 : upto])
             if is_killed:
                 process.kill()
                 continue
-            wait_until(is_exact(settings, facts[:upto]), PATIENCE, lambda: f"counts differ: {process.last_words()}")
+            wait_until(is_exact(kafka, facts[:upto]), PATIENCE, lambda: f"counts differ: {process.last_words()}")
             if trigger == "real-time":
-                rows_leave_before_their_batch_ends(settings, process)
+                rows_leave_before_their_batch_ends(kafka, process)
 
 
 def rows_leave_before_their_batch_ends(settings: Settings, process: Process) -> None:

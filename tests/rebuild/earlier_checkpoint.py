@@ -16,9 +16,7 @@ from kafka import KafkaProducer
 from conf.settings import Settings
 from contract.facts import FACT_BY_TYPE
 from jobs import posts_with_counts
-from runtime.broker import embedded_broker
-from runtime.topics import ensure_topics
-from tests.feeds.serving import free_ports
+from tests.brokers import running_broker
 from tests.spark_session import new_session
 
 FIXTURES = Path(__file__).with_name("fixtures")
@@ -64,20 +62,18 @@ def write(settings: Settings, facts: list[dict[str, str]]) -> None:
 
 
 def main(version: str) -> None:
-    with tempfile.TemporaryDirectory() as folder:
-        settings = Settings(
-            data_dir=Path(folder), kafka_bootstrap="", kafka_port=free_ports(2), shuffle_partitions=PARTITIONS
-        )
-        with embedded_broker(settings):
-            ensure_topics(settings)
-            spark = new_session(PARTITIONS)
-            facts = facts_before()
-            for batch in (facts[:50], facts[50:90], facts[90:]):
-                write(settings, batch)
-                query = posts_with_counts.start(spark, settings)[0]
-                query.processAllAvailable()
-                query.stop()
-            spark.stop()
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        running_broker(Path(folder), shuffle_partitions=PARTITIONS) as settings,
+    ):
+        spark = new_session(PARTITIONS)
+        facts = facts_before()
+        for batch in (facts[:50], facts[50:90], facts[90:]):
+            write(settings, batch)
+            query = posts_with_counts.start(spark, settings)[0]
+            query.processAllAvailable()
+            query.stop()
+        spark.stop()
         with tarfile.open(FIXTURES / f"counts-checkpoint-{version}.tar.gz", "w:gz") as tar:
             tar.add(settings.checkpoint_dir / "posts_with_counts", "posts_with_counts")
 

@@ -44,12 +44,7 @@ class Reader:
             if post is None or post["version"] > highest.get(post_id, -1):
                 known[post_id] = post
                 highest[post_id] = post["version"] if post else highest.get(post_id, -1)
-        return {post_id: as_post(post) for post_id, post in known.items() if post}
-
-
-def as_post(post: dict[str, Any]) -> reference.Post:
-    fields = ("user_id", "image_url", "caption", "created_at", "likes", "comments")
-    return reference.Post(*(post[name] for name in fields))
+        return {post_id: reference.Post.of(post) for post_id, post in known.items() if post}
 
 
 def count(spark: SparkSession, settings: Settings) -> None:

@@ -12,27 +12,23 @@ from pyspark.sql.streaming.query import StreamingQuery
 
 from conf.settings import Settings
 from contract import tables
-from contract.facts import format_time
 from jobs import trending_posts
 from jobs.checkpoints import committed_watermark, done_batch
 from jobs.harness import now
 from jobs.transforms.panes import BEHIND_WATERMARK
 from runtime.processes import wait_until
 from runtime.rescale import store
+from tests.jobs.histories import Fact, fact
 from tests.rebuild.earlier_checkpoint import write
 from tests.rebuild.queries import PATIENCE, catch_up, evict, run_once, wait_until_read
 
 QUERIES = (trending_posts.NAME, trending_posts.RISING)
-Facts = list[dict[str, str]]
 
 
-def of_a_post(post: str, at: datetime, *users: str) -> Facts:
+def of_a_post(post: str, at: datetime, *users: str) -> list[Fact]:
     """Its creation, and then a like of each user."""
-    common = {"post_id": post, "occurred_at": format_time(at)}
-    body = {"image_url": "/media/a.jpg", "caption": "a"}
-    created = {"event_id": f"{post}-0", "event_type": "post_created", "user_id": "ada", **common, **body}
-    likes = [{"event_id": f"{post}-{user}", "event_type": "post_liked", "user_id": user, **common} for user in users]
-    return [created, *likes]
+    likes = [fact("post_liked", f"{post}-{user}", at, user, post) for user in users]
+    return [fact("post_created", f"{post}-0", at, "ada", post), *likes]
 
 
 def late_rows(spark: SparkSession, settings: Settings) -> Counter[str]:

@@ -3,9 +3,8 @@
 import hashlib
 import json
 import os
-import subprocess
-import sys
-from collections.abc import Iterator, Sequence
+from base64 import b64encode
+from collections.abc import Sequence
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
@@ -17,35 +16,26 @@ from pyspark.sql import SparkSession
 
 from audit.job import audit
 from conf.settings import Settings
-from contract.facts import FACT_BY_TYPE, format_time, new_event_id
+from contract.results import SEEN_HEADER
+from contract.topics import POSTS_WITH_COUNTS
+from feeds.explain import Explanation, explanation
+from feeds.records import Record, post_change
 from jobs import archive, posts_with_counts, trending_posts
-from jobs.locks import only_one
-from runtime.broker import embedded_broker
-from runtime.forget import erase, refuse_while_jobs_run, what_remains
+from jobs.erasure import letters_that_stay, posts_of
+from jobs.running import FORGET, only_one
+from runtime.children import refuse_while_used
+from runtime.forget import erase, what_remains
 from runtime.scan import found_in
-from runtime.topics import ensure_topics
 from tests import reference
-from tests.feeds.serving import free_ports
-from tests.rebuild.earlier_checkpoint import PARTITIONS
+from tests.rebuild.earlier_checkpoint import write
 from tests.rebuild.queries import run_once
 from tests.rebuild.test_backfill import Reader
+from tests.stack.hostile import Fact, fact, read
 
-Fact = dict[str, Any]
 WHO, CAPTION, COMMENT = "Ada-of-1815", "Dampfmaschinenballade", "Geheimwortspiel"
 OWN, SHARED = (hashlib.sha256(picture).hexdigest() + ".jpg" for picture in (b"own", b"shared"))
 MODULES = {module.NAME: module for module in (posts_with_counts, trending_posts, archive)}
 WORDS = (WHO, CAPTION, COMMENT, OWN)
-
-
-def fact(event_type: str, user: str, post: str, **more: str) -> Fact:
-    when = format_time(datetime.now(timezone.utc) - timedelta(minutes=2))
-    return {
-        "event_id": new_event_id(),
-        "event_type": event_type,
-        "occurred_at": when,
-        "user_id": user,
-        "post_id": post,
-    } | more
 
 
 def history() -> list[Fact]:
@@ -60,31 +50,12 @@ def history() -> list[Fact]:
     return made + acts
 
 
-def write(settings: Settings, facts: list[Fact]) -> None:
-    """Over all partitions; then what is no fact, one that names the user and one that does not."""
+def write_junk(settings: Settings) -> None:
+    """What is no fact, over all partitions: one that names the user, and others that do not."""
     with KafkaProducer(bootstrap_servers=settings.bootstrap, acks="all") as producer:
-        for one in facts:
-            topic, value = FACT_BY_TYPE[one["event_type"]].topic, json.dumps(one).encode()
-            producer.send(topic, key=one["post_id"].encode(), value=value, partition=int(one["post_id"][1:]) % 4)
         for at, value in enumerate((f'{{"user_id": "{WHO}"', "no fact", "none either", "nor this", "nor that")):
             producer.send("likes", key=b"x", value=value.encode(), partition=at % 4)
         producer.flush()
-
-
-@pytest.fixture
-def settings(tmp_path: Path) -> Settings:
-    return Settings(data_dir=tmp_path, kafka_bootstrap="", kafka_port=free_ports(2), shuffle_partitions=PARTITIONS)
-
-
-def msm(settings: Settings, *arguments: str) -> "subprocess.CompletedProcess[str]":
-    own = {
-        "MSM_DATA_DIR": str(settings.data_dir),
-        "MSM_KAFKA_PORT": str(settings.kafka_port),
-        "MSM_SHUFFLE_PARTITIONS": str(PARTITIONS),
-        "MSM_SPARK_MASTER": "local[2]",
-    }
-    command = [str(Path(sys.executable).with_name("msm")), *arguments]
-    return subprocess.run(command, env={**os.environ, **own}, capture_output=True, text=True, check=False)
 
 
 def places(settings: Settings) -> set[str]:
@@ -92,6 +63,17 @@ def places(settings: Settings) -> set[str]:
     hits = {path.relative_to(settings.data_dir) for path, _ in found_in(settings.data_dir, WORDS)}
     names = {"/".join(hit.parts[:2]) if hit.parts[0] != "kafka" else f"kafka/{hit.parts[2]}" for hit in hits}
     return {name.rpartition("-")[0] if name.startswith("kafka/") else name for name in names}
+
+
+def unexplained(settings: Settings) -> dict[str, Explanation]:
+    """The posts whose published numbers are not what the archive makes them."""
+    newest = {}
+    for one in read(settings, POSTS_WITH_COUNTS):
+        seen = dict(one.headers).get(SEEN_HEADER)
+        change = post_change(Record(one.topic, one.partition, one.offset, one.key, one.value, seen))
+        newest[change.post_id] = change
+    told = {name: explanation(settings, name, one.post, one.seen, 0) for name, one in newest.items() if one.post}
+    return {name: one for name, one in told.items() if not one.closes}
 
 
 EVERYWHERE = {
@@ -105,22 +87,18 @@ EVERYWHERE = {
 
 
 @pytest.fixture
-def lived_in(settings: Settings, broker: None, spark: SparkSession) -> list[Fact]:
+def lived_in(broker: Settings, spark: SparkSession) -> list[Fact]:
     """A data dir in which the user has left something everywhere, and what was written."""
     facts = history()
     for name in (OWN, SHARED):
-        settings.media_dir.mkdir(parents=True, exist_ok=True)
-        (settings.media_dir / name).write_bytes(b"picture")
-    ensure_topics(settings)
-    write(settings, facts)
-    run_once(spark, settings, posts_with_counts, trending_posts, archive)
+        broker.media_dir.mkdir(parents=True, exist_ok=True)
+        (broker.media_dir / name).write_bytes(b"picture")
+    write(broker, facts)
+    write_junk(broker)
+    run_once(spark, broker, posts_with_counts, trending_posts, archive)
+    with KafkaProducer(bootstrap_servers=broker.bootstrap, acks="all") as producer:  # the archive has not read it
+        producer.send("likes", key=b"x", value=f'{{"post_id": "{WHO}"'.encode(), partition=0).get(30)
     return facts
-
-
-@pytest.fixture
-def broker(settings: Settings) -> Iterator[None]:
-    with embedded_broker(settings):
-        yield
 
 
 KAFKA_AND_STATES = {
@@ -134,58 +112,94 @@ KAFKA_AND_STATES = {
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("with_facts", [True, False], ids=["facts too", "facts stay"])
 def test_nothing_of_a_forgotten_user_is_left_and_the_rest_counts_as_before(
-    settings: Settings, spark: SparkSession, lived_in: list[Fact], with_facts: bool
+    broker: Settings, spark: SparkSession, lived_in: list[Fact], with_facts: bool
 ) -> None:
-    assert places(settings) >= EVERYWHERE, "the scan would not see it"
+    assert places(broker) >= EVERYWHERE, "the scan would not see it"
 
     def run(jobs: Sequence[str]) -> None:
-        run_once(spark, settings, *(MODULES[job] for job in jobs))
+        assert (broker.data_dir / FORGET).exists() == with_facts
+        run_once(spark, broker, *(MODULES[job] for job in jobs))
 
-    done = erase(spark.newSession(), settings, WHO, with_facts, run, print)
+    done = erase(spark.newSession(), broker, WHO, with_facts, run, print)
     told = {removed.place for removed in done if removed.until}
     assert bool(told) != with_facts
-    assert places(settings) <= (set() if with_facts else KAFKA_AND_STATES)
-    assert [path.name for path in settings.media_dir.iterdir()] == [SHARED]
+    assert not (broker.data_dir / FORGET).exists()
+    assert places(broker) <= (set() if with_facts else KAFKA_AND_STATES)
+    assert [path.name for path in broker.media_dir.iterdir()] == [SHARED]
     expected = reference.posts_with_counts(one for one in lived_in if one["user_id"] != WHO)
-    assert Reader(spark, settings).posts() == expected
-    audited = audit(spark.newSession(), settings, False)
+    assert Reader(spark, broker).posts() == expected
+    assert unexplained(broker) == {}
+    audited = audit(spark.newSession(), broker, False)
     assert (audited.archive, audited.as_json()["drift"]) == ([], 0), audited.as_json()
-    table = DeltaTable(settings.lake_dir / "posts_with_counts").to_pyarrow_table().to_pylist()
+    table = DeltaTable(broker.lake_dir / "posts_with_counts").to_pyarrow_table().to_pylist()
     assert {(row["post_id"], row["likes"], row["comments"]) for row in table} == {
         (post_id, post.likes, post.comments) for post_id, post in expected.items()
     }
 
 
+@pytest.mark.spark
+def test_a_post_is_of_whoever_created_it_first(spark: SparkSession) -> None:
+    creations = [
+        ("bobs", "2026-11-20T12:00:00.000Z", "1", "bob"),
+        ("bobs", "2026-11-20T12:00:00.001Z", "0", WHO),  # under the id of another's post
+        ("own", "2026-11-20T12:00:00.000Z", "3", "bob"),
+        ("own", "2026-11-20T12:00:00.000Z", "2", WHO),
+        ("own", "2026-11-20T12:00:00.000Z", "2", WHO),
+    ]
+    columns = ["post_id", "occurred_at", "event_id", "user_id", "event_type"]
+    liked = ("liked", "2026-11-20T12:00:00.000Z", "4", WHO, "post_liked")
+    known = spark.createDataFrame([liked, *((*one, "post_created") for one in creations)], columns)
+    assert [row.post_id for row in posts_of(known, WHO).collect()] == ["own"]
+
+
+@pytest.mark.spark
+def test_a_letter_that_names_the_user_in_base64_does_not_stay(spark: SparkSession) -> None:
+    def letter(offset: int, value: bytes, encoded: bool) -> tuple[bytes, bytes, int]:
+        said: dict[str, Any] = {"topic": "likes", "partition": 0, "offset": offset}
+        text = {"value": b64encode(value).decode(), "encoding": "base64"} if encoded else {"value": value.decode()}
+        return b"x", json.dumps(said | text).encode(), 0
+
+    named, other = b"\xff" + json.dumps({"user_id": WHO}).encode(), b"\xff nobody"
+    no_base64 = json.dumps({"topic": "likes", "offset": 5, "value": "*", "encoding": "base64"}).encode()
+    letters = spark.createDataFrame(
+        [
+            letter(1, named, True),
+            letter(2, other, True),
+            letter(3, WHO.encode(), False),
+            letter(4, b64encode(named), False),  # a text that somebody wrote
+            (b"x", no_base64, 0),
+        ],
+        "key binary, value binary, partition int",
+    )
+    stays = [json.loads(row.value)["offset"] for row in letters_that_stay(letters, WHO).collect()]
+    assert sorted(stays) == [2, 4, 5]
+
+
 @pytest.mark.kafka
-def test_without_the_facts_it_is_told_until_when_they_stay(settings: Settings, broker: None) -> None:
-    ensure_topics(settings)
+def test_without_the_facts_it_is_told_until_when_they_stay(broker: Settings) -> None:
     now = datetime.now(timezone.utc)
-    assert what_remains(settings, None) == []
-    told = {removed.place: removed.until for removed in what_remains(settings, now)}
-    assert told["facts in Kafka, state of the jobs"].startswith(f"{now + timedelta(days=365):%Y-%m-%d} (retention)")
+    assert what_remains(broker, None) == []
+    told = {removed.place: removed.until for removed in what_remains(broker, now)}
+    assert told["state of the counts"].startswith("for ever")
+    assert told["facts in Kafka, state of the rankings"].startswith(f"{now + timedelta(days=365):%Y-%m-%d} (retention)")
     assert "--facts removes it now" in told["result topics"]
 
 
-@pytest.fixture
-def busy(settings: Settings) -> Iterator[Settings]:
-    with only_one(settings.run_dir, "archive"):
-        (settings.run_dir / "archive.json").write_text(json.dumps({"pid": os.getpid()}))
-        yield settings
+def test_nobody_is_forgotten_while_a_job_runs_or_starts(tmp_path: Path) -> None:
+    settings = Settings(data_dir=tmp_path)
+    refuse_while_used(settings, "the user")
+    with (
+        only_one(settings.run_dir, "archive"),
+        pytest.raises(SystemExit, match=r"archive still runs on .*: make down"),
+    ):
+        refuse_while_used(settings, "the user")
+    (settings.run_dir / "archive.json").write_text(json.dumps({"pid": os.getpid()}))
+    refuse_while_used(settings, "the user")  # of one that was killed: its process id is another process's by now
 
 
-def test_nobody_is_forgotten_while_a_job_runs(busy: Settings) -> None:
-    with pytest.raises(SystemExit, match=r"archive still runs on .*: make down"):
-        refuse_while_jobs_run(busy)
-
-
-def test_a_rebuild_that_holds_the_user_too_is_named(settings: Settings) -> None:
+def test_a_rebuild_that_holds_the_user_too_is_named(tmp_path: Path) -> None:
+    settings = Settings(data_dir=tmp_path)
     settings.beside_dir.mkdir(parents=True)
     (settings.beside_dir / "role.json").write_text('{"role": "before"}')
     with pytest.raises(SystemExit, match="has the user too: make backfill ARGS=drop"):
-        refuse_while_jobs_run(settings)
-
-
-def test_what_is_no_user_is_refused(settings: Settings) -> None:
-    done = msm(settings, "forget", "a b", "--yes")
-    assert done.returncode == 1
-    assert "'a b' is no user" in done.stderr
+        refuse_while_used(settings, "the user")

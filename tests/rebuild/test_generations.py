@@ -9,10 +9,15 @@ from typing import Any
 import pytest
 from pyspark.sql import DataFrame, SparkSession
 
+from conf.settings import Settings
+from contract import tables
+from contract.results import TERM
 from feeds.records import Record, post_change
 from feeds.store import PostStore
-from jobs.checkpoints import TERM
+from jobs import generations
+from jobs.sinks.lake import table_path
 from jobs.transforms.generations import compared, newest_posts, newest_term, replacements, settled
+from tests.jobs.histories import fact, records
 
 pytestmark = pytest.mark.spark
 SCHEMA = "key binary, value binary, partition int, offset long, headers array<struct<key string, value binary>>"
@@ -130,3 +135,15 @@ def test_a_reader_takes_what_is_switched_to_and_what_is_rolled_back_to_and_no_ro
     assert reader.likes()["counted"] == 9
     reader.read(topic(spark, ("counted", row(10, 2 * TERM + 13), seen)))
     assert reader.likes()["counted"] == 10
+
+
+def test_a_build_that_is_interrupted_and_begun_again_has_the_archived_posts_of_both(
+    spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = Settings(data_dir=tmp_path, beside=True)
+    made = [fact("post_created", f"e-{post}", "12:00", "ada", post) for post in ("p1", "p2")]
+    for archived in (made[:1], made):
+        monkeypatch.setattr(generations, "_only_archived", lambda *_, archived=archived: records(spark, archived))
+        generations.keep_archived_posts(spark, settings, {}, settings)
+    there = spark.read.format("delta").load(table_path(settings, tables.POST_FACTS))
+    assert {row.post_id for row in there.collect()} == {"p1", "p2"}

@@ -1,22 +1,25 @@
-"""A batch that was written, and whose commit was not, is done again: nothing twice, and the job goes on."""
+"""A batch that was written, and whose commit was not, is done again: nothing twice, and the job goes on.
+
+State has the shapes that the code says.
+"""
 
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
-from deltalake import DeltaTable
 from pyspark.sql import SparkSession
 
 from audit.job import audit
 from conf.settings import Settings
 from contract.facts import format_time, parse_time
 from jobs import archive, posts_with_counts, trending_posts
-from jobs.checkpoints import STATES, done_batch
+from jobs.checkpoints import STATES, done_batch, state_digest
 from jobs.harness import now
 from tests import reference
 from tests.rebuild.earlier_checkpoint import facts_after, facts_before, write
 from tests.rebuild.queries import run_once
 from tests.rebuild.test_backfill import Reader
+from tests.stack.test_exact import archived
 
 JOBS = (posts_with_counts, trending_posts, archive)
 
@@ -39,23 +42,24 @@ def within_the_hour(facts: list[dict[str, str]]) -> list[dict[str, str]]:
 @pytest.mark.spark
 @pytest.mark.kafka
 @pytest.mark.timeout(600)
-def test_every_query_goes_on_after_a_kill_between_its_write_and_its_commit(
-    spark: SparkSession, broker: Settings
+def test_every_query_writes_the_shapes_it_says_and_goes_on_after_a_kill_between_write_and_commit(
+    spark: SparkSession, broker: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(archive, "EVERY", "1 second")
     facts = within_the_hour(facts_before() + facts_after())
     first, then = facts[: len(facts_before())], facts[len(facts_before()) :]
     write(broker, first)
     run_once(spark, broker, *JOBS)
+    written = {query: state_digest(broker.checkpoint_dir / query) for queries in STATES.values() for query in queries}
+    assert written == {query: state for queries in STATES.values() for query, state in queries.items()}
     for queries in STATES.values():
         for query in queries:
             forget_the_last_commit(broker.checkpoint_dir / query)
     write(broker, then)
     run_once(spark, broker, *JOBS)
     assert Reader(spark, broker).posts() == reference.posts_with_counts(facts)
-    places = (
-        DeltaTable(broker.lake_dir / "events").to_pyarrow_table(columns=["topic", "partition", "offset"]).to_pylist()
-    )
-    assert len(places) == len({tuple(place.values()) for place in places}) == len(facts)
+    places = archived(broker)
+    assert len(places) == places.total() == len(facts)
     audited = audit(spark.newSession(), broker, False)
     assert {"trending", "rising"} <= set(audited.compared)
     assert (audited.archive, audited.as_json()["drift"]) == ([], 0), audited.as_json()

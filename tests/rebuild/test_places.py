@@ -9,7 +9,7 @@ import pytest
 
 from conf.settings import Settings
 from jobs.checkpoints import sign
-from jobs.locks import refuse_unfinished_switch
+from jobs.running import refuse_unfinished_switch
 from runtime import beside
 from runtime.children import held
 from runtime.processes import wait_until
@@ -79,7 +79,7 @@ def test_a_switch_that_was_killed_is_finished_by_the_next(
 
 
 def test_a_job_waits_while_its_checkpoint_is_held(settings: Settings) -> None:
-    job = "import sys; from pathlib import Path; from jobs.locks import only_one\n"
+    job = "import sys; from pathlib import Path; from jobs.running import only_one\n"
     job += f"with only_one(Path({str(settings.run_dir)!r}), 'posts_with_counts'): print('runs', flush=True)"
     with held(settings, ["posts_with_counts"]):
         waiting = subprocess.Popen([sys.executable, "-c", job], stdout=subprocess.PIPE, text=True)

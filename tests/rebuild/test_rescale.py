@@ -10,18 +10,17 @@ from pyspark.sql import DataFrame, Row, SparkSession
 
 from conf.settings import Settings
 from jobs.checkpoints import done_batch, refuse_other_shapes, shape_of
-from jobs.locks import only_one
+from jobs.running import only_one
 from jobs.transforms.counts import count
 from jobs.transforms.facts import facts, valid
 from jobs.transforms.panes import summed
-from runtime.rescale import contents, refuse_running_jobs, rescale_query, store
+from runtime.rescale import contents, rescale, rescale_query, store
 from tests import reference
 from tests.jobs.histories import records
 from tests.jobs.streams import CutStream
-from tests.jobs.test_rankings import chained, first_hours
+from tests.jobs.test_rankings import first_hours
 from tests.rebuild.earlier_checkpoint import FIXTURES, PARTITIONS, facts_after, facts_before
 
-__all__ = ["chained"]
 pytestmark = pytest.mark.spark
 COUNTS = "posts_with_counts"
 MORE = 3
@@ -109,9 +108,8 @@ def test_a_query_without_state_is_left_alone(spark: SparkSession, tmp_path: Path
 
 def test_nothing_is_rescaled_under_a_running_job(tmp_path: Path) -> None:
     settings = Settings(data_dir=tmp_path)
-    refuse_running_jobs(settings)
-    with only_one(settings.run_dir, COUNTS):
-        (settings.run_dir / f"{COUNTS}.json").write_text('{"pid": 1}')
-        with pytest.raises(SystemExit, match=f"{COUNTS} still runs on {tmp_path}: make down"):
-            refuse_running_jobs(settings)
-    refuse_running_jobs(settings)  # of one that was killed: its process id is another process's by now
+    with (
+        only_one(settings.run_dir, COUNTS),
+        pytest.raises(SystemExit, match=f"{COUNTS} still runs on {tmp_path}: make down"),
+    ):
+        rescale(settings, MORE, print)

@@ -5,14 +5,13 @@ import shutil
 import tarfile
 from collections import Counter
 from pathlib import Path
-from typing import Any
 
 import pytest
 from pyspark.sql import SparkSession
 
 from conf.settings import Settings
 from contract.topics import POSTS_WITH_COUNTS
-from jobs import archive, checkpoints, posts_with_counts, trending_posts
+from jobs import checkpoints, posts_with_counts
 from jobs.checkpoints import STATES, begun_batch, refuse_other_shapes, state_digest
 from jobs.harness import read_records
 from tests import reference
@@ -64,13 +63,6 @@ def test_a_checkpoint_that_counted_by_other_rules_is_refused(folder: Path, monke
         refuse_other_shapes(folder, COUNTS, PARTITIONS)
 
 
-def test_a_checkpoint_with_the_offset_of_a_clock_that_counts_seconds_is_refused(folder: Path) -> None:
-    with newest_offsets(folder).open("a") as offsets:
-        offsets.write("\n406")
-    with pytest.raises(SystemExit, match=r"another shape \(state with Spark's rate source, .* make backfill"):
-        refuse_other_shapes(folder, COUNTS, PARTITIONS)
-
-
 def newest_offsets(folder: Path) -> Path:
     return folder / COUNTS / "offsets" / str(begun_batch(folder / COUNTS))
 
@@ -115,20 +107,8 @@ def test_the_job_goes_on_from_a_checkpoint_of_the_version_before(
     everything = [*facts_before(), *facts_after()]
     expected = reference.posts_with_counts(everything)
     touched = {fact["post_id"] for fact in facts_after()} & set(expected)
-    assert {post["post_id"]: as_post(post) for post in told} == {post_id: expected[post_id] for post_id in touched}
+    assert {post["post_id"]: reference.Post.of(post) for post in told} == {
+        post_id: expected[post_id] for post_id in touched
+    }
     records = Counter(fact["post_id"] for fact in everything)
     assert {post["post_id"]: post["version"] for post in told} == {post_id: records[post_id] for post_id in touched}
-
-
-def as_post(post: dict[str, Any]) -> reference.Post:
-    fields = ("user_id", "image_url", "caption", "created_at", "likes", "comments")
-    return reference.Post(*(post[name] for name in fields))
-
-
-@pytest.mark.spark
-@pytest.mark.kafka
-def test_the_code_writes_the_shapes_that_it_says(spark: SparkSession, broker: Settings) -> None:
-    write(broker, facts_before()[:20])
-    run_once(spark, broker, posts_with_counts, trending_posts, archive)
-    written = {query: state_digest(broker.checkpoint_dir / query) for job in STATES for query in STATES[job]}
-    assert written == {query: state for job in STATES for query, state in STATES[job].items()}

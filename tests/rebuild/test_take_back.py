@@ -1,7 +1,6 @@
 """What is appended to erase a user: by the rules nothing of the user stands after it, and everything of others does."""
 
-from datetime import datetime, timedelta, timezone
-from typing import Any
+from datetime import datetime, timedelta
 
 import pytest
 from hypothesis import given
@@ -11,7 +10,7 @@ from contract.facts import parse_time
 from jobs.erasure import is_about, pictures_of, take_back
 from jobs.transforms.facts import facts, valid
 from tests import reference
-from tests.jobs.histories import NOON, Fact, histories, hostile, records
+from tests.jobs.histories import NOON, Fact, fact, histories, hostile, records
 
 pytestmark = pytest.mark.spark
 NOW = NOON + timedelta(minutes=3)
@@ -41,16 +40,14 @@ def test_after_it_nothing_of_the_user_stands_and_everything_of_others_does(
 
 
 def test_a_like_dated_ahead_of_the_clock_is_taken_back_after_it(spark: SparkSession) -> None:
-    like: dict[str, Any] = {"event_id": "e1", "event_type": "post_liked", "user_id": "ada", "post_id": "p1"}
-    like["occurred_at"] = "2026-11-20T12:04:59.999Z"
-    taken = back(spark, [like], datetime(2026, 11, 20, 12, 0, tzinfo=timezone.utc))
+    like = fact("post_liked", "e1", NOON + timedelta(minutes=4, seconds=59.999), "ada")
+    taken = back(spark, [like], NOON)
     assert [(fact["event_type"], fact["post_id"]) for fact in taken] == [("post_unliked", "p1")]
     assert parse_time(taken[0]["occurred_at"]) > parse_time(like["occurred_at"])
 
 
 def created(number: int, user: str, picture: str) -> Fact:
-    common = {"event_id": f"e{number}", "event_type": "post_created", "occurred_at": "2026-11-20T12:00:00.000Z"}
-    return {**common, "user_id": user, "post_id": f"p{number}", "caption": "", "image_url": f"/media/{picture}.jpg"}
+    return fact("post_created", f"e{number}", NOON, user, f"p{number}", image_url=f"/media/{picture}.jpg")
 
 
 def test_a_picture_that_somebody_else_posted_too_stays(spark: SparkSession) -> None:

@@ -13,11 +13,12 @@ from runtime.parts import Part
 from runtime.supervisor import Supervisor
 
 LIVES = "import pathlib, sys, time; pathlib.Path(sys.argv[1]).touch(); time.sleep(600)"
+LIVES_LATER = f"import time; time.sleep(0.5); {LIVES}"
 DIES = "import sys; print('the disk is full: free some space'); sys.exit(3)"
 
 
 def parts(folder: Path, names: list[str]) -> list[Part]:
-    first = Part("first", (sys.executable, "-c", LIVES, str(folder / "first")), (folder / "first").exists)
+    first = Part("first", (sys.executable, "-c", LIVES_LATER, str(folder / "first")), (folder / "first").exists)
     second = Part(
         "second", (sys.executable, "-c", LIVES, str(folder / "second")), (folder / "second").exists, ("first",)
     )

@@ -14,32 +14,21 @@ from kafka import KafkaAdminClient
 from rich.console import Console
 
 from conf.settings import Settings
+from runtime import doctor
 from runtime.broker import embedded_broker
 from runtime.doctor import Check, checks, locked_versions, main, mismatches, show
+from runtime.jars import JARS, jar_folders
+from runtime.processes import wait_until
 from runtime.topics import ensure_topics
+from tests.feeds.serving import free_ports
 
 OFFSETS = 'v1\n{"batchWatermarkMs":0}\n{"likes":{"0":811}}'
 
 
-def free_pair() -> int:
-    """A free port whose successor is free too."""
-    for port in range(28_100, 28_900, 2):
-        with socket.socket() as one, socket.socket() as other:
-            try:
-                one.bind(("127.0.0.1", port))
-                other.bind(("127.0.0.1", port + 1))
-            except OSError:
-                continue
-            return port
-    raise AssertionError("no free ports")
-
-
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
-    kafka = free_pair()
-    with socket.socket() as http:
-        http.bind(("127.0.0.1", 0))
-        return Settings(data_dir=tmp_path, kafka_port=kafka, http_port=http.getsockname()[1])
+    kafka = free_ports(3)  # broker, controller, website
+    return Settings(data_dir=tmp_path, kafka_port=kafka, http_port=kafka + 2)
 
 
 @pytest.fixture
@@ -47,6 +36,21 @@ def somebody(settings: Settings) -> Iterator[socket.socket]:
     """Listens on the website's port."""
     with socket.create_server(("127.0.0.1", settings.http_port)) as listening:
         yield listening
+
+
+@pytest.fixture(scope="module", autouse=True)
+def jars() -> Iterator[None]:
+    """All of them are looked at once: that reads 150 MB."""
+    found = doctor.wrong_jars(JARS, jar_folders())
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(doctor, "wrong_jars", lambda *_: found)
+        yield
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The doctor does not wait long for a broker that is not there."""
+    monkeypatch.setattr(doctor, "ANSWER_MS", 300)
 
 
 def find(settings: Settings, name: str) -> Check:
@@ -99,6 +103,13 @@ def test_a_port_that_something_else_uses_is_named_with_its_setting(settings: Set
     assert "MSM_HTTP_PORT" in port.fix
 
 
+def test_a_host_that_is_not_this_machine_is_told_from_a_port_in_use(settings: Settings) -> None:
+    port = find(settings.model_copy(update={"http_host": "192.0.2.1"}), "port of the website")
+    assert port.said == f"{settings.http_port} at 192.0.2.1 cannot be had"
+    assert "check MSM_HTTP_HOST" in port.fix
+
+
+@pytest.mark.usefixtures("impatient")
 def test_a_port_that_this_stack_uses_is_fine(settings: Settings, somebody: socket.socket) -> None:
     settings.run_dir.mkdir()
     started = psutil.Process(os.getpid()).create_time()
@@ -112,6 +123,7 @@ def test_a_broker_that_is_not_running_is_fine_when_it_is_our_own(settings: Setti
     assert find(settings, "broker") == Check("broker", True, "not running")
 
 
+@pytest.mark.usefixtures("impatient")
 def test_a_configured_cluster_that_does_not_answer_is_wrong(settings: Settings) -> None:
     there = settings.model_copy(update={"kafka_bootstrap": f"127.0.0.1:{settings.kafka_port}"})
     found = {check.name: check for check in checks(there)}
@@ -129,7 +141,7 @@ def test_topics_are_compared_with_the_registry(settings: Settings) -> None:
         assert find(cluster, "topics").ok
         with closing(KafkaAdminClient(bootstrap_servers=cluster.bootstrap)) as admin:
             admin.delete_topics(["likes"])
-        assert not find(cluster, "topics").ok
+        wait_until(lambda: not find(cluster, "topics").ok, 30, lambda: "nobody misses the topic")
 
 
 def test_a_readable_checkpoint_passes_and_tells_its_newest_batch(settings: Settings) -> None:

@@ -13,12 +13,12 @@ from xml.etree import ElementTree
 
 import pytest
 
+from conf import REPOSITORY
 from runtime.machine import REALTIME_PYTHON_NEEDED, SetupError, check_disk, check_python
 from runtime.setup import drop_half_installed
 
-REPOSITORY = Path(__file__).parents[2]
 MODULES = ("__init__", "setup", "machine", "jars")
-NEEDED = (*(f"runtime/{name}.py" for name in MODULES), "conf/ivy.xml", "conf/ivysettings.xml")
+NEEDED = (*(f"runtime/{name}.py" for name in MODULES), "conf/__init__.py", "conf/ivy.xml", "conf/ivysettings.xml")
 GROUPS = ("Start here", "Run", "Work on it")
 TARGETS = {"setup", "doctor", "demo", "up", "down", "status", "simulate", "jobs", "audit", "chaos", "backfill", "bench"}
 TARGETS |= {"notebooks", "test", "lint", "advisories", "clean"}
@@ -95,7 +95,7 @@ class Folder:
     def run(self, *options: str, **env: str) -> tuple[int, str, str]:
         """Exit code, output, and what it said last to stderr."""
         process = self.start(*options, **env)
-        output, errors = process.communicate(timeout=60)
+        output, errors = process.communicate(timeout=240)
         return process.returncode, output, (errors.splitlines() or [""])[-1]
 
     def log(self, tool: str) -> list[str]:

@@ -12,6 +12,7 @@ import psutil
 import pytest
 
 from conf.settings import Settings
+from jobs.running import STACK, read_state
 from runtime import stack
 from runtime.processes import wait_until
 
@@ -42,8 +43,8 @@ def supervise(settings: Settings) -> Iterator[Callable[..., "subprocess.Popen[by
 
 
 def part(settings: Settings, name: str) -> dict[str, Any]:
-    state = stack.read_state(settings) or {"parts": {}}
-    return dict(state["parts"].get(name, {"pid": None, "ready": False, "restarts": 0}))
+    state = read_state(settings.run_dir, STACK)
+    return dict(state.get("parts", {}).get(name, {"pid": None, "ready": False, "restarts": 0}))
 
 
 def await_ready(settings: Settings, *names: str) -> None:
@@ -55,7 +56,10 @@ def children(settings: Settings) -> list[int]:
 
 
 def gone(pid: int) -> bool:
-    return not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+    try:
+        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
 
 
 def test_parts_come_up_in_order_and_leave_together(settings: Settings, supervise: Any) -> None:
@@ -66,7 +70,7 @@ def test_parts_come_up_in_order_and_leave_together(settings: Settings, supervise
     supervisor.send_signal(signal.SIGTERM)
     assert supervisor.wait(PATIENCE) == 0
     assert all(gone(pid) for pid in pids)
-    assert stack.read_state(settings) is None
+    assert not read_state(settings.run_dir, STACK)
 
 
 def test_a_part_that_is_killed_comes_back(settings: Settings, supervise: Any) -> None:
@@ -88,8 +92,7 @@ def test_a_part_that_cannot_be_asked_is_asked_again(settings: Settings, supervis
 def test_a_part_that_never_comes_up_ends_the_stack_with_its_own_words(settings: Settings, supervise: Any) -> None:
     supervisor = supervise("hopeless")
     assert supervisor.wait(PATIENCE) == 1
-    state = stack.read_state(settings)
-    assert state is not None
+    state = read_state(settings.run_dir, STACK)
     assert "hopeless does not come up: the disk is full: free some space" in state["failed"]
 
 

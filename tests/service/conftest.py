@@ -1,7 +1,6 @@
 """A service with a route for each kind of trouble, on the server that the real ones run on."""
 
 import asyncio
-import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractContextManager, asynccontextmanager, contextmanager
@@ -12,15 +11,13 @@ from typing import Annotated, Any
 
 import httpx2
 import pytest
-import uvicorn
 from fastapi import APIRouter, Body, FastAPI, Request
 from fastapi.responses import StreamingResponse
 
 from conf.settings import Settings
 from service.app import Service, build_app
 from service.auth import CurrentUser
-from service.server import listen, server_config
-from tests.feeds.serving import wait_for
+from tests.feeds.serving import served
 
 KEY = "a secret that is long enough for HS256"
 router = APIRouter()
@@ -103,19 +100,8 @@ Serve = Callable[..., AbstractContextManager[Running]]
 def running_server(folder: Path, **settings: Any) -> Iterator[Running]:
     """The service with these settings, on a port of its own."""
     app = build_app([SERVICE], Settings(data_dir=folder, auth_secret=KEY, **settings))
-    listener = listen("127.0.0.1", 0)
-    server = uvicorn.Server(server_config(app))
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
-    thread.start()
-    port = listener.getsockname()[1]
-    try:
-        wait_for(lambda: server.started or not thread.is_alive())
-        with httpx2.Client(base_url=f"http://127.0.0.1:{port}", trust_env=False, timeout=20) as http:
-            yield Running(app, port, http)
-    finally:
-        server.should_exit = True
-        thread.join(20)
-        assert not thread.is_alive(), "the server did not stop"
+    with served(app) as url, httpx2.Client(base_url=url, trust_env=False, timeout=20) as http:
+        yield Running(app, http.base_url.port, http)
 
 
 @pytest.fixture

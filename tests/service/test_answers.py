@@ -108,6 +108,13 @@ def test_our_own_page_and_no_page_do(running: Running, method: str, headers: dic
     assert running.http.request(method, path, headers={"Host": HOME, **headers}).status_code == 200
 
 
+def test_the_head_of_an_answer_says_its_length_and_is_all(running: Running) -> None:
+    answer = running.http.head("/hello")
+    assert (answer.status_code, answer.headers["content-length"], answer.content) == (200, "7", b"")
+    assert running.http.head("/echo").status_code == 405
+    assert running.http.head("/stream").status_code == 405
+
+
 @pytest.mark.parametrize("method", ["OPTIONS", "TRACE", "PATCH", "BREW"])
 def test_other_methods_do_nothing(running: Running, method: str) -> None:
     headers = {"Origin": "http://evil.example", "Access-Control-Request-Method": "PUT"}

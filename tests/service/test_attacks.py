@@ -7,7 +7,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 
 import httpx2
 import psutil
@@ -140,11 +140,12 @@ def test_a_head_that_does_not_come_is_not_waited_for(
     serve: Serve, monkeypatch: pytest.MonkeyPatch, trickle: bytes
 ) -> None:
     monkeypatch.setattr(server, "HEAD_SECONDS", 0.5)
-    with serve() as running, connection(running) as sock:
+    with serve() as running:
         began = time.monotonic()
-        sock.sendall(trickle)
-        assert everything(sock) == b""
-        assert 0.3 < time.monotonic() - began < 5
+        with connection(running) as sock:
+            sock.sendall(trickle)
+            assert everything(sock) == b""
+        assert 0.3 < time.monotonic() - began < 30
 
 
 def test_a_second_head_may_not_be_slow_either(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -155,7 +156,7 @@ def test_a_second_head_may_not_be_slow_either(serve: Serve, monkeypatch: pytest.
         sock.sendall(b"GET /hel")
         began = time.monotonic()
         assert everything(sock) == b""
-        assert time.monotonic() - began < 5
+        assert time.monotonic() - began < 30
 
 
 def test_an_idle_connection_is_closed(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -171,13 +172,19 @@ def test_a_slow_body_is_not_waited_for(serve: Serve, monkeypatch: pytest.MonkeyP
         sock.sendall(b"POST /echo HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n")
         sock.sendall(b'Content-Length: 1000\r\n\r\n{"text": "')
         stop = threading.Event()
-        drip = threading.Thread(target=lambda: [sock.sendall(b"x") for _ in range(100) if not stop.wait(0.1)])
-        drip.start()
+
+        def drip() -> None:
+            with suppress(ConnectionError):  # by then the server has closed
+                while not stop.wait(0.1):
+                    sock.sendall(b"x")
+
+        dripping = threading.Thread(target=drip)
+        dripping.start()
         try:
             answer = everything(sock)
         finally:
             stop.set()
-            drip.join()
+            dripping.join()
         assert answer.startswith(b"HTTP/1.1 408 ")
 
 

@@ -4,27 +4,22 @@ Twelve examples an operation here; `OPENAPI_EXAMPLES=2000` looks longer.
 """
 
 import os
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
 import schemathesis
-import uvicorn
 from fastapi import FastAPI
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis.errors import Unsatisfiable
 from schemathesis.specs.openapi.checks import positive_data_acceptance
 
 from conf.settings import Settings
-from feeds import refresh_feed, trending_feed
-from producers import comments, likes, posting
 from runtime import web
+from service.app import build_app
 from service.auth import issue_token
-from service.server import listen, server_config
-from tests.feeds.serving import wait_for
-from tests.producers.one_broker import OneBroker
+from tests.feeds.serving import served, wait_for
 
 pytestmark = pytest.mark.kafka
 EXAMPLES = int(os.environ.get("OPENAPI_EXAMPLES", "12"))
@@ -33,42 +28,23 @@ MODES = (schemathesis.GenerationMode.POSITIVE, schemathesis.GenerationMode.NEGAT
 NOT_ASKED = [positive_data_acceptance]
 
 
-@pytest.fixture(scope="module")
-def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OneBroker]:
-    with OneBroker(tmp_path_factory.mktemp("broker")) as broker:
-        yield broker.start()
-
-
-@contextmanager
-def served(app: FastAPI) -> Iterator[str]:
-    listener = listen("127.0.0.1", 0)
-    server = uvicorn.Server(server_config(app))
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
-    thread.start()
-    try:
-        wait_for(lambda: server.started or not thread.is_alive())
-        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
-    finally:
-        server.should_exit = True
-        thread.join(20)
-
-
 @pytest.mark.parametrize(
-    "module",
-    [posting, likes, comments, refresh_feed, trending_feed, web],
-    ids=lambda module: module.__name__.rpartition(".")[2],
+    "make",
+    [*(partial(build_app, [service]) for service in web.SERVICES), web.create_app],
+    ids=[*(service.name for service in web.SERVICES), "web"],
 )
-def test_the_description_holds(module: object, broker: OneBroker, tmp_path: Path) -> None:
+def test_the_description_holds(make: Callable[[Settings], FastAPI], kafka: Settings, tmp_path: Path) -> None:
+    """Of each service alone with fewer examples: all of their operations are looked at together, too."""
     chosen = Settings(
         data_dir=tmp_path,
-        kafka_bootstrap=broker.bootstrap,
+        kafka_bootstrap=kafka.bootstrap,
         auth_secret="s" * 32,
         wait_seconds=0,
         demo=True,
         user_burst=10**9,
         address_burst=10**9,
     )
-    with served(module.create_app(chosen)) as url:  # type: ignore[attr-defined]
+    with served(make(chosen)) as url:
         _await_health(url)
         schema = schemathesis.openapi.from_url(f"{url}/openapi.json")
         headers = {"Authorization": f"Bearer {issue_token(chosen, 'ada', 3_600)}"}
@@ -77,18 +53,20 @@ def test_the_description_holds(module: object, broker: OneBroker, tmp_path: Path
         for operation in operations:
             if not operation.path.endswith("/stream"):  # those never end
                 for mode in MODES:
-                    _look(operation, mode, headers)
+                    _look(operation, mode, headers, EXAMPLES if make is web.create_app else min(EXAMPLES, 3))
 
 
 def _await_health(url: str) -> None:
     import httpx2
 
-    wait_for(lambda: httpx2.get(f"{url}/healthz", trust_env=False).status_code == 200)
+    wait_for(lambda: httpx2.get(f"{url}/healthz", trust_env=False, timeout=30).status_code == 200)
 
 
-def _look(operation: schemathesis.APIOperation, mode: schemathesis.GenerationMode, headers: dict[str, str]) -> None:  # type: ignore[name-defined]
+def _look(  # type: ignore[name-defined]
+    operation: schemathesis.APIOperation, mode: schemathesis.GenerationMode, headers: dict[str, str], examples: int
+) -> None:
     @settings(
-        max_examples=EXAMPLES,
+        max_examples=examples,
         deadline=None,
         derandomize=EXAMPLES < 100,
         database=None,

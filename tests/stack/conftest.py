@@ -12,6 +12,7 @@ import pytest
 
 from conf.settings import Settings
 from jobs.submit import COMPILES_LITTLE
+from runtime.processes import wait_until
 from tests.feeds.serving import free_ports
 
 MSM = Path(sys.executable).with_name("msm")
@@ -31,7 +32,7 @@ class Stack:
     def msm(self, *arguments: str) -> "subprocess.CompletedProcess[str]":
         """Run the command line for this stack."""
         command = [str(MSM), *arguments]
-        return subprocess.run(command, env=self.env, capture_output=True, text=True, check=False, timeout=420)
+        return subprocess.run(command, env=self.env, capture_output=True, text=True, check=False, timeout=900)
 
     def processes(self) -> list[psutil.Process]:
         """Everything that runs with this stack's data dir."""
@@ -59,6 +60,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     )
     own = {"MSM_DATA_DIR": str(settings.data_dir), "MSM_KAFKA_PORT": str(kafka), "MSM_HTTP_PORT": str(http)}
     own["MSM_AUDIT_EVERY_SECONDS"] = "60"  # so that one comes between two kills
+    own["MSM_RANK_EVERY_SECONDS"], own["MSM_SHUFFLE_PARTITIONS"] = "10", "2"  # two cores have much to do
     own["JAVA_TOOL_OPTIONS"] = COMPILES_LITTLE  # no JVM grows old here
     running = Stack(settings, {**os.environ, **own, "MSM_DEMO": "true", "MSM_KAFKA_SECURITY": "scram"})
     started = running.msm("up")
@@ -67,4 +69,4 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
         yield running
     finally:
         running.msm("down")
-    assert running.processes() == []
+    wait_until(lambda: running.processes() == [], 5, lambda: f"left: {running.processes()}")

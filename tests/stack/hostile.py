@@ -2,13 +2,15 @@
 
 import json
 import random
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
-from kafka import KafkaConsumer, KafkaProducer, TopicPartition
+from kafka import KafkaConsumer, KafkaProducer
 
-from conf.kafka import python_security
+from conf.kafka import partitions_of, python_security, records_of
 from conf.settings import Settings
 from contract.facts import FACT_BY_TYPE, format_time, new_event_id
 from contract.principals import ADMIN
@@ -17,31 +19,46 @@ from tests import reference
 Fact = dict[str, Any]
 
 
+POSTS, OLD_POSTS = 40, 30
+
+
 def hostile_facts(seed: int, number: int) -> list[Fact]:
-    """Few users and posts over the past hours and month, strangers' deletions, flaps; a fifth delivered again."""
+    """Few users and posts over the past hours and month, strangers' deletions, flaps; a fifth delivered again.
+
+    All that is about the last of the posts is of the past 40 minutes, so that some of them rise.
+    """
     rnd = random.Random(seed)
     now = datetime.now(timezone.utc)
-    facts = [_fact(rnd, now) for _ in range(number)]
+    facts = [_by_chance(rnd, now) for _ in range(number)]
     again = facts + [rnd.choice(facts) for _ in range(number // 5)]
     rnd.shuffle(again)
     return again
 
 
-def _fact(rnd: random.Random, now: datetime) -> Fact:
+def _by_chance(rnd: random.Random, now: datetime) -> Fact:
     kinds = ["post_created"] * 2 + ["post_liked"] * 6 + ["post_unliked"] * 2 + ["comment_added"] * 3
     event_type = rnd.choice([*kinds, "comment_deleted", "post_deleted"])
-    age = timedelta(days=30) if rnd.random() < 0.1 else timedelta(seconds=rnd.randrange(3 * 3600))
-    post = f"stack-{rnd.randrange(40)}"
+    post = rnd.randrange(POSTS)
+    if post < OLD_POSTS:
+        age = timedelta(days=30) if rnd.random() < 0.1 else timedelta(seconds=rnd.randrange(3 * 3600))
+    else:
+        age = timedelta(seconds=rnd.randrange(40 * 60))
     user = f"u{rnd.randrange(3 if event_type in ('post_created', 'post_deleted') else 12)}"
-    fact = {"event_id": new_event_id(), "event_type": event_type, "occurred_at": format_time(now - age)}
-    fact |= {"user_id": user, "post_id": post}
+    made = fact(event_type, user, f"stack-{post}", occurred_at=format_time(now - age))
     if event_type == "post_created":
-        fact |= {"image_url": "/favicon.svg", "caption": f"caption {rnd.random()}"}
+        made |= {"image_url": "/favicon.svg", "caption": f"caption {rnd.random()}"}
     if event_type.startswith("comment"):
-        fact["comment_id"] = f"c{rnd.randrange(3)}"
+        made["comment_id"] = f"c{rnd.randrange(3)}"
     if event_type == "comment_added":
-        fact["text"] = "nice"
-    return fact
+        made["text"] = "nice"
+    return made
+
+
+def fact(event_type: str, user: str, post: str, **more: str) -> Fact:
+    """Two minutes old, unless more is said."""
+    occurred_at = format_time(datetime.now(timezone.utc) - timedelta(minutes=2))
+    known = {"event_id": new_event_id(), "event_type": event_type, "occurred_at": occurred_at}
+    return {**known, "user_id": user, "post_id": post, **more}
 
 
 def as_admin(settings: Settings) -> dict[str, Any]:
@@ -65,16 +82,18 @@ def write(settings: Settings, facts: list[Fact]) -> None:
 def read(settings: Settings, topic: str) -> Iterator[Any]:
     """Every record of a topic up to its present end."""
     consumer = KafkaConsumer(bootstrap_servers=settings.bootstrap, auto_offset_reset="earliest", **as_admin(settings))
-    try:
-        partitions = [TopicPartition(topic, number) for number in consumer.partitions_for_topic(topic)]
-        consumer.assign(partitions)
-        consumer.seek_to_beginning(*partitions)
-        ends = consumer.end_offsets(partitions)
-        while any(consumer.position(partition) < ends[partition] for partition in partitions):
-            for records in consumer.poll(timeout_ms=200).values():
-                yield from records
-    finally:
-        consumer.close()
+    with closing(consumer):
+        yield from records_of(consumer, partitions_of(consumer, [topic]))
+
+
+def each_second(condition: Callable[[], bool]) -> Callable[[], bool]:
+    """The condition, for whoever asks again and again: it reads a whole topic, on a machine with other work."""
+
+    def asked() -> bool:
+        time.sleep(1)
+        return condition()
+
+    return asked
 
 
 def in_topic(settings: Settings) -> dict[str, reference.Post]:
@@ -88,9 +107,4 @@ def in_topic(settings: Settings) -> dict[str, reference.Post]:
         post = json.loads(record.value)
         if post["version"] > posts.get(post_id, {"version": 0})["version"]:
             posts[post_id] = post
-    return {post_id: as_post(post) for post_id, post in posts.items() if post_id.startswith("stack-")}
-
-
-def as_post(post: dict[str, Any]) -> reference.Post:
-    fields = ("user_id", "image_url", "caption", "created_at", "likes", "comments")
-    return reference.Post(*(post[name] for name in fields))
+    return {post_id: reference.Post.of(post) for post_id, post in posts.items() if post_id.startswith("stack-")}

@@ -20,11 +20,11 @@ def test_the_stack_has_audited_itself_and_found_no_drift(stack: Stack) -> None:
     assert report["closes"]
     assert report["records"] > 100
     assert report["compared"] == ["the topic", "the table", "the feed", "trending", "rising", "the feed of rankings"]
-    assert httpx2.get(f"{stack.url}/audit").json()["drift"] == 0
+    assert httpx2.get(f"{stack.url}/audit", timeout=30).json()["drift"] == 0
 
 
 def test_the_numbers_of_each_post_close_in_the_end(stack: Stack) -> None:
-    posts = httpx2.get(f"{stack.url}/feed", params={"limit": 10}).json()["posts"]
+    posts = httpx2.get(f"{stack.url}/feed", params={"limit": 10}, timeout=30).json()["posts"]
     assert posts
 
     def closes(post_id: str) -> bool:
@@ -36,7 +36,7 @@ def test_the_numbers_of_each_post_close_in_the_end(stack: Stack) -> None:
 
 
 def test_the_command_line_explains_a_post(stack: Stack) -> None:
-    (post,) = httpx2.get(f"{stack.url}/feed", params={"limit": 1}).json()["posts"]
+    (post,) = httpx2.get(f"{stack.url}/feed", params={"limit": 1}, timeout=30).json()["posts"]
     explained = stack.msm("explain", post["post_id"], "--json")
     assert explained.returncode == 0, explained.stdout + explained.stderr
     assert json.loads(explained.stdout)["published"]["post_id"] == post["post_id"]

@@ -1,10 +1,6 @@
 """A headless Chromium whose pages may leave nothing on the console."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import Any
-
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, expect, sync_playwright
+from playwright.sync_api import BrowserContext, ConsoleMessage, Page
 
 CHROMIUM = "/usr/bin/chromium"
 ARGUMENTS = [
@@ -15,8 +11,7 @@ ARGUMENTS = [
     "--disable-sync",
     "--no-first-run",
 ]
-PATIENCE_MS = 20_000
-NewPage = Callable[..., Page]
+PATIENCE_MS = 60_000
 
 
 class Console:
@@ -53,28 +48,3 @@ class Tabs:
 
     def allow(self, *parts: str) -> None:
         self.console.allowed.extend(parts)
-
-
-@contextmanager
-def window(browser: Browser, **options: Any) -> Iterator[Tabs]:
-    """A fresh profile; when it closes, its consoles must be empty."""
-    context = browser.new_context(**options)
-    try:
-        tabs = Tabs(context)
-        yield tabs
-        left = tabs.console.unexpected()
-        assert not left, "left on the console:\n" + "\n".join(left)
-    finally:
-        context.close()
-
-
-@contextmanager
-def chromium() -> Iterator[Browser]:
-    """One browser for many windows, which share nothing: it takes longer to start than most tests."""
-    expect.set_options(timeout=PATIENCE_MS)
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
-        try:
-            yield browser
-        finally:
-            browser.close()

@@ -22,10 +22,11 @@ from conf.settings import Settings
 from contract.results import PostWithCounts
 from feeds.explain import Explanation, explained
 from producers.pictures import CONTENT_TYPES, NAME, clean_picture, keep_picture
-from runtime.web import WEBSITE, Website, audits, demo
+from producers.simulator.pictures import paint_pictures
+from producers.simulator.words import caption
+from runtime.web import DEMO_USERS, WEBSITE, Website, audits, demo
 from service.app import Service, build_app, serve
 from service.auth import CurrentUser
-from tests.website.landscapes import picture_bytes
 from tests.website.world import Refused, World
 
 router = APIRouter()
@@ -133,7 +134,7 @@ async def feed_stream(
     world = world_of(request)
     at = world.place_of(resume or last_event_id)
     if at is None:
-        yield ServerSentEvent(event="reset", data={}, id=world.stream_id)
+        yield ServerSentEvent(event="reset", data=world.page(20, None), id=world.stream_id)
         at = len(world.log)
     async for position, (name, data) in world.follow(at):
         yield ServerSentEvent(event=name, data=data, id=world.id_at(position))
@@ -154,7 +155,7 @@ async def ranking_stream(request: Request) -> AsyncIterator[ServerSentEvent]:
     while not world_of(request).closing:
         for name in ("trending", "rising"):
             yield ServerSentEvent(event=name, data=world_of(request).ranking())
-        await asyncio.sleep(RANK_EVERY_SECONDS)
+        await world_of(request).rest(RANK_EVERY_SECONDS)
 
 
 @asynccontextmanager
@@ -184,12 +185,10 @@ def create_app(settings: Settings, world: World) -> FastAPI:
 def populate(world: World, media: Path, posts: int, seed: int = 1) -> None:
     """Some posts with pictures and engagement, for looking at the page."""
     chance = random.Random(seed)
+    pictures = paint_pictures(media)
     for number in range(posts):
-        data, extension = clean_picture(picture_bytes(chance))
-        image_url = f"/media/{keep_picture(media, data, extension)}"
-        world.create_post(
-            chance.choice(world.people), image_url, chance.choice(world.captions), minutes_ago=posts - number
-        )
+        user, text = chance.choice(DEMO_USERS), caption(chance)
+        world.create_post(user, chance.choice(pictures), text, minutes_ago=posts - number)
     world.apply_all()
     for _ in range(posts * 30):
         world.random_engagement(chance)
@@ -205,10 +204,10 @@ def main() -> None:
     parser.add_argument("--no-demo", action="store_true")
     chosen = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="msm-website-") as folder:
-        settings = Settings(data_dir=Path(folder), demo=not chosen.no_demo)
+        settings = Settings(data_dir=Path(folder), http_port=chosen.port, demo=not chosen.no_demo)
         world = World(rate=chosen.rate)
         populate(world, settings.media_dir, chosen.posts)
-        serve(create_app(settings, world), "127.0.0.1", chosen.port)
+        serve(create_app(settings, world))
 
 
 if __name__ == "__main__":

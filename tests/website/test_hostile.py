@@ -87,6 +87,7 @@ def test_hostile_comments_stay_text(tabs: Tabs, stand_in: str, world: World, ask
     for text in written:
         add_comment(card, text)
         expect(card.get_by_text(text, exact=True)).to_be_visible()
+    expect(card.get_by_test_id("delete-comment").locator("visible=true")).to_have_count(len(written))  # all are stored
     page.reload()
     expect(card.locator(".own-comments .text")).to_have_text(written)
     is_unhurt(page, asked, stand_in)

@@ -2,8 +2,10 @@
 
 import asyncio
 import random
+import threading
 from collections import deque
 from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
 from datetime import datetime, timedelta, timezone
 from typing import Any
 from uuid import uuid4
@@ -11,20 +13,10 @@ from uuid import uuid4
 from contract.facts import format_time, new_event_id
 from contract.results import Token
 from feeds.explaining import Archived
+from producers.simulator.words import caption
+from runtime.web import DEMO_USERS
 
 LATENCY_SECONDS = 0.15
-PEOPLE = ["ada", "grace", "linus", "margaret", "alan", "barbara"]
-CAPTIONS = [
-    "First light over the ridge. Worth the four o'clock alarm.",
-    "Found this corner of the coast by accident and stayed all day.",
-    "Quiet evening.",
-    "The long way home is usually the better one 🚲",
-    "Somewhere between the second and the third pass, the fog simply ended and there it was: a whole valley, "
-    "nobody in it, and a light that lasted for about four minutes.",
-    "Sunday.",
-    "Same place as last year, other colours.",
-    "",
-]
 Post = dict[str, Any]
 
 
@@ -39,8 +31,6 @@ def now(minutes_ago: float = 0) -> str:
 class World:
     """Commands go in, are counted a moment later, and come out as results and events."""
 
-    people, captions = PEOPLE, CAPTIONS
-
     def __init__(self, rate: float = 0.0) -> None:
         self.rate = rate
         self.broker_away = False
@@ -52,6 +42,7 @@ class World:
         self._comments: dict[str, dict[str, str]] = {}
         self._facts: dict[str, list[Archived]] = {}
         self._waiting: deque[tuple[Callable[[], None], int]] = deque()
+        self._applying = threading.Lock()
         self._stored = 0
         self._counted = 0
         self._news = asyncio.Condition()
@@ -134,10 +125,11 @@ class World:
         return self._counted == self._stored
 
     def apply_all(self) -> None:
-        """Count what is stored."""
-        while self._waiting:
-            apply, self._counted = self._waiting.popleft()
-            apply()
+        """Count what is stored; the server's thread does so too."""
+        with self._applying:
+            while self._waiting:
+                apply, self._counted = self._waiting.popleft()
+                apply()
 
     async def run(self) -> None:
         """The pipeline: counts what is stored, a moment later, and makes traffic where that is asked for."""
@@ -152,6 +144,12 @@ class World:
             self.apply_all()
             async with self._news:
                 self._news.notify_all()
+
+    async def rest(self, seconds: float) -> None:
+        """So long, or until it closes."""
+        async with self._news:
+            with suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(self._news.wait_for(lambda: self.closing), seconds)
 
     async def until_seen(self, token: str, seconds: float) -> bool:
         offset = Token.parse(token).offset
@@ -186,13 +184,13 @@ class World:
                 await self._news.wait()
 
     def page(self, limit: int, before: str | None) -> dict[str, Any]:
-        ordered = sorted(self.published.values(), key=_newest, reverse=True)
+        ordered = sorted(list(self.published.values()), key=_newest, reverse=True)
         left = [post for post in ordered if before is None or "|".join(_newest(post)) < before]
         following = "|".join(_newest(left[limit - 1])) if len(left) > limit else None
         return {"posts": left[:limit], "next": following, "as_of": now(), "stream_id": self.stream_id}
 
     def ranking(self) -> dict[str, Any]:
-        scored = [{**post, "score": post["likes"] + 2 * post["comments"]} for post in self.published.values()]
+        scored = [{**post, "score": post["likes"] + 2 * post["comments"]} for post in list(self.published.values())]
         best = sorted(scored, key=lambda post: (-post["score"], -post["likes"], post["post_id"]))[:50]
         fields = ("post_id", "user_id", "image_url", "caption", "likes", "comments", "score")
         posts = [
@@ -205,7 +203,7 @@ class World:
     def random_fact(self, chance: random.Random) -> None:
         if chance.random() < 0.02 and self.published:
             like_this = chance.choice(list(self.published.values()))
-            self.create_post(chance.choice(PEOPLE), like_this["image_url"], chance.choice(CAPTIONS))
+            self.create_post(chance.choice(DEMO_USERS), like_this["image_url"], caption(chance))
         else:
             self.random_engagement(chance)
 

@@ -1,5 +1,0 @@
-"""The session of the jobs' tests."""
-
-from tests.jobs.conftest import spark
-
-__all__ = ["spark"]

@@ -1,0 +1,94 @@
+"""What the commands say and do before anything runs."""
+
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import jwt
+import pytest
+from typer.testing import CliRunner, Result
+
+from conf import REPOSITORY
+from conf.settings import Settings, load_settings
+from runtime import cli, stack
+
+
+@pytest.fixture(autouse=True)
+def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Settings]:
+    monkeypatch.setenv("MSM_DATA_DIR", str(tmp_path))
+    monkeypatch.setenv("MSM_DEMO", "false")  # `msm demo` sets it
+    monkeypatch.setenv("MSM_KAFKA_BOOTSTRAP", "127.0.0.1:1")  # nobody listens there
+    load_settings.cache_clear()
+    on_term = signal.getsignal(signal.SIGTERM)
+    yield load_settings()
+    signal.signal(signal.SIGTERM, on_term)
+    load_settings.cache_clear()
+
+
+def msm(*arguments: str) -> Result:
+    return CliRunner().invoke(cli.app, arguments)
+
+
+def test_a_demo_beside_a_running_stack_leaves_that_one_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stack, "running", lambda _: {"parts": {}})
+    monkeypatch.setattr(stack, "stop", lambda _: pytest.fail("the other stack is stopped"))
+    done = msm("demo")
+    assert done.exit_code == 1
+    assert "a stack already runs" in done.output
+
+
+def test_a_demo_that_is_interrupted_stops_its_stack(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(_: Settings) -> None:
+        raise KeyboardInterrupt
+
+    stopped: list[Settings] = []
+    monkeypatch.setattr(stack, "start", lambda *_: None)
+    monkeypatch.setattr(stack, "running", interrupt)
+    monkeypatch.setattr(stack, "stop", stopped.append)
+    assert msm("demo").exit_code == 0
+    assert stopped == [load_settings()]
+
+
+@pytest.mark.parametrize("command", ["topics", "jobs"])
+def test_without_a_broker_one_is_told_at_once(command: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cli, "ensure_topics", lambda _: pytest.fail("it is tried all the same"))
+    said = "no Kafka broker answers at 127.0.0.1:1: make up starts one, or set MSM_KAFKA_BOOTSTRAP"
+    assert said in msm(command).output
+
+
+@pytest.mark.parametrize("command", ["status", "chaos", "bench"])
+def test_a_wrong_setting_is_one_sentence(command: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MSM_HTTP_PORT", "many")
+    load_settings.cache_clear()
+    done = msm(command)
+    assert done.exit_code == 1
+    assert done.output.startswith("MSM_HTTP_PORT (or http_port in ")
+
+
+def test_the_help_of_simulate_is_the_simulators() -> None:
+    line = [sys.executable, "-m", "runtime.cli", "simulate", "--help"]
+    done = subprocess.run(line, capture_output=True, text=True, check=True, cwd=REPOSITORY, timeout=60)
+    assert "--rate" in done.stdout
+
+
+@pytest.mark.parametrize("name", ["a b", "", "x" * 65])
+@pytest.mark.parametrize("command", ["token", "forget"])
+def test_what_no_service_takes_for_a_user_is_refused(command: str, name: str) -> None:
+    done = msm(command, name)
+    assert (done.exit_code, done.output) == (1, f"{name!r} is no user: 1 to 64 characters of A-Z a-z 0-9 _ -\n")
+
+
+def test_a_token_names_its_user() -> None:
+    claims = jwt.decode(msm("token", "ada").output.strip(), options={"verify_signature": False})
+    assert claims["sub"] == "ada"
+
+
+def test_the_status_of_a_job_is_the_lag_of_its_worst_partition(monkeypatch: pytest.MonkeyPatch) -> None:
+    part = {"ready": True, "pid": 1, "restarts": 0, "waits_for": []}
+    lags = {'msm_job_lag_records{query="panes"}': 4_000.0, 'msm_job_lag_records{query="first_hours"}': 300.0}
+    monkeypatch.setattr(stack, "running", lambda _: {"parts": {"web": part, "trending_posts": part, "archive": part}})
+    monkeypatch.setattr(cli, "job_metrics", lambda _, name: lags if name == "trending_posts" else {})
+    cells = [[cell.strip() for cell in line.split("│")[1:-1]] for line in msm("status").output.splitlines()]
+    assert {row[0]: row[4] for row in cells if row} == {"web": "", "trending_posts": "4,000", "archive": ""}
