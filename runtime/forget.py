@@ -1,6 +1,7 @@
 """Erasure: takes a user out of everything, in steps that can all be done again; docs/decisions/erasure.md."""
 
 import shutil
+import time
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -39,7 +40,7 @@ from runtime.children import (
 )
 from runtime.parts import JOBS
 from runtime.processes import wait_until
-from runtime.renewal import delete_before, new_files, wait_until_swept
+from runtime.renewal import delete_before, new_files, sweep_seconds, wait_until_swept
 from runtime.spark import batch_session
 
 COUNTS = "posts_with_counts"
@@ -97,7 +98,7 @@ def erase(
         return done + what_remains(settings, newest)
     say("deleting the facts, and counting anew from those that stay")
     delete_before(settings, old)
-    done += _remake(spark, settings, kept_from, old, run)
+    done += _remake(spark, settings, kept_from, old, run, say)
     mark.unlink()
     return done
 
@@ -179,7 +180,9 @@ def _remove_left_over(settings: Settings) -> Removed:
     return Removed("working folders of jobs and audits", f"{len(there)} removed")
 
 
-def _remake(spark: SparkSession, settings: Settings, kept_from: Offsets, old: Offsets, run: RunJobs) -> list[Removed]:
+def _remake(
+    spark: SparkSession, settings: Settings, kept_from: Offsets, old: Offsets, run: RunJobs, say: Callable[[str], None]
+) -> list[Removed]:
     """All state that may hold the user is thrown away, and made again from the facts that stay."""
     term = 1 + max(
         newest_term(read_records(spark, settings, POSTS_WITH_COUNTS)),
@@ -196,12 +199,15 @@ def _remake(spark: SparkSession, settings: Settings, kept_from: Offsets, old: Of
         seed(spark, settings, kept_from, settings.checkpoint_dir / COUNTS)
         run(JOBS)
         delete_before(settings, old_results)
-    done = [Removed("state of the jobs", "made anew")]
-    kept = wait_until_swept(settings, {**old, **old_results}) if settings.embedded_kafka else []
-    until = f"no new file yet, so the old one stays, out of reach: {', '.join(kept)}" if kept else ""
-    if not settings.embedded_kafka:
-        until = "out of reach now; the brokers remove the files within minutes"
-    return [*done, Removed("topics", "records before the erasure", until)]
+        if settings.embedded_kafka:
+            kept = wait_until_swept(settings, {**old, **old_results})
+            until = f"no new file yet, so the old one stays, out of reach: {', '.join(kept)}" if kept else ""
+        else:
+            seconds = sweep_seconds(settings)
+            say(f"waiting {seconds:.0f} seconds, in which the brokers remove the old files")
+            time.sleep(seconds)
+            until = "out of reach; partitions without a newer record keep their file until they get one"
+    return [Removed("state of the jobs", "made anew"), Removed("topics", "records before the erasure", until)]
 
 
 def what_remains(settings: Settings, newest: datetime | None) -> list[Removed]:

@@ -16,6 +16,7 @@ from runtime.processes import wait_until
 ROLL_MS = 10_000
 """Older than this is what a partition writes to when the first record comes; while it lasts, one more file each."""
 SWEEP_SECONDS = 120
+SWEEP_INTERVAL = "log.retention.check.interval.ms"
 BEFORE_NEW_FILES = ("segment.ms", "cleanup.policy", "retention.ms")
 
 
@@ -23,7 +24,7 @@ BEFORE_NEW_FILES = ("segment.ms", "cleanup.policy", "retention.ms")
 def new_files(settings: Settings, topics: Sequence[str]) -> Iterator[None]:
     """The next record of each partition begins a new file, and records of compacted topics may be deleted too.
 
-    They are not compacted meanwhile: that would join old files with new ones.
+    They are not compacted meanwhile, which joins old files with new ones: whoever deletes waits in here for the sweep.
     """
     with closing(admin_client(settings)) as admin:
         rolling = {"segment.ms": str(ROLL_MS), "cleanup.policy": "delete", "retention.ms": FOREVER}
@@ -52,11 +53,11 @@ def delete_before(settings: Settings, offsets: Offsets) -> None:
 
 
 def wait_until_swept(settings: Settings, offsets: Offsets) -> list[str]:
-    """Wait until the embedded broker has removed the files; partitions that got no new file, and so keep theirs."""
+    """Wait until the embedded broker has removed the files; partitions without a new file there, which keep theirs."""
     kept = [
         f"{topic}-{number}"
         for topic, number, offset in rows(offsets)
-        if offset and not any(base >= offset for base in _bases(settings, f"{topic}-{number}"))
+        if offset and offset not in _bases(settings, f"{topic}-{number}")
     ]
     goal = {f"{topic}-{number}": offset for topic, parts in offsets.items() for number, offset in parts.items()}
 
@@ -65,6 +66,17 @@ def wait_until_swept(settings: Settings, offsets: Offsets) -> list[str]:
 
     wait_until(lambda: not left(), SWEEP_SECONDS, lambda: f"Kafka still keeps old files of {', '.join(left())}")
     return kept
+
+
+def sweep_seconds(settings: Settings) -> float:
+    """How long brokers whose files nobody here can see take at most to remove what was deleted."""
+    with closing(admin_client(settings)) as admin:
+        brokers = [
+            ConfigResource(ConfigResourceType.BROKER, str(broker["broker_id"]))
+            for broker in admin.describe_cluster()["brokers"]
+        ]
+        said = admin.describe_configs(brokers, config_filter="all")["broker"]
+    return max(int(of_broker[SWEEP_INTERVAL]["value"]) for of_broker in said.values()) / 1000 + SWEEP_SECONDS
 
 
 def _has_older(settings: Settings, name: str, offset: int) -> bool:

@@ -1,0 +1,39 @@
+"""Old files go while new ones come, and are never joined with them."""
+
+import pytest
+from kafka import KafkaProducer
+
+from conf.settings import Settings
+from contract.topics import RESULT_TOPICS, TRENDING_POSTS
+from jobs.offsets import ends
+from runtime import broker as runtime_broker
+from runtime import renewal
+
+
+@pytest.fixture
+def eager_cleaner(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A broker that compacts whenever it may, and files that each record begins anew."""
+    eager = "log.cleaner.backoff.ms=50\nlog.initial.task.delay.ms=0\n"
+    monkeypatch.setattr(runtime_broker, "PROPERTIES", runtime_broker.PROPERTIES + eager)
+    monkeypatch.setattr(renewal, "ROLL_MS", 1)
+
+
+@pytest.mark.kafka
+@pytest.mark.usefixtures("eager_cleaner")
+def test_old_files_are_not_joined_with_new_ones(request: pytest.FixtureRequest) -> None:
+    settings: Settings = request.getfixturevalue("broker")
+
+    def publish(value: bytes) -> None:
+        with KafkaProducer(bootstrap_servers=settings.bootstrap, acks="all") as producer:
+            producer.send(TRENDING_POSTS, key=b"past_hour", value=value).get(30)
+
+    publish(b"old")
+    with renewal.new_files(settings, RESULT_TOPICS):
+        old = ends(settings, RESULT_TOPICS)
+        for number in range(3):
+            publish(b"new %d" % number)
+        renewal.delete_before(settings, old)
+        kept = renewal.wait_until_swept(settings, old)
+    assert kept == []
+    assert min(renewal._bases(settings, f"{TRENDING_POSTS}-0")) == old[TRENDING_POSTS][0] == 1
+    assert renewal.sweep_seconds(settings) == 3 + renewal.SWEEP_SECONDS
