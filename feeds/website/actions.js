@@ -111,11 +111,14 @@ export async function deletePost(post, onFailure, who = session.who) {
   say("Your post is deleted.");
 }
 
-/** Posts a picture; the post as it will be, before the feed has it (its version is the lowest). */
-export async function publish(picture, who = session.who) {
+/**
+ * Posts a picture; the post as it will be, before the feed has it (its version is the lowest).
+ * `onConfirmed` gets it as the feed has it.
+ */
+export async function publish(picture, onConfirmed, who = session.who) {
   const stored = await withToken(who, (token) => api.createPost(token, picture));
   const moment = new Date(api.serverNow()).toISOString();
-  api.confirmed(stored).then((post) => post && posts.get(post.post_id) && posts.put(post));
+  api.confirmed(stored).then((post) => post && onConfirmed(post));
   return {
     post_id: stored.post_id,
     user_id: who.user,

@@ -165,10 +165,13 @@ setUpKeys();
 setUpPauses();
 setUpUsers();
 setUpAudit();
-new Composer((post) => {
-  feed.toTop();
-  feed.add(post);
-});
+new Composer(
+  (post) => {
+    feed.toTop();
+    feed.add(post);
+  },
+  (post) => feed.arrive(post),
+);
 setInterval(showAges, 1_000);
 setInterval(() => feed.cards().forEach((card) => card.renderAge()), 30_000);
 session.start();

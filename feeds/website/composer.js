@@ -21,9 +21,10 @@ export class Composer {
   #picked = null;
   #key = newKey(); // of what is in the form: posted again after a failure, it counts once
 
-  /** `onPosted` gets the new post. */
-  constructor(onPosted) {
+  /** `onPosted` gets the new post, `onConfirmed` the same as the feed has it. */
+  constructor(onPosted, onConfirmed) {
     this.onPosted = onPosted;
+    this.onConfirmed = onConfirmed;
     this.#form.onsubmit = (event) => {
       event.preventDefault();
       this.#submit();
@@ -99,7 +100,7 @@ export class Composer {
     if (!picture.file && !picture.address) return this.#complain(this.#missing());
     this.#busy(true);
     try {
-      const post = await publish(picture);
+      const post = await publish(picture, this.onConfirmed);
       this.#reset();
       this.onPosted(post);
       say("Posted.");

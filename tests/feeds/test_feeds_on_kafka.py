@@ -199,7 +199,7 @@ def test_both_rankings_are_shown_and_survive_a_restart(world: World) -> None:
     for _ in range(2):
         with (
             served(build_app([trending_feed.SERVICE], world.settings)) as url,
-            httpx2.Client(base_url=url, trust_env=False) as client,
+            httpx2.Client(base_url=url, trust_env=False, timeout=20) as client,
         ):
             wait_for(lambda client=client: is_well(client))  # type: ignore[misc]
             assert client.get("/trending").json()["posts"][0]["post_id"] == "p1"

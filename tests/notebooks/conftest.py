@@ -3,6 +3,7 @@
 from datetime import datetime, timezone
 from pathlib import Path
 
+import matplotlib.font_manager  # noqa: F401  (its first import makes a cache of fonts, and would say so in a notebook)
 import pytest
 from pyspark.sql import SparkSession
 

@@ -191,7 +191,7 @@ def test_a_slow_body_is_not_waited_for(serve: Serve, monkeypatch: pytest.MonkeyP
 def test_one_address_cannot_have_all_connections(serve: Serve) -> None:
     with serve(max_connections=10) as running:
         assert is_fine(running)
-        socks = [socket.create_connection(("127.0.0.1", running.port), timeout=3) for _ in range(8)]
+        socks = [socket.create_connection(("127.0.0.1", running.port), timeout=8) for _ in range(8)]
         assert [everything(sock) for sock in socks[4:]] == [b""] * 4  # httpx has the fifth
         assert is_fine(running)
         for sock in socks:
@@ -251,12 +251,12 @@ def test_an_open_stream_keeps_nobody_out(serve: Serve) -> None:
 
 
 def test_a_hasty_user_is_slowed_down_and_the_others_are_not(serve: Serve) -> None:
-    with serve(user_rate=0.5, user_burst=5) as running:
+    with serve(user_rate=0.01, user_burst=5) as running:
         settings = running.app.state.settings
         hasty, calm = ({"Authorization": f"Bearer {issue_token(settings, name, 60)}"} for name in ("eve", "ada"))
         answers = [running.http.put("/me", headers=hasty) for _ in range(8)]
         assert [answer.status_code for answer in answers] == [200] * 5 + [429] * 3
-        assert 1 <= int(answers[-1].headers["Retry-After"]) <= 2
+        assert 80 <= int(answers[-1].headers["Retry-After"]) <= 100
         assert running.http.put("/me", headers=calm).json() == "ada"
 
 
@@ -269,10 +269,10 @@ def test_a_token_that_is_refused_costs_its_user_nothing(serve: Serve) -> None:
 
 
 def test_a_hasty_address_is_slowed_down(serve: Serve) -> None:
-    with serve(address_rate=1, address_burst=4) as running:
+    with serve(address_rate=0.01, address_burst=4) as running:
         answers = [running.http.get("/hello") for _ in range(6)]
         assert [answer.status_code for answer in answers] == [200] * 4 + [429] * 2
-        assert answers[-1].headers["Retry-After"] == "1"
+        assert 80 <= int(answers[-1].headers["Retry-After"]) <= 100
 
 
 def test_nobody_can_claim_another_address(serve: Serve) -> None:
@@ -280,9 +280,9 @@ def test_nobody_can_claim_another_address(serve: Serve) -> None:
         claims = [{"X-Forwarded-For": f"10.0.0.{number}"} for number in range(6)]
         return [client.get("/hello", headers=claim).status_code for claim in claims]
 
-    with serve(address_rate=1, address_burst=4) as running:
+    with serve(address_rate=0.01, address_burst=4) as running:
         assert codes(running.http) == [200] * 4 + [429] * 2
-    with serve(address_rate=1, address_burst=4, trusted_proxies="127.0.0.1") as running:
+    with serve(address_rate=0.01, address_burst=4, trusted_proxies="127.0.0.1") as running:
         assert codes(running.http) == [200] * 6
 
 

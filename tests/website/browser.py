@@ -26,7 +26,8 @@ class Console:
         page.on("pageerror", lambda error: self.lines.append(f"uncaught: {error}"))
 
     def _note(self, message: ConsoleMessage) -> None:
-        if message.type in ("error", "warning"):
+        is_uncounted = "404" in message.text and "after=" in message.location["url"]  # not yet: the page asks again
+        if message.type in ("error", "warning") and not is_uncounted:
             self.lines.append(f"{message.type}: {message.text}")
 
     def unexpected(self) -> list[str]:

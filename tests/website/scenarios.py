@@ -4,6 +4,7 @@ Every scenario posts what it needs, so that it runs beside others and beside sim
 """
 
 import re
+import time
 from collections.abc import Callable
 from io import BytesIO
 from uuid import uuid4
@@ -250,7 +251,7 @@ def a_like_that_failed_is_taken_back_and_can_be_retried(tabs: Tabs, base_url: st
     card = post_picture(page, a_caption())
     page.route("**/like", _refuse)
     card.get_by_test_id("like").click()
-    expect(page.get_by_text("Not liked.")).to_be_visible()
+    page.get_by_text("Not liked.").hover()  # so that it stays
     shows(card, likes=0)
     expect(card.get_by_test_id("like")).to_have_attribute("aria-pressed", "false")
     page.unroute("**/like")
@@ -399,7 +400,8 @@ def the_numbers_say_what_made_them(tabs: Tabs, base_url: str) -> None:
 def _ask_why_until_it_closes(page: Page, card: Locator, button: str) -> None:
     """The archive may be some seconds behind the numbers."""
     said = page.locator("#why-sum")
-    for _ in range(40):
+    until = time.monotonic() + RANKED_MS / 1000
+    while time.monotonic() < until:
         card.get_by_test_id(button).click()
         expect(said).not_to_have_text("Reading the archive…")
         if "The sums close." in said.inner_text():

@@ -188,11 +188,13 @@ def test_changes_are_laid_out_together_while_a_great_deal_happens(tabs: Tabs, st
     assert changes > 3 * frames
     assert laid_out < changes / 2
     post_id = max(world.published)
-    shows(
-        page.locator(f"#posts [data-post-id='{post_id}']"),
-        likes=world.published[post_id]["likes"],
-        comments=world.published[post_id]["comments"],
-    )
+    card = page.locator(f"#posts [data-post-id='{post_id}']")
+
+    def has_come_to_rest() -> bool:  # the last facts may still be on their way
+        shown = [int(card.get_by_test_id(kind).inner_text()) for kind in ("likes", "comments")]
+        return shown == [world.published[post_id][kind] for kind in ("likes", "comments")]
+
+    wait_until(has_come_to_rest, 60, lambda: "the page does not show what is published")
 
 
 def test_changes_that_come_together_are_laid_out_together(tabs: Tabs, stand_in: str, world: World) -> None:
@@ -208,7 +210,7 @@ def test_changes_that_come_together_are_laid_out_together(tabs: Tabs, stand_in: 
             world.like(f"user{number}", post_id, True)
         wait_until(world.has_counted_all, 20, lambda: "the likes were not counted")
     expect(cards.get_by_test_id("likes").get_by_text("10", exact=True)).to_have_count(20)
-    assert layouts(browser) - before < 100, "of two hundred changes"
+    assert layouts(browser) - before < 150, "of two hundred changes, and the rankings of that time"
 
 
 def layouts(browser: CDPSession) -> int:

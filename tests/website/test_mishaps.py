@@ -3,12 +3,12 @@
 import json
 
 import pytest
-from playwright.sync_api import Page, Route, expect
+from playwright.sync_api import JSHandle, Page, Route, expect
 
 from tests.website.browser import Tabs
-from tests.website.scenarios import add_comment, card_with, delete, open_as, picture, shows
+from tests.website.scenarios import add_comment, card_with, choose_picture, delete, open_as, picture, shows
 from tests.website.test_live import a_post, has_state
-from tests.website.world import World
+from tests.website.world import World, now
 
 pytestmark = pytest.mark.browser
 
@@ -26,6 +26,19 @@ def is_held(page: Page, held: list[Route], count: int = 1) -> None:
             return
         page.wait_for_timeout(50)
     raise AssertionError("nothing was asked for")
+
+
+def toasts(page: Page) -> JSHandle:
+    """Everything that toasts say from now on, also what is gone before anybody looks."""
+    return page.locator("#toasts").evaluate_handle(
+        """shelf => {
+          const said = [];
+          const added = (changes) => changes.flatMap(({ addedNodes }) => [...addedNodes]);
+          const note = (changes) => said.push(...added(changes).map((node) => node.textContent));
+          new MutationObserver(note).observe(shelf, { childList: true, subtree: true });
+          return said;
+        }"""
+    )
 
 
 def test_the_ranking_that_came_last_is_shown_whatever_its_time(tabs: Tabs, stand_in: str, world: World) -> None:
@@ -89,12 +102,34 @@ def test_a_deletion_that_happened_all_the_same_stays_one(tabs: Tabs, stand_in: s
     held = hold(page, "**/posts/*", "DELETE")
     delete(page, card_with(page, "soon gone"))
     is_held(page, held)
+    said = toasts(page)
     world.delete_post("ada", post_id)
     world.like("linus", other, True)  # comes after it on the same stream
     shows(card_with(page, "the other"), likes=1)
     held[0].fulfill(status=503, json={"detail": "it may be stored or not"})
-    expect(page.get_by_text("Your post is deleted.")).to_be_visible()
+    page.wait_for_function("said => said.some((text) => text.includes('Your post is deleted.'))", arg=said)
     expect(card_with(page, "soon gone")).to_have_count(0)
+
+
+def test_ones_new_post_goes_where_it_belongs_once_the_feed_told_its_time(
+    tabs: Tabs, stand_in: str, world: World
+) -> None:
+    a_post(world, "in between", minutes_ago=2)
+    page = open_as(tabs, stand_in, "ada")
+    page.route("**/feed/stream*", lambda route: None)  # the answer is all that tells it
+    page.reload()
+    held = hold(page, "**/posts/*after=*", "GET")
+    page.get_by_test_id("caption").fill("of a slow clock")
+    choose_picture(page)
+    page.get_by_test_id("post").click()
+    captions = page.locator("#posts .caption")
+    expect(captions).to_have_text(["of a slow clock", "in between"])
+    is_held(page, held)
+    world.apply_all()
+    newest = max(world.published)
+    world.published[newest]["created_at"] = now(minutes_ago=5)
+    held[0].continue_()
+    expect(captions).to_have_text(["in between", "of a slow clock"])
 
 
 def test_a_comment_that_failed_late_is_put_before_what_was_written_since(
