@@ -40,8 +40,8 @@ log = structlog.get_logger()
 LEFT_BEHIND_SECONDS = 6 * 60 * 60
 ARCHIVE_SECONDS = 90.0
 """The archive may be a batch behind; further is no matter of waiting."""
-UNDER_WAY = timedelta(seconds=3)
-"""As long as a row may be on its way in real time, three shuffles and a commit of state, and clocks differ."""
+UNDER_WAY = timedelta(seconds=15)
+"""As long as a row may be on its way in real time: three shuffles, a commit of state, a collector's pause."""
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from runtime.access import ensure_access
 from runtime.admin import admin_client
 from runtime.broker import embedded_broker, free_ports
 from runtime.parts import stack_parts
-from runtime.processes import Process
+from runtime.processes import Process, wait_until
 from runtime.topics import ensure_topics
 
 STOP_SECONDS = 60
@@ -119,3 +119,4 @@ def _remove_topics(settings: Settings) -> None:
         there = set(admin.list_topics()) & {topic.name for topic in TOPICS}
         if there:
             admin.delete_topics(sorted(there))
+            wait_until(lambda: not there & set(admin.list_topics()), 60, lambda: "Kafka does not delete its topics")

@@ -28,8 +28,9 @@ Offsets = dict[tuple[str, int], int]
 TOMBSTONES_KEPT_SECONDS = int(TOPIC_BY_NAME[POSTS_WITH_COUNTS].config["delete.retention.ms"]) / 1000
 """A reader that was away for longer may have missed a tombstone."""
 
+# A value is a blob, so that SQLite takes no epoch of digits for a number.
 _COMMON = """
-create table meta (name text primary key, value any not null) without rowid;
+create table meta (name text primary key, value blob not null) without rowid;
 create table offsets (topic text, partition integer, next integer not null, primary key (topic, partition))
   without rowid;
 """

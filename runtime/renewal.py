@@ -29,6 +29,7 @@ def new_files(settings: Settings, topics: Sequence[str]) -> Iterator[None]:
     with closing(admin_client(settings)) as admin:
         rolling = {"segment.ms": str(ROLL_MS), "cleanup.policy": "delete", "retention.ms": FOREVER}
         _alter(admin, {topic: rolling for topic in topics})
+        wait_until(lambda: _rolls(admin, topics), 60, lambda: "the brokers do not take the topics' settings")
         try:
             yield
         finally:
@@ -38,6 +39,12 @@ def new_files(settings: Settings, topics: Sequence[str]) -> Iterator[None]:
 def _as_registered(topic: str) -> dict[str, object]:
     registered = TOPIC_BY_NAME[topic].settings
     return {name: registered.get(name) or (AlterConfigOp.DELETE, None) for name in BEFORE_NEW_FILES}
+
+
+def _rolls(admin: KafkaAdminClient, topics: Sequence[str]) -> bool:
+    """Whether the brokers know: the controller answers first."""
+    said = admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, topic) for topic in topics])["topic"]
+    return all(said[topic].get("segment.ms", {}).get("value") == str(ROLL_MS) for topic in topics)
 
 
 def _alter(admin: KafkaAdminClient, configs: Mapping[str, Mapping[str, object]]) -> None:

@@ -151,7 +151,7 @@ def _is_ready(part: Part) -> bool:
     """Whoever is asked may just be dying: that is for the next look to see."""
     try:
         return part.ready()
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         log.warning("not ready", part=part.name, reason=f"{type(error).__name__}: {error}")
         return False
 

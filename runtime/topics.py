@@ -30,7 +30,8 @@ def ensure_topics(settings: Settings, topics: Sequence[Topic] = TOPICS) -> list[
                 f"of new topics: start the others, or name fewer"
             )
         if missing:
-            admin.create_topics(missing, wait_for_metadata=True)
+            admin.create_topics(missing)
+            admin.wait_for_topics(list(missing), timeout_ms=60_000)
         return list(missing)
 
 

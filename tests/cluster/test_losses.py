@@ -26,7 +26,7 @@ from tests.stack.hostile import each_second, hostile_facts, in_topic, read
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(600)]
 PATIENCE = 180
 FACTS, A_SECOND = 3_000, 200
-ELECTION_SECONDS = 30
+ELECTION_SECONDS = 90
 """The session of a killed broker (6 s), a new leader, and clients that find it, on a machine with other work."""
 
 

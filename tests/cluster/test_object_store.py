@@ -8,10 +8,12 @@ from io import BytesIO
 from pathlib import Path
 
 import pytest
+from deltalake import DeltaTable
 from fastapi.testclient import TestClient
 from PIL import Image
 
 from conf.settings import Settings
+from conf.store import delta_options, lake
 from contract.topics import TRENDING_POSTS
 from jobs.submit import S3_JARS
 from producers import posting
@@ -85,6 +87,8 @@ def test_numbers_are_exact_though_a_job_is_killed_with_its_state_on_s3(cluster: 
     expected = reference.posts_with_counts(facts)
     cluster.eventually(each_second(lambda: in_topic(settings) == expected), "posts_with_counts in Kafka")
     in_kafka = places_of_facts(settings)
+    at_events = str(lake(settings) / "events")
+    cluster.eventually(lambda: DeltaTable.is_deltatable(at_events, delta_options(settings)), "the table of events")
     cluster.eventually(lambda: archived(settings) == in_kafka, "events in Delta")
     cluster.eventually(each_second(lambda: dead_letters(settings) == letters), "dead letters, each once")
     cluster.eventually(each_second(lambda: trending_is_exact(settings, facts)), "trending")

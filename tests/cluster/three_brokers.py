@@ -6,6 +6,8 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from kafka.errors import KafkaError
+
 from conf.settings import Settings
 from contract.topics import TOPICS
 from jobs.submit import COMPILES_LITTLE
@@ -59,7 +61,7 @@ def _made(settings: Settings) -> bool:
     """Whether the topics are there; not before all nodes are."""
     try:
         ensure_topics(settings, [replace(topic, partitions=min(topic.partitions, PARTITIONS)) for topic in TOPICS])
-    except SystemExit:
+    except (SystemExit, KafkaError):
         return False
     return True
 

@@ -1,6 +1,7 @@
 """The view of posts, whatever is written twice, and wherever it is stopped."""
 
 import os
+import secrets
 import sqlite3
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -119,6 +120,19 @@ def test_whoever_missed_changes_gets_the_newest_state_of_each_post(store: PostSt
     assert updates is not None
     assert [(u.post_id, u.body is None) for u in updates] == [("p1", False), ("p2", True)]
     assert current == store.stream_id()
+
+
+@pytest.mark.parametrize("epoch", ["000012345678", "123456789012", "12e456789012"])
+def test_an_epoch_that_looks_like_a_number_is_none(epoch: str, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(secrets, "token_hex", lambda size: epoch)
+    store = PostStore(path)
+    since = store.stream_id()
+    take(store, row("p1"))
+    assert (store.epoch, since, store.stream_id()) == (epoch, f"{epoch}-0", f"{epoch}-1")
+    updates, _ = store.missed(since)
+    assert updates is not None
+    assert [update.post_id for update in updates] == ["p1"]
+    store.close()
 
 
 @pytest.mark.parametrize("stream_id", ["other-1", "", "-", "x-y", "{epoch}-99", "{epoch}--1", "{epoch}-" + "9" * 40])

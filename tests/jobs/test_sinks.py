@@ -236,6 +236,7 @@ def tasks_of(spark: SparkSession, act: Callable[[], object]) -> int:
         act()
     finally:
         context.setLocalProperty("spark.jobGroup.id", None)
+    context._jsc.sc().listenerBus().waitUntilEmpty()  # what the tracker knows comes from there
     tracker = context.statusTracker()
     jobs = [tracker.getJobInfo(number) for number in tracker.getJobIdsForGroup(group)]
     stages = [tracker.getStageInfo(number) for job in jobs if job for number in job.stageIds]

@@ -77,7 +77,7 @@ def test_a_service_that_is_not_let_in_says_so(cluster: Settings) -> None:
     security = {**python_security(cluster.acting_as("likes")), "sasl_plain_password": "wrong"}
     with closing(Publisher(cluster.bootstrap, topics=["likes"], security=security)) as publisher:
         wait_until(
-            lambda: "does not let likes in" in str(publisher.complaint()), 20, lambda: str(publisher.complaint())
+            lambda: "does not let likes in" in str(publisher.complaint()), 60, lambda: str(publisher.complaint())
         )
 
 
