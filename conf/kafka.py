@@ -2,14 +2,16 @@
 
 import re
 import socket
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from kafka import KafkaConsumer, TopicPartition
+from kafka.net.compat import KafkaNetClient
 
 from conf.settings import Settings
 
+Client = TypeVar("Client")
 MECHANISM = "SCRAM-SHA-512"
 PROVIDER = "org.apache.kafka.common.config.provider.FileConfigProvider"
 # Java reads the password from within a quoted string: neither quotes nor backslashes.
@@ -19,9 +21,25 @@ _PASSWORD = re.compile(r"^password=([!#-\[\]-~]+)$", re.MULTILINE)
 def broker_listens(bootstrap: str, seconds: float = 2) -> bool:
     """Whether any of the brokers takes connections; each is given so many seconds.
 
-    Asked before a client is made: one that finds nobody waits for half a minute, and leaves its thread behind.
+    Asked before a client is made: one that finds nobody waits for half a minute.
     """
     return any(_listens(address.strip(), seconds) for address in bootstrap.split(","))
+
+
+def connected(client: Callable[..., Client], **options: Any) -> Client:
+    """A consumer or administrator's client; one that reaches no broker would leave its thread and sockets behind."""
+    networks = list[KafkaNetClient]()
+
+    def network(**others: Any) -> KafkaNetClient:
+        networks.append(KafkaNetClient(**others))
+        return networks[-1]
+
+    try:
+        return client(kafka_client=network, **options)
+    except BaseException:
+        for one in networks:
+            one.close()
+        raise
 
 
 def no_broker(bootstrap: str) -> SystemExit:

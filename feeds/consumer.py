@@ -11,7 +11,7 @@ import structlog
 from kafka import KafkaAdminClient, KafkaConsumer, TopicPartition
 from kafka.errors import KafkaError, LogTruncationError, OffsetOutOfRangeError
 
-from conf.kafka import broker_listens
+from conf.kafka import broker_listens, connected
 from contract.results import SEEN_HEADER
 from feeds.metrics import AGE, LAG
 from feeds.records import Record
@@ -49,6 +49,7 @@ class FeedConsumer:
         self._must_rebuild = ""
         self._trouble: str | None = "it has not reached Kafka yet"
         self._to_go = 0
+        self._goal: tuple[float, dict[TopicPartition, int]] | None = None  # where the topics ended, and when
         self._newest_ms: dict[TopicPartition, int] = {}
         self._in_step = 0.0
         self.as_of = 0.0
@@ -88,7 +89,7 @@ class FeedConsumer:
     def _rebuild(self) -> None:
         """Where there is a reason to: until it is done, as with a full disk, it is tried again."""
         if self._must_rebuild:
-            self.caught_up, self.as_of, self._newest_ms = False, 0.0, {}
+            self.caught_up, self.as_of, self._newest_ms, self._goal = False, 0.0, {}, None
             self._view.rebuild(self._must_rebuild)
             self._must_rebuild = ""
 
@@ -109,7 +110,8 @@ class FeedConsumer:
                 self._take(consumer.poll(timeout_ms=POLL_MS, max_records=BATCH))
 
     def _connect(self) -> KafkaConsumer:
-        return KafkaConsumer(
+        return connected(
+            KafkaConsumer,
             bootstrap_servers=self._bootstrap.split(","),
             **self._security,
             client_id="msm-feed",
@@ -125,7 +127,8 @@ class FeedConsumer:
         )
 
     def _connect_admin(self) -> KafkaAdminClient:
-        return KafkaAdminClient(
+        return connected(
+            KafkaAdminClient,
             bootstrap_servers=self._bootstrap.split(","),
             **self._security,
             client_id="msm-feed",
@@ -160,6 +163,7 @@ class FeedConsumer:
             if not first.get(place, 0) <= offsets[topic, number] <= last.get(place, -1):
                 raise MustRebuildError(f"its place in {topic}, partition {number}, is not in the topic any more")
         consumer.assign(partitions)
+        self._goal = None
         for place in partitions:
             consumer.seek(place, offsets.get((place.topic, place.partition), first[place]))
 
@@ -190,17 +194,25 @@ class FeedConsumer:
         left = {place: max(0, end - consumer.position(place)) for place, end in last.items()}
         for topic in self._topics:
             LAG.labels(topic).set(sum(count for place, count in left.items() if place.topic == topic))
-            if self._newest_ms:
-                AGE.labels(topic).set(asked - max(self._newest_ms.values()) / 1000)
+            newest = [moment for place, moment in self._newest_ms.items() if place.topic == topic]
+            if newest:
+                AGE.labels(topic).set(asked - max(newest) / 1000)
         self._to_go = sum(left.values())
-        self.caught_up = self.caught_up or self._to_go == 0
-        if self._to_go == 0:
-            self.as_of = asked
-            self._remember_in_step()
-        else:
+        self._note_progress(consumer, asked, last)
+        if self._to_go:
             # One partition may be read further than another: all of them have what the one that is furthest behind has.
             held_ms = min(self._newest_ms.get(place, 0) for place, count in left.items() if count)
             self.as_of = max(self.as_of, held_ms / 1000)
+
+    def _note_progress(self, consumer: KafkaConsumer, asked: float, last: dict[TopicPartition, int]) -> None:
+        """Under a steady stream the end is never reached, where it was at an earlier look is."""
+        now = (asked, last)
+        self._goal = self._goal if self._goal and self._to_go else now
+        moment, ends = self._goal
+        if all(consumer.position(place) >= end for place, end in ends.items()):
+            self.caught_up, self.as_of, self._goal = True, max(self.as_of, moment), now
+            if asked - moment < IN_STEP_SECONDS:
+                self._remember_in_step()
 
     def _remember_in_step(self) -> None:
         if time.monotonic() - self._in_step > IN_STEP_SECONDS:

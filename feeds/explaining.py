@@ -69,7 +69,7 @@ class Archived:
 def judge(topic: str, value: bytes | None, arrived_at: datetime) -> tuple[dict[str, Any], Reason | None]:
     """The fields of a record, and why it is no fact: the first reason that applies (docs/contract.md)."""
     try:
-        fact = json.loads((value or b"").decode(), parse_constant=_no_constant)
+        fact = json.loads((value or b"").decode(), **_AS_SPARK)
     except (ValueError, RecursionError):
         return {}, "not_json"
     if not isinstance(fact, dict):
@@ -79,6 +79,27 @@ def judge(topic: str, value: bytes | None, arrived_at: datetime) -> tuple[dict[s
 
 def _no_constant(name: str) -> None:
     raise ValueError(f"{name} is no JSON")
+
+
+def _number(text: str) -> int:
+    if sum(character.isdigit() for character in text) > 1_000:
+        raise ValueError("a number is too long")
+    return 0  # no field of a fact is a number, whatever its value
+
+
+def _object(members: list[tuple[str, Any]]) -> dict[str, Any]:
+    if any(len(name) > 50_000 for name, _ in members):
+        raise ValueError("the name of a field is too long")
+    return dict(members)
+
+
+_AS_SPARK: dict[str, Any] = {
+    "parse_constant": _no_constant,
+    "parse_int": _number,
+    "parse_float": _number,
+    "object_pairs_hook": _object,
+}
+"""With the bounds of the jobs' parser (docs/counting.md)."""
 
 
 def _reason(topic: str, fact: Mapping[str, Any], arrived_at: datetime) -> Reason | None:

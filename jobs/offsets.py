@@ -6,7 +6,7 @@ from typing import Any
 
 from kafka import KafkaConsumer, TopicPartition
 
-from conf.kafka import partitions_of, python_security
+from conf.kafka import connected, partitions_of, python_security
 from conf.settings import Settings
 from contract.principals import ADMIN
 
@@ -68,7 +68,8 @@ def reached(there: Offsets, goal: Offsets) -> bool:
 def consumer_of(settings: Settings, **options: Any) -> KafkaConsumer:
     """A consumer without a group, as the principal that the settings act as; else as the administrator."""
     security = python_security(settings if settings.principal else settings.acting_as(ADMIN))
-    return KafkaConsumer(
+    return connected(
+        KafkaConsumer,
         bootstrap_servers=settings.bootstrap.split(","),
         enable_auto_commit=False,
         auto_offset_reset="earliest",  # what retention took while one reads is gone, not all that follows

@@ -11,7 +11,7 @@ from contextlib import suppress
 from io import BytesIO
 from pathlib import Path
 
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, UnidentifiedImageError
 
 from conf.store import Object
 
@@ -56,11 +56,34 @@ def clean_picture(data: bytes) -> tuple[bytes, str]:
         raise BadPicture("the image is not a JPEG, PNG, WEBP or GIF") from None
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise BadPicture(_TOO_MANY_PIXELS) from None
-    except (OSError, SyntaxError, ValueError, EOFError, IndexError, KeyError, TypeError, struct.error) as error:
-        # Pillow's decoders raise whatever a broken file makes them trip over.
+    except _STUMBLES as error:
         raise BadPicture(f"the image is broken: {error}") from None
 
 
+# Pillow's decoders raise whatever a broken file makes them trip over.
+_STUMBLES = (
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    EOFError,
+    LookupError,
+    OSError,
+    SyntaxError,
+    TypeError,
+    ValueError,
+    struct.error,
+)
+# What the eight ways to hold a camera want: EXIF 2.3, tag 0x0112. Pillow's own way writes all other tags anew, and
+# trips over any that is not as it should be.
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 _TOO_MANY_PIXELS = f"the image has more than {MAX_PIXELS:,} pixels"
 
 
@@ -72,7 +95,10 @@ def _refuse_too_many_pixels(image: Image.Image) -> None:
 def _encode(image: Image.Image, picture_format: str) -> bytes:
     image.draft("RGB", (LONGEST_SIDE, LONGEST_SIDE))  # a JPEG is then decoded to about the size that is kept
     image.load()
-    upright = ImageOps.exif_transpose(image)
+    turn = _TURNS.get(image.getexif().get(ExifTags.Base.Orientation, 1))
+    upright = image if turn is None else image.transpose(turn)
+    if upright.mode.startswith("I;16"):  # grey in 16 bits, of which converting would keep the lowest eight
+        upright = upright.point(lambda value: value / 256)
     upright = upright.convert("RGB" if picture_format == "JPEG" else "RGBA")
     upright.thumbnail((LONGEST_SIDE, LONGEST_SIDE))
     upright.info.clear()  # comments, profiles and the like would be written again

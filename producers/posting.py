@@ -14,7 +14,7 @@ from fastapi import APIRouter, FastAPI, HTTPException, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, Response, StreamingResponse
 from pydantic import BaseModel, StringConstraints, ValidationError
-from starlette.datastructures import UploadFile
+from starlette.datastructures import FormData, UploadFile
 
 from conf.settings import Settings
 from conf.store import Object, media
@@ -174,9 +174,24 @@ def _in_hand(pictures: Counter[str], user_id: str) -> Iterator[None]:
             del pictures[user_id]
 
 
+@asynccontextmanager
+async def _form(request: Request) -> AsyncIterator[FormData]:
+    try:
+        form = await request.form(max_files=1, max_fields=8)
+    except UnicodeError:
+        raise HTTPException(400, "the form says that it is in a charset that it is not in") from None
+    except OSError as error:  # the folder for temporary files is full
+        log.warning("a picture was refused", reason=str(error))
+        raise unavailable() from error
+    try:
+        yield form
+    finally:
+        await form.close()
+
+
 async def _picture_of_form(request: Request) -> tuple[str, str]:
     settings: Settings = request.app.state.settings
-    async with request.form(max_files=1, max_fields=8) as form:
+    async with _form(request) as form:
         image, captions = form.get("image"), form.getlist("caption")
         if len(captions) > 1:
             raise _invalid("caption", "send one caption")

@@ -4,7 +4,7 @@ from typing import Any
 
 from kafka import KafkaAdminClient
 
-from conf.kafka import password_file, python_security
+from conf.kafka import connected, password_file, python_security
 from conf.settings import Settings
 from contract.principals import ADMIN
 
@@ -12,7 +12,7 @@ from contract.principals import ADMIN
 def admin_client(settings: Settings, **options: Any) -> KafkaAdminClient:
     """Connected; KafkaError where no broker answers, or none takes the password."""
     security = python_security(settings.acting_as(ADMIN))
-    return KafkaAdminClient(bootstrap_servers=settings.bootstrap.split(","), **security, **options)
+    return connected(KafkaAdminClient, bootstrap_servers=settings.bootstrap.split(","), **security, **options)
 
 
 def may_administer(settings: Settings) -> bool:

@@ -10,6 +10,7 @@ from fastapi import HTTPException
 from fastapi.responses import JSONResponse
 from prometheus_client import Counter, Histogram
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 REQUESTS = Counter("msm_http_requests", "HTTP requests answered", ["method", "route", "status"])
@@ -104,6 +105,8 @@ class Failures:
 
         try:
             await self.app(scope, receive, watched)
+        except ClientDisconnect:
+            return  # who has gone is answered nothing
         except Exception as error:
             failure = uuid4().hex
             # No query and no local variables: they hold what is nobody's business, tokens among it.

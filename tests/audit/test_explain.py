@@ -25,6 +25,7 @@ from tests.feeds.samples import body, row, tombstone
 from tests.feeds.serving import served
 from tests.jobs.histories import NOON, Fact, fact, histories
 from tests.jobs.test_facts import HOSTILE, Record, mutated
+from tests.jobs.test_poison import POISON, topic_of
 from tests.reference_records import judge as judge_by_reference
 
 ARRIVED = datetime(2026, 11, 20, 14, 0, tzinfo=timezone.utc)
@@ -107,6 +108,11 @@ def test_the_sums_close_on_any_history(history: list[Fact]) -> None:
 @pytest.mark.parametrize(("name", "record", "reason"), HOSTILE, ids=[name for name, _, _ in HOSTILE])
 def test_each_hostile_record_has_its_reason(name: str, record: Record, reason: str | None) -> None:
     assert judge(*record, ARRIVED)[1] == reason, name
+
+
+@pytest.mark.parametrize(("name", "value", "reason"), POISON, ids=[name for name, _, _ in POISON])
+def test_poison_has_its_reason(name: str, value: bytes, reason: str | None) -> None:
+    assert judge(topic_of(value), value, ARRIVED)[1] == reason, name
 
 
 @settings(max_examples=300, deadline=None, derandomize=True)

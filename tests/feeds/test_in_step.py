@@ -8,9 +8,10 @@ from unittest.mock import Mock
 import pytest
 from kafka import TopicPartition
 
-from contract.topics import POSTS_WITH_COUNTS
+from contract.topics import POSTS_WITH_COUNTS, RISING_POSTS, TRENDING_POSTS
 from feeds import consumer
 from feeds.consumer import FeedConsumer
+from feeds.metrics import AGE
 
 ENDS = {0: 10, 1: 10}
 
@@ -87,6 +88,42 @@ def test_it_is_as_of_what_the_partition_has_that_is_furthest_behind(monkeypatch:
     # It never goes back: what comes later is not missing from before.
     monkeypatch.setitem(ENDS, 1, 20)
     assert as_of() == 100
+
+
+def test_under_a_steady_stream_it_is_in_step_with_what_was_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    kafka: Any = Kafka()
+    view = Mock(topic_ids=lambda: {POSTS_WITH_COUNTS: "id"})
+    feed = FeedConsumer("nowhere:1", [POSTS_WITH_COUNTS], view, Mock())
+    monkeypatch.setattr(consumer.time, "time", lambda: 100.0)
+    feed._look(kafka, kafka)
+    monkeypatch.setattr(consumer.time, "time", lambda: 101.0)
+    for partition in ENDS:  # ten more came while it read the first ten
+        kafka.take(feed, partition, 9)
+        monkeypatch.setitem(ENDS, partition, 20)
+    feed._look(kafka, kafka)
+    assert (feed.caught_up, feed.as_of) == (False, 8)
+    for partition in ENDS:
+        kafka.take(feed, partition, 11)
+    feed._look(kafka, kafka)
+    assert (feed.caught_up, feed.as_of, feed.health()) == (True, 100, None)
+    view.touch.assert_called_once_with()
+
+
+def test_each_topic_tells_its_own_age(monkeypatch: pytest.MonkeyPatch) -> None:
+    feed = FeedConsumer("nowhere:1", [RISING_POSTS, TRENDING_POSTS], Mock(topic_ids=dict), Mock())
+    ids = {RISING_POSTS: "1", TRENDING_POSTS: "2"}
+    places = [TopicPartition(topic, 0) for topic in ids]
+    feed._newest_ms = dict(zip(places, (10_000, 90_000), strict=True))
+    described = [
+        {"name": topic, "error_code": 0, "topic_id": topic_id, "partitions": [{"partition_index": 0}]}
+        for topic, topic_id in ids.items()
+    ]
+    kafka: Any = Mock(assignment=lambda: set(places), end_offsets=lambda *_, **__: dict.fromkeys(places, 1))
+    kafka.position, kafka.describe_topics = lambda _: 1, lambda _: described
+    monkeypatch.setattr(consumer.time, "time", lambda: 100.0)
+    feed._look(kafka, kafka)
+    ages = {sample.labels["topic"]: sample.value for metric in AGE.collect() for sample in metric.samples}
+    assert {topic: ages[topic] for topic in ids} == {RISING_POSTS: 90, TRENDING_POSTS: 10}
 
 
 def test_a_view_that_is_built_anew_is_as_of_nothing_until_it_has_read() -> None:

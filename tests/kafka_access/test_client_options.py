@@ -1,12 +1,19 @@
 """What clients are told: nothing where Kafka is open, else whom they act as; and Spark never learns a password."""
 
+import os
+import socket
+import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
+from kafka import KafkaAdminClient, KafkaConsumer
+from kafka.errors import KafkaError
 
-from conf.kafka import password, python_security, spark_options
+from conf.kafka import connected, password, python_security, spark_options
 from conf.settings import Settings
 from jobs.harness import fix as fix_of
+from runtime.processes import wait_until
 
 
 def settings(folder: Path, principal: str = "likes") -> Settings:
@@ -56,6 +63,19 @@ def test_a_password_that_java_would_read_otherwise_is_refused(secrets: Path, lin
 def test_a_wrong_way_to_be_secure_is_refused_at_the_start() -> None:
     with pytest.raises(ValueError, match="kafka_security"):
         Settings(kafka_security="ssl")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("client", [KafkaConsumer, KafkaAdminClient])
+def test_a_client_that_finds_a_deaf_broker_leaves_nothing_behind(client: type[Any]) -> None:
+    def held() -> tuple[set[threading.Thread], int]:
+        return set(threading.enumerate()), len(os.listdir("/proc/self/fd"))
+
+    with socket.create_server(("127.0.0.1", 0)) as deaf:
+        address, before = f"127.0.0.1:{deaf.getsockname()[1]}", held()
+        for _ in range(2):
+            with pytest.raises(KafkaError):
+                connected(client, bootstrap_servers=address, bootstrap_timeout_ms=300)
+        wait_until(lambda: held() == before, 20, lambda: f"{held()} instead of {before}")
 
 
 @pytest.mark.parametrize(

@@ -1,8 +1,13 @@
 """What every answer carries, and who may ask at all: no foreign name, no foreign page."""
 
+import asyncio
+from unittest.mock import AsyncMock
+
 import pytest
+from starlette.requests import ClientDisconnect
 
 from conf.settings import load_settings
+from service.middleware import Failures
 from tests.service.conftest import Running, Serve
 
 HEADERS = {
@@ -41,6 +46,16 @@ def test_every_answer_has_the_usual_headers(running: Running) -> None:
         assert "geolocation=()" in answer.headers["Permissions-Policy"]
         assert "Access-Control-Allow-Origin" not in answer.headers
         assert "server" not in answer.headers
+
+
+def test_who_goes_away_while_sending_is_no_failure(capsys: pytest.CaptureFixture[str]) -> None:
+    async def upload(*_: object) -> None:
+        raise ClientDisconnect
+
+    send = AsyncMock()
+    asyncio.run(Failures(upload)({"type": "http", "method": "POST", "path": "/posts"}, AsyncMock(), send))
+    send.assert_not_called()
+    assert "request failed" not in capsys.readouterr().out
 
 
 def test_a_refusal_for_haste_has_them_too(serve: Serve) -> None:
