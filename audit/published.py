@@ -64,6 +64,8 @@ def as_read(found: DataFrame, bounds: dict[str, Offsets]) -> DataFrame:
 
 def _below(bound: Offsets) -> Column:
     pairs = [(part, offset) for parts in bound.values() for part, offset in parts.items()]
+    if not pairs:  # nothing was written there yet
+        return F.lit(False)
     ends = F.create_map(*(F.lit(value) for pair in pairs for value in pair))
     return F.coalesce(F.col("offset") < ends[F.col("partition")], F.lit(False))
 

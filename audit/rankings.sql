@@ -42,7 +42,7 @@ judging AS (
 pairs AS (
   SELECT *,
     row_number() OVER (PARTITION BY board, post_id, topic, user_id, comment_id
-      ORDER BY event_type = 'comment_deleted' DESC, occurred_at DESC, event_id DESC) AS place,
+      ORDER BY event_type = 'comment_deleted' DESC, occurred_at DESC, event_id DESC, event_type) AS place,
     min(CASE WHEN event_type = 'comment_added' THEN moment END)
       OVER (PARTITION BY board, post_id, topic, user_id, comment_id) AS added
   FROM judging

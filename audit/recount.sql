@@ -26,7 +26,7 @@ CREATE OR REPLACE TEMPORARY VIEW recounted AS
 WITH pairs AS (
   SELECT *,
     row_number() OVER (PARTITION BY post_id, topic, user_id, comment_id, is_in
-      ORDER BY event_type LIKE '%_deleted' DESC, occurred_at DESC, event_id DESC) AS place,
+      ORDER BY event_type LIKE '%_deleted' DESC, occurred_at DESC, event_id DESC, event_type) AS place,
     max(event_type LIKE '%_deleted') OVER pair AS is_gone,
     min(CASE WHEN event_type IN ('post_created', 'comment_added')
              THEN struct(occurred_at, event_id, image_url, caption) END) OVER pair AS creation

@@ -127,6 +127,10 @@ def lake(settings: Settings) -> Place:
     return Object(f"{settings.store}/lake") if settings.store else settings.lake_dir
 
 
+MEDIA_PATH = "/media/"
+"""Where the website serves these."""
+
+
 def media(settings: Settings) -> Path | Object:
     """Pictures by the hash of their content."""
     return Object(f"{settings.store}/media") if settings.store else settings.media_dir

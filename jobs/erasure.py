@@ -9,6 +9,7 @@ from pyspark.sql import functions as F
 from pyspark.sql.types import StructType
 
 from conf.settings import Settings
+from conf.store import MEDIA_PATH
 from contract import tables
 from contract.facts import (
     FACT_TOPICS,
@@ -71,10 +72,12 @@ def _taking_back(row: Row, user: str, now: datetime) -> Fact:
 
 
 def pictures_of(known: DataFrame, user: str) -> list[str]:
-    """Addresses of the pictures that only this user posted."""
-    posted = known.where("event_type = 'post_created'").groupBy("image_url")
-    by_user = posted.agg(F.collect_set(F.col("user_id") == user).alias("mine"))
-    return [row.image_url for row in by_user.where(F.col("mine") == F.array(F.lit(True))).collect()]
+    """The files of the pictures that this user uploaded and nobody else posted, by whatever address."""
+    name = F.regexp_extract("image_url", f".*{MEDIA_PATH}([^/?#]+)", 1)
+    uploaded = (F.col("user_id") == user) & F.col("image_url").startswith(MEDIA_PATH)
+    by_file = known.where("event_type = 'post_created'").groupBy(name.alias("file"))
+    own = by_file.agg(F.bool_or(uploaded).alias("own"), F.bool_and(F.col("user_id") == user).alias("alone"))
+    return [row.file for row in own.where("own AND alone").collect()]
 
 
 def posts_of(known: DataFrame, user: str) -> DataFrame:
@@ -144,7 +147,9 @@ def _going(spark: SparkSession, events: DataFrame, user: str, copied: Copied | N
     ranges = spark.createDataFrame(bounds, "topic string, partition int, first bigint, next bigint")
     near = judged.join(F.broadcast(ranges), ["topic", "partition"], "left")
     is_copied = F.coalesce((F.col("offset") >= F.col("first")) & (F.col("offset") < F.col("next")), F.lit(False))
-    return near.where(is_of(user) | is_copied).select(*PLACE, F.lit(None).cast("string").alias("post_id"))
+    # What is no fact was not copied: it stays, unless it names the user.
+    leaves = is_of(user) | (is_copied & F.col("reason").isNull())
+    return near.where(leaves).select(*PLACE, F.lit(None).cast("string").alias("post_id"))
 
 
 def _note_erased(spark: SparkSession, settings: Settings, going: DataFrame, posts: DataFrame) -> None:
@@ -201,11 +206,14 @@ def copy_letters(spark: SparkSession, settings: Settings, user: str) -> None:
 
 
 def letters_that_stay(letters: DataFrame, user: str) -> DataFrame:
-    """(key, value, partition) of the letters that do not name the user, in base64 neither."""
+    """(key, value, partition) of the letters that do not name the user, in what they quote neither."""
     letter = F.from_json(F.col("value").cast("string"), "topic string, offset long, value string, encoding string")
-    is_encoded = letter["encoding"] == "base64"
-    hidden = F.when(is_encoded, F.try_to_binary(letter["value"], F.lit("base64")))
-    names = is_about(user, F.col("key"), F.col("value")) | is_about(user, F.col("key"), hidden)
+    is_encoded = F.coalesce(letter["encoding"] == "base64", F.lit(False))
+    # In the letter's JSON a name may come right after a letter: that of an escape.
+    record = F.when(is_encoded, F.try_to_binary(letter["value"], F.lit("base64"))).otherwise(
+        letter["value"].cast("binary")
+    )
+    names = is_about(user, F.col("key"), F.col("value")) | is_about(user, F.col("key"), record)
     stays = letters.where(letter.isNotNull() & ~names).dropDuplicates(["key", "value"])
     return stays.select("key", "value", "partition")
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
+import structlog
 from pyspark import StorageLevel
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
@@ -28,12 +29,15 @@ from jobs.transforms.facts import facts, valid
 from jobs.transforms.panes import dated_acts, first_hour_engagement, minute_panes, summed
 from jobs.transforms.ranking import PastHour
 
+log = structlog.get_logger()
 NAME = "trending_posts"
 RISING = "first_hour_engagement"
 KEEP = timedelta(days=1)
 """How long panes are kept; facts that could only change older ones are left out."""
 FOLDED = timedelta(minutes=15)
 """Of how many minutes the changes are folded at a time: three times those between two foldings of a job on time."""
+NEWEST_WATERMARK, SKEW = timedelta(minutes=65), timedelta(minutes=5)
+"""No fact may be dated more than five minutes ahead of the broker's clock, and its watermark is seventy behind it."""
 RANK_WHILE_CATCHING_UP = timedelta(seconds=30)
 """How old a ranking of what was read so far may be, while there is more; each costs as much as thousands of facts."""
 OPTIONS = {
@@ -68,12 +72,29 @@ def start(spark: SparkSession, settings: Settings, catching_up: bool = False) ->
     trigger = CATCH_UP if catching_up else {"processingTime": f"{settings.rank_every_seconds} seconds"}
     # A new checkpoint has read nothing yet, and a year of facts may wait; what is older than the tables is not needed.
     needed = now() - KEEP
-    evicted = {query: max(needed, committed_watermark(checkpoints(settings) / query)) for query in (NAME, RISING)}
+    evicted = {query: max(needed, _evicted(settings, query)) for query in (NAME, RISING)}
     return _started(spark, settings, trigger, evicted, RANK_WHILE_CATCHING_UP if catching_up else timedelta(0))
 
 
+def _evicted(settings: Settings, query: str) -> datetime:
+    """The watermark up to which state was evicted, at the most."""
+    watermark = committed_watermark(checkpoints(settings) / query)
+    return watermark if watermark <= now() - NEWEST_WATERMARK + SKEW else now() - NEWEST_WATERMARK
+
+
 def evict(spark: SparkSession, settings: Settings) -> Sequence[StreamingQuery]:
-    """The same two, over what waits, with batches that drop old state: docs/decisions/eviction.md."""
+    """The same two, over what waits, with batches that drop old state: docs/decisions/eviction.md.
+
+    None while a watermark is of a clock that was ahead: by that one would drop what is still needed.
+    """
+    ahead = [
+        query
+        for query in (NAME, RISING)
+        if _evicted(settings, query) < committed_watermark(checkpoints(settings) / query)
+    ]
+    if ahead:
+        log.warning("state is not evicted: the clock was ahead when facts came", queries=ahead)
+        return []
     return _started(spark, settings, CATCH_UP, {}, timedelta(0))
 
 

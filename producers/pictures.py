@@ -22,7 +22,6 @@ LONGEST_SIDE = 2_048
 EXTENSIONS = {"JPEG": "jpg", "PNG": "png", "WEBP": "webp", "GIF": "gif"}
 CONTENT_TYPES = {"jpg": "image/jpeg", "png": "image/png", "webp": "image/webp", "gif": "image/gif"}
 NAME = re.compile(r"[0-9a-f]{64}\.(jpg|png|webp|gif)")
-MEDIA_PATH = "/media/"
 UNFINISHED = ".upload-"
 UNFINISHED_SECONDS = 3_600
 """An upload that is not finished after that long never will be."""

@@ -17,12 +17,11 @@ from pydantic import BaseModel, StringConstraints, ValidationError
 from starlette.datastructures import FormData, UploadFile
 
 from conf.settings import Settings
-from conf.store import Object, media
+from conf.store import MEDIA_PATH, Object, media
 from contract.facts import CAPTION_MAX, IMAGE_URL_MAX, PostCreated, PostDeleted
 from producers.commands import Answer, Command, Commands, PostId, command_resources, now, publisher_health, unavailable
 from producers.pictures import (
     CONTENT_TYPES,
-    MEDIA_PATH,
     NAME,
     BadPicture,
     clean_picture,

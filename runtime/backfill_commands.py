@@ -6,6 +6,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from conf.settings import Settings, load_settings
 from conf.store import refuse_store
@@ -88,7 +89,7 @@ def _report(found: Comparison, then: str, accept: bool = False) -> None:
 def _differences(found: Comparison) -> Table:
     table = Table("post", "verdict", "live", "beside", title=f"the first of {found.differ:,} posts that differ")
     for row in found.first[:10]:
-        table.add_row(row.post_id, row.verdict, _said(row.live), _said(row.beside))
+        table.add_row(*(Text(cell) for cell in (row.post_id, row.verdict, _said(row.live), _said(row.beside))))
     return table
 
 

@@ -26,7 +26,7 @@ from jobs.running import FORGET, FORGETTING, refuse_unfinished_forget, taken
 from jobs.submit import scratch
 from jobs.transforms.generations import newest_term
 from producers.bulk import BulkWriter
-from producers.pictures import MEDIA_PATH, NAME
+from producers.pictures import NAME
 from producers.publisher import Publisher, Record
 from runtime import beside
 from runtime.admin import admin_client
@@ -91,7 +91,7 @@ def erase(
     say("rewriting the lake")
     done = [Removed("facts that take back", f"{number:,} appended")]
     done += [Removed("pictures", f"{_remove_pictures(settings, pictures)} files"), _remove_views(settings)]
-    done += [_remove_left_over(settings)]
+    done += [_remove_left_over(settings), _remove_read_seeds(settings)]
     rows = erasure.rewrite_lake(spark, settings, user, posts, (kept_from, old) if with_facts else None)
     done += [Removed(f"table {table}", f"{count:,} rows") for table, count in rows.items()]
     if not with_facts:
@@ -150,8 +150,7 @@ def let_jobs_read(settings: Settings, user: str, jobs: Sequence[str]) -> None:
             wait_until(lambda: caught_up(settings, processes) and is_ranked(), READ_SECONDS, lambda: behind)
 
 
-def _remove_pictures(settings: Settings, addresses: Sequence[str]) -> int:
-    names = [address.rpartition(MEDIA_PATH)[2] for address in addresses if MEDIA_PATH in address]
+def _remove_pictures(settings: Settings, names: Sequence[str]) -> int:
     files = [media(settings) / name for name in names if NAME.fullmatch(name)]
     there = [file for file in files if file.is_file()]
     for file in there:
@@ -178,6 +177,14 @@ def _remove_left_over(settings: Settings) -> Removed:
     for folder in there:
         shutil.rmtree(folder)
     return Removed("working folders of jobs and audits", f"{len(there)} removed")
+
+
+def _remove_read_seeds(settings: Settings) -> Removed:
+    """What jobs took from the archive is in their state by now; they look into the folders once more, not for files."""
+    files = list(settings.seeds_dir.glob("*/*.parquet"))
+    for file in files:
+        file.unlink()
+    return Removed("seeds of rebuilt counts", f"{len(files)} files")
 
 
 def _remake(

@@ -19,16 +19,21 @@ def found_in(folder: Path, words: Sequence[str]) -> Iterator[tuple[Path, str]]:
     """Each file that holds one of the words, also within a longer one, with the word, once each.
 
     A stack that runs renames files and removes them: what is there under a new name is looked at in its turn; what was
-    written since the search began is not.
+    written since the search began is not. A file that was torn off, and cannot be unpacked, is told with the reason in
+    the place of a word: nobody knows what it holds.
     """
     wanted = {word: _forms(word) for word in words}
     began, seen = time.time(), set[Path]()
     while fresh := _files(folder, began) - seen:
         for path in sorted(fresh):
             hit = set[str]()
-            with suppress(FileNotFoundError):
+            try:
                 for piece in _pieces(path):
                     hit |= {word for word in wanted.keys() - hit if any(form in piece for form in wanted[word])}
+            except FileNotFoundError:
+                pass
+            except Exception as error:  # whatever a format's reader trips over
+                yield path, f"cannot be unpacked: {error}"
             yield from ((path, word) for word in sorted(hit))
         seen |= fresh
 

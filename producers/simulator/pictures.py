@@ -7,8 +7,8 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFilter
 
-from conf.store import Object
-from producers.pictures import MEDIA_PATH, keep_picture
+from conf.store import MEDIA_PATH, Object
+from producers.pictures import keep_picture
 
 SIZE = (640, 480)
 Colour = tuple[int, int, int]

@@ -13,9 +13,9 @@ from pyspark.sql import DataFrame, Row, SparkSession
 from pyspark.sql import functions as F
 
 from audit import archive, recount
-from audit.published import CUT, SEEN
+from audit.published import CUT, SEEN, as_read, topic_rows
 from tests import reference
-from tests.jobs.histories import Fact, fact, histories, hostile, is_lively, records, together
+from tests.jobs.histories import NOON, Fact, fact, histories, hostile, is_lively, records, together
 from tests.jobs.test_facts import ARRIVED, CREATED, HOSTILE, Record, mutated
 from tests.reference_records import judge
 
@@ -64,6 +64,24 @@ def test_both_recounts_are_what_the_rules_say(spark: SparkSession, folder: Folde
     statement, transforms = both(spark, history, no_targets(spark), len(history), folder())
     assert statement == transforms
     assert {row.post_id: reference.Post.of(row.said) for row in statement} == reference.posts_with_counts(history)
+
+
+@pytest.mark.parametrize("second", ["post_unliked", "post_liked"])
+def test_of_two_facts_that_say_they_are_one_the_like_rules(spark: SparkSession, folder: Folder, second: str) -> None:
+    """No producer should: two records with one event_id and one time that differ."""
+    first = "post_liked" if second == "post_unliked" else "post_unliked"
+    history = [fact("post_created", "e0", NOON, "ada"), fact(first, "e1", NOON, "bob"), fact(second, "e1", NOON, "bob")]
+    statement, transforms = both(spark, history, no_targets(spark), len(history), folder())
+    assert statement == transforms
+    assert [row.said.likes for row in statement] == [1]
+
+
+def test_a_topic_and_a_table_without_a_row_are_read(spark: SparkSession) -> None:
+    headers = "headers array<struct<key: string, value: binary>>"
+    nothing = spark.createDataFrame(
+        [], f"key binary, value binary, {headers}, timestamp timestamp, partition int, offset bigint"
+    )
+    assert as_read(topic_rows(nothing), {"topic": {}, "at_table": {}}).collect() == []
 
 
 @hostile(1)

@@ -20,6 +20,7 @@ from jobs.generations import STAGED, both_tellings, judge, stage
 from jobs.harness import read_records
 from jobs.offsets import beginnings
 from runtime import backfill, beside
+from runtime.forget import _remove_read_seeds
 from runtime.renewal import delete_before
 from tests import reference
 from tests.rebuild.earlier_checkpoint import facts_after, facts_before, write
@@ -88,6 +89,7 @@ def test_what_kafka_has_no_more_comes_from_the_archive_and_a_wrong_row_is_found_
 
     switch(spark, broker, backfill.REBUILT)
     assert reader.posts() == truth
+    assert _remove_read_seeds(broker).what != "0 files"
     assert (beside.role(broker), made(broker.checkpoint_dir / "posts_with_counts")["term"]) == (backfill.BEFORE, 1)
     write(broker, facts_after())
     count(spark, broker)

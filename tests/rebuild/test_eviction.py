@@ -4,6 +4,7 @@ import json
 from collections import Counter
 from datetime import datetime, timedelta
 from functools import partial
+from pathlib import Path
 
 import pytest
 from deltalake import DeltaTable
@@ -74,6 +75,34 @@ def first_hour(settings: Settings, post: str) -> int:
     """Likes of its first hour."""
     changes = DeltaTable(settings.lake_dir / tables.FIRST_HOUR_ENGAGEMENT).to_pyarrow_table().to_pylist()
     return sum(change["likes"] for change in changes if change["post_id"] == post)
+
+
+def set_watermark(checkpoint: Path, moment: datetime) -> None:
+    """As if the facts of the last batch had been dated so much later."""
+    newest = checkpoint / "offsets" / str(done_batch(checkpoint))
+    version, said, *sources = newest.read_text().splitlines()
+    told = {**json.loads(said), "batchWatermarkMs": int(moment.timestamp() * 1_000)}
+    newest.write_text("\n".join([version, json.dumps(told), *sources]))
+    newest.with_name(f".{newest.name}.crc").unlink(missing_ok=True)
+
+
+@pytest.mark.spark
+@pytest.mark.kafka
+@pytest.mark.timeout(600)
+def test_a_clock_that_was_ahead_for_a_moment_does_not_empty_the_rankings(spark: SparkSession, broker: Settings) -> None:
+    began = now()
+    before = of_a_post("p1", began - timedelta(minutes=2), "bob")
+    write(broker, before)
+    run_once(spark, broker, trending_posts)
+    for query in QUERIES:
+        set_watermark(broker.checkpoint_dir / query, began + timedelta(hours=3))
+    assert trending_posts.evict(spark.newSession(), broker) == []
+    write(broker, [*before, *of_a_post("p2", began, "bob", "cy")])
+    assert late_rows(spark, broker) == dict.fromkeys(QUERIES, 0)
+    said = {post: (set(panes(broker, post).values()), first_hour(broker, post)) for post in ("p1", "p2")}
+    assert said == {"p1": ({1}, 1), "p2": ({2}, 2)}
+    assert all(committed_watermark(broker.checkpoint_dir / query) > began + timedelta(hours=2) for query in QUERIES)
+    assert [posts_in_state(spark, broker, query) for query in QUERIES] == [{"p1", "p2"}] * 2
 
 
 @pytest.mark.spark

@@ -9,6 +9,8 @@ from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
+import pyarrow
+import pyarrow.parquet as parquet
 import pytest
 from deltalake import DeltaTable
 from kafka import KafkaProducer
@@ -114,7 +116,10 @@ KAFKA_AND_STATES = {
 def test_nothing_of_a_forgotten_user_is_left_and_the_rest_counts_as_before(
     broker: Settings, spark: SparkSession, lived_in: list[Fact], with_facts: bool
 ) -> None:
-    assert places(broker) >= EVERYWHERE, "the scan would not see it"
+    seed = broker.seeds_dir / "seed" / "part-0.parquet"
+    seed.parent.mkdir(parents=True)
+    parquet.write_table(pyarrow.table({"value": [f'{{"user_id": "{WHO}"}}']}), seed)
+    assert places(broker) >= EVERYWHERE | {"seeds/seed"}, "the scan would not see it"
 
     def run(jobs: Sequence[str]) -> None:
         assert (broker.data_dir / FORGET).exists() == with_facts
@@ -131,6 +136,8 @@ def test_nothing_of_a_forgotten_user_is_left_and_the_rest_counts_as_before(
     assert unexplained(broker) == {}
     audited = audit(spark.newSession(), broker, False)
     assert (audited.archive, audited.as_json()["drift"]) == ([], 0), audited.as_json()
+    archived = {row["value"] for row in DeltaTable(broker.lake_dir / "events").to_pyarrow_table().to_pylist()}
+    assert archived >= {b"no fact", b"none either", b"nor this", b"nor that"}
     table = DeltaTable(broker.lake_dir / "posts_with_counts").to_pyarrow_table().to_pylist()
     assert {(row["post_id"], row["likes"], row["comments"]) for row in table} == {
         (post_id, post.likes, post.comments) for post_id, post in expected.items()
@@ -167,12 +174,14 @@ def test_a_letter_that_names_the_user_in_base64_does_not_stay(spark: SparkSessio
             letter(2, other, True),
             letter(3, WHO.encode(), False),
             letter(4, b64encode(named), False),  # a text that somebody wrote
+            letter(6, f"p1\t{WHO}\tliked".encode(), False),  # in JSON the name comes right after a letter
+            letter(7, b"p1\tnobody\tliked", False),
             (b"x", no_base64, 0),
         ],
         "key binary, value binary, partition int",
     )
     stays = [json.loads(row.value)["offset"] for row in letters_that_stay(letters, WHO).collect()]
-    assert sorted(stays) == [2, 4, 5]
+    assert sorted(stays) == [2, 4, 5, 7]
 
 
 @pytest.mark.kafka

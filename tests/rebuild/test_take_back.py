@@ -46,14 +46,27 @@ def test_a_like_dated_ahead_of_the_clock_is_taken_back_after_it(spark: SparkSess
     assert parse_time(taken[0]["occurred_at"]) > parse_time(like["occurred_at"])
 
 
-def created(number: int, user: str, picture: str) -> Fact:
-    return fact("post_created", f"e{number}", NOON, user, f"p{number}", image_url=f"/media/{picture}.jpg")
-
-
 def test_a_picture_that_somebody_else_posted_too_stays(spark: SparkSession) -> None:
-    posted = [created(1, "ada", "own"), created(2, "ada", "own"), created(3, "ada", "both"), created(4, "bob", "both")]
-    known = records(spark, [*posted, created(5, "bob", "his")]).transform(facts).transform(valid)
-    assert pictures_of(known, "ada") == ["/media/own.jpg"]
+    posted = [
+        ("ada", "/media/own.jpg"),
+        ("ada", "/media/own.jpg"),
+        ("ada", "https://here.example/media/own.jpg"),
+        ("ada", "/media/both.jpg"),
+        ("bob", "/media/both.jpg"),
+        ("ada", "/media/linked.jpg"),
+        ("bob", "https://here.example/media/linked.jpg?size=small"),
+        ("bob", "/media/his.jpg"),
+        ("cy", "/media/hers.jpg"),
+        ("ada", "https://here.example/media/hers.jpg"),  # by its address: she uploaded nothing
+        ("ada", "https://else.where/media/never.jpg"),
+        ("ada", "https://else.where/a.jpg"),
+    ]
+    history = [
+        fact("post_created", f"e{number}", NOON, user, f"p{number}", image_url=address)
+        for number, (user, address) in enumerate(posted)
+    ]
+    known = records(spark, history).transform(facts).transform(valid)
+    assert pictures_of(known, "ada") == ["own.jpg"]
 
 
 @pytest.mark.parametrize(

@@ -4,15 +4,20 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from io import StringIO
 from pathlib import Path
 
 import jwt
 import pytest
+from pyspark.sql import Row
+from rich.console import Console
 from typer.testing import CliRunner, Result
 
 from conf import REPOSITORY
 from conf.settings import Settings, load_settings
+from jobs.generations import Comparison
 from runtime import cli, stack
+from runtime.backfill_commands import _differences
 
 
 @pytest.fixture(autouse=True)
@@ -29,6 +34,14 @@ def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Settin
 
 def msm(*arguments: str) -> Result:
     return CliRunner().invoke(cli.app, arguments)
+
+
+def test_a_caption_in_brackets_is_shown_as_it_is() -> None:
+    post = {"likes": 1, "comments": 0, "caption": "so [/b] it [red]is[/]"}
+    row = Row(post_id="p1", verdict="different", live=Row(post=post), beside=None)
+    shown = Console(file=StringIO(), width=200)
+    shown.print(_differences(Comparison({"different": 1}, [row])))
+    assert "1 likes, 0 comments, 'so [/b] it [red]is[/'" in shown.file.getvalue()  # type: ignore[attr-defined]
 
 
 def test_a_demo_beside_a_running_stack_leaves_that_one_alone(monkeypatch: pytest.MonkeyPatch) -> None:
