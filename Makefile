@@ -1,6 +1,10 @@
 PYTHON ?= python3
 MSM := .venv/bin/msm
 ARGS ?=
+# A stack is looked at and stopped by what started it, whatever was pulled since.
+NEEDED := $(if $(wildcard $(MSM)),,ready)
+# Of another Spark or Python: it would be taken in the place of ours.
+unexport SPARK_HOME PYTHONPATH PYTHONHOME PYSPARK_DRIVER_PYTHON
 
 .DEFAULT_GOAL := help
 .PHONY: help setup ready doctor demo up down status simulate jobs audit chaos bench backfill notebooks test lint advisories clean
@@ -18,15 +22,15 @@ demo: ready  ## The live page with simulated traffic, until Ctrl-C (45 s to star
 test:  ## Prove it: all layers, from pure functions to the page in a browser (21 min on 2 cores; ARGS='-m "not stack"')
 	@$(PYTHON) -m runtime.setup --quiet --all
 	@.venv/bin/python -m pytest -n auto $(ARGS)
-doctor: ready  ## Check Java, versions, ports, disk, broker, topics and checkpoints (5 s)
+doctor: $(NEEDED)  ## Check Java, versions, ports, disk, broker, topics and checkpoints (5 s)
 	@$(MSM) doctor
 
 ## Run
 up: ready  ## Start the stack in the background; returns when it is ready (45 s on 4 cores, 97 on 2)
 	@$(MSM) up
-status: ready  ## Show each part of the stack, and how far the jobs are behind (1 s)
+status: $(NEEDED)  ## Show each part of the stack, and how far the jobs are behind (1 s)
 	@$(MSM) status
-down: ready  ## Stop the stack; the data stays (10 s)
+down: $(NEEDED)  ## Stop the stack; the data stays (10 s)
 	@$(MSM) down
 simulate: ready  ## Write simulated facts to the cluster, until Ctrl-C or the end (ARGS='--rate 100 --facts 1000')
 	@$(MSM) simulate $(ARGS)

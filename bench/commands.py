@@ -43,7 +43,8 @@ def measure(
     name = datetime.now(timezone.utc).strftime("%Y%m%dT%H%M%SZ")
     folder, data = REPOSITORY / "artifacts" / "bench" / name, load_settings().data_dir / "bench" / name
     load_settings.cache_clear()  # what is measured has settings of its own
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # what was started is stopped
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.default_int_handler)  # what was started is stopped
     try:
         code = bench(folder, data, size, only or (), console)
     except KeyboardInterrupt:

@@ -50,7 +50,8 @@ def own_settings(data_dir: Path) -> Settings:
 
 def run(folder: Path, data_dir: Path, seed: int, names: Sequence[str], console: Console) -> int:
     """Inflict them one after the other; exit code 1 where one left drift, loss or a stack that is not well."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: the stack does not outlive us
+    for ending in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(ending, signal.default_int_handler)  # as Ctrl-C: the stack does not outlive us
     settings = own_settings(data_dir)
     if stack.running(settings):
         raise SystemExit(f"a stack runs on {data_dir}, and faults want one of their own: make down, or another --data")

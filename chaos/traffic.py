@@ -5,7 +5,7 @@ from contextlib import closing
 
 from kafka import KafkaProducer
 
-from conf.kafka import partitions_of, records_of
+from conf.kafka import partitions_of, python_security, records_of
 from conf.settings import Settings
 from contract.facts import FACT_TOPICS
 from jobs.offsets import consumer_of
@@ -18,7 +18,8 @@ def send_again(settings: Settings, rng: random.Random) -> int:
     """The last stretch of every partition once more, shuffled over all of them; how many the broker acknowledged."""
     records = _last_stretch(settings)
     rng.shuffle(records)
-    producer = KafkaProducer(bootstrap_servers=settings.bootstrap, acks="all", linger_ms=5)
+    security = python_security(settings.acting_as("simulator"))
+    producer = KafkaProducer(bootstrap_servers=settings.bootstrap, acks="all", linger_ms=5, **security)
     try:
         sent = [producer.send(topic, key=key, value=value) for topic, key, value in records]
         for future in sent:

@@ -47,7 +47,7 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, yaml_file=SETTINGS_FILE, frozen=True)
 
-    data_dir: Path = Path("./data")
+    data_dir: Path = Field(Path("./data"), validate_default=True)
     store: str = ""
     kafka_bootstrap: str = ""
     kafka_port: int = Field(9092, ge=1, le=65_534)
@@ -95,6 +95,12 @@ class Settings(BaseSettings):
         if store and not STORE.fullmatch(store):
             raise ValueError("write s3a://bucket or s3a://bucket/prefix; keys and endpoint are AWS's own variables")
         return store
+
+    @field_validator("data_dir")
+    @classmethod
+    def _wherever_one_is(cls, folder: Path) -> Path:
+        """Absolute from the start: commands that run Spark change the folder."""
+        return Path(str(folder).strip()).expanduser().absolute()
 
     @field_validator("counts_trigger", "beside")
     @classmethod

@@ -128,7 +128,7 @@ def lake(settings: Settings) -> Place:
 
 
 MEDIA_PATH = "/media/"
-"""Where the website serves these."""
+"""Where the website serves pictures."""
 
 
 def media(settings: Settings) -> Path | Object:

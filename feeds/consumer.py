@@ -202,7 +202,7 @@ class FeedConsumer:
         if self._to_go:
             # One partition may be read further than another: all of them have what the one that is furthest behind has.
             held_ms = min(self._newest_ms.get(place, 0) for place, count in left.items() if count)
-            self.as_of = max(self.as_of, held_ms / 1000)
+            self.as_of = min(asked, max(self.as_of, held_ms / 1000))  # the broker's clock may have been ahead
 
     def _note_progress(self, consumer: KafkaConsumer, asked: float, last: dict[TopicPartition, int]) -> None:
         """Under a steady stream the end is never reached, where it was at an earlier look is."""
@@ -210,8 +210,9 @@ class FeedConsumer:
         self._goal = self._goal if self._goal and self._to_go else now
         moment, ends = self._goal
         if all(consumer.position(place) >= end for place, end in ends.items()):
-            self.caught_up, self.as_of, self._goal = True, max(self.as_of, moment), now
+            self._goal, self.as_of = now, max(self.as_of, moment) if self._to_go else asked
             if asked - moment < IN_STEP_SECONDS:
+                self.caught_up = True
                 self._remember_in_step()
 
     def _remember_in_step(self) -> None:

@@ -82,14 +82,14 @@ def pictures_of(known: DataFrame, user: str) -> list[str]:
 
 def posts_of(known: DataFrame, user: str) -> DataFrame:
     """The ids of the posts that the user made: the first creation of an id is the one."""
-    first = F.min_by("user_id", F.struct("occurred_at", "event_id"))
+    first = F.min_by("user_id", F.struct("occurred_at", "event_id", "user_id"))
     made = known.where("event_type = 'post_created'").groupBy("post_id").agg(first.alias("user_id"))
     return made.where(F.col("user_id") == user).select("post_id")
 
 
 def is_about(user: str, key: Column, value: Column) -> Column:
-    """Whether a record that is no fact names the user."""
-    name = rf"(^|[^A-Za-z0-9_-]){user}($|[^A-Za-z0-9_-])"
+    """Whether a record that is no fact names the user; in JSON a name may come right after an escape."""
+    name = rf"(^|[^A-Za-z0-9_-]|\\[bfnrt]|\\u[0-9A-Fa-f]{{4}}){user}($|[^A-Za-z0-9_-])"
     texts = (F.make_valid_utf8(column.cast("string")) for column in (key, value))
     named = [F.coalesce(text.rlike(name), F.lit(False)) for text in texts]
     return named[0] | named[1]
@@ -206,14 +206,11 @@ def copy_letters(spark: SparkSession, settings: Settings, user: str) -> None:
 
 
 def letters_that_stay(letters: DataFrame, user: str) -> DataFrame:
-    """(key, value, partition) of the letters that do not name the user, in what they quote neither."""
+    """(key, value, partition) of the letters that do not name the user, in base64 neither."""
     letter = F.from_json(F.col("value").cast("string"), "topic string, offset long, value string, encoding string")
-    is_encoded = F.coalesce(letter["encoding"] == "base64", F.lit(False))
-    # In the letter's JSON a name may come right after a letter: that of an escape.
-    record = F.when(is_encoded, F.try_to_binary(letter["value"], F.lit("base64"))).otherwise(
-        letter["value"].cast("binary")
-    )
-    names = is_about(user, F.col("key"), F.col("value")) | is_about(user, F.col("key"), record)
+    is_encoded = letter["encoding"] == "base64"
+    hidden = F.when(is_encoded, F.try_to_binary(letter["value"], F.lit("base64")))
+    names = is_about(user, F.col("key"), F.col("value")) | is_about(user, F.col("key"), hidden)
     stays = letters.where(letter.isNotNull() & ~names).dropDuplicates(["key", "value"])
     return stays.select("key", "value", "partition")
 

@@ -4,6 +4,7 @@
         --properties-file conf/spark.conf jobs/trending_posts.py
 """
 
+import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
@@ -17,8 +18,9 @@ from pyspark.sql.streaming.query import StreamingQuery
 from pyspark.sql.types import StructType
 
 from conf.settings import Settings
-from conf.store import checkpoints, for_spark
+from conf.store import Place, checkpoints, for_spark, write_whole
 from contract import tables
+from contract.facts import format_time, parse_time
 from jobs.checkpoints import committed_watermark, offsets_of_batch
 from jobs.harness import main, now, query_id, read_topics
 from jobs.rounds import CATCH_UP, change
@@ -36,8 +38,9 @@ KEEP = timedelta(days=1)
 """How long panes are kept; facts that could only change older ones are left out."""
 FOLDED = timedelta(minutes=15)
 """Of how many minutes the changes are folded at a time: three times those between two foldings of a job on time."""
-NEWEST_WATERMARK, SKEW = timedelta(minutes=65), timedelta(minutes=5)
-"""No fact may be dated more than five minutes ahead of the broker's clock, and its watermark is seventy behind it."""
+NEWEST_WATERMARK = timedelta(minutes=60)
+"""Behind the clock. A fact may be five minutes ahead of the broker's, its watermark is seventy behind it."""
+EVICTED = "evicted.json"
 RANK_WHILE_CATCHING_UP = timedelta(seconds=30)
 """How old a ranking of what was read so far may be, while there is more; each costs as much as thousands of facts."""
 OPTIONS = {
@@ -72,29 +75,37 @@ def start(spark: SparkSession, settings: Settings, catching_up: bool = False) ->
     trigger = CATCH_UP if catching_up else {"processingTime": f"{settings.rank_every_seconds} seconds"}
     # A new checkpoint has read nothing yet, and a year of facts may wait; what is older than the tables is not needed.
     needed = now() - KEEP
-    evicted = {query: max(needed, _evicted(settings, query)) for query in (NAME, RISING)}
+    evicted = {query: max(needed, _evicted(checkpoints(settings) / query)) for query in (NAME, RISING)}
     return _started(spark, settings, trigger, evicted, RANK_WHILE_CATCHING_UP if catching_up else timedelta(0))
 
 
-def _evicted(settings: Settings, query: str) -> datetime:
-    """The watermark up to which state was evicted, at the most."""
-    watermark = committed_watermark(checkpoints(settings) / query)
-    return watermark if watermark <= now() - NEWEST_WATERMARK + SKEW else now() - NEWEST_WATERMARK
+def _evicted(checkpoint: Place) -> datetime:
+    """The watermark up to which state was evicted, at the most: written down at the first start after it was.
+
+    A later watermark has evicted nothing yet, and may be of a clock that was ahead.
+    """
+    try:
+        until = json.loads((checkpoint / EVICTED).read_text())["until"]
+    except FileNotFoundError:
+        until = None
+    if until is None:
+        until = format_time(committed_watermark(checkpoint))
+        write_whole(checkpoint / EVICTED, {"until": until})
+    return parse_time(until)
 
 
 def evict(spark: SparkSession, settings: Settings) -> Sequence[StreamingQuery]:
     """The same two, over what waits, with batches that drop old state: docs/decisions/eviction.md.
 
-    None while a watermark is of a clock that was ahead: by that one would drop what is still needed.
+    None while a watermark is later than the clock allows: state that is still needed would be dropped.
     """
-    ahead = [
-        query
-        for query in (NAME, RISING)
-        if _evicted(settings, query) < committed_watermark(checkpoints(settings) / query)
-    ]
-    if ahead:
-        log.warning("state is not evicted: the clock was ahead when facts came", queries=ahead)
+    latest = now() - NEWEST_WATERMARK
+    folders = [checkpoints(settings) / query for query in (NAME, RISING)]
+    if any(committed_watermark(folder) > latest for folder in folders):
+        log.warning("nothing is evicted: a fact came while a clock was ahead; make backfill makes the state anew")
         return []
+    for folder in folders:
+        write_whole(folder / EVICTED, {"until": None})
     return _started(spark, settings, CATCH_UP, {}, timedelta(0))
 
 

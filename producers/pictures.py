@@ -11,7 +11,7 @@ from contextlib import suppress
 from io import BytesIO
 from pathlib import Path
 
-from PIL import ExifTags, Image, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageCms, UnidentifiedImageError
 
 from conf.store import Object
 
@@ -19,6 +19,8 @@ MAX_PIXELS = 50_000_000
 MAX_SCANS = 100
 """Of a progressive JPEG, which has about ten: each costs as much as the whole picture, and takes a few bytes."""
 LONGEST_SIDE = 2_048
+MAX_PROFILE_BYTES = 16 * 1024
+"""Of colours: those of cameras and screens have some hundred bytes, those of printers a megabyte of tables."""
 EXTENSIONS = {"JPEG": "jpg", "PNG": "png", "WEBP": "webp", "GIF": "gif"}
 CONTENT_TYPES = {"jpg": "image/jpeg", "png": "image/png", "webp": "image/webp", "gif": "image/gif"}
 NAME = re.compile(r"[0-9a-f]{64}\.(jpg|png|webp|gif)")
@@ -96,14 +98,32 @@ def _encode(image: Image.Image, picture_format: str) -> bytes:
     image.load()
     turn = _TURNS.get(image.getexif().get(ExifTags.Base.Orientation, 1))
     upright = image if turn is None else image.transpose(turn)
-    if upright.mode.startswith("I;16"):  # grey in 16 bits, of which converting would keep the lowest eight
+    if upright.mode == "I;16":  # grey in 16 bits: converting would make all but the darkest white
         upright = upright.point(lambda value: value / 256)
+        if "transparency" in upright.info:
+            upright.info["transparency"] //= 256
+    profile = image.info.get("icc_profile", b"") if image.mode in ("RGB", "RGBA", "P") else b""
     upright = upright.convert("RGB" if picture_format == "JPEG" else "RGBA")
     upright.thumbnail((LONGEST_SIDE, LONGEST_SIDE))
+    if 0 < len(profile) <= MAX_PROFILE_BYTES:
+        upright = _in_srgb(upright, profile)
     upright.info.clear()  # comments, profiles and the like would be written again
     encoded = BytesIO()
     upright.save(encoded, picture_format, quality=88)
     return encoded.getvalue()
+
+
+def _in_srgb(picture: Image.Image, profile: bytes) -> Image.Image:
+    """What the numbers mean by the profile, in those that a picture without one has; as it is where that is broken."""
+    try:
+        source = ImageCms.ImageCmsProfile(BytesIO(profile))
+        colours = ImageCms.profileToProfile(picture.convert("RGB"), source, ImageCms.createProfile("sRGB"))
+    except (ImageCms.PyCMSError, OSError):
+        return picture
+    assert colours is not None, "it is not done in place"
+    if picture.mode == "RGBA":
+        colours.putalpha(picture.getchannel("A"))
+    return colours
 
 
 def keep_picture(folder: Path | Object, data: bytes, extension: str) -> str:

@@ -191,7 +191,9 @@ async def _form(request: Request) -> AsyncIterator[FormData]:
 async def _picture_of_form(request: Request) -> tuple[str, str]:
     settings: Settings = request.app.state.settings
     async with _form(request) as form:
-        image, captions = form.get("image"), form.getlist("caption")
+        image = form.get("image")
+        # A form writes a line break as two characters, which the page has counted as one.
+        captions = [one.replace("\r\n", "\n") if isinstance(one, str) else one for one in form.getlist("caption")]
         if len(captions) > 1:
             raise _invalid("caption", "send one caption")
         if not isinstance(image, UploadFile):

@@ -115,8 +115,16 @@ def _configure(settings: Settings) -> Path:
     properties = folder / "server.properties"
     ports = {"port": settings.kafka_port, "controller_port": settings.kafka_port + 1}
     common = PROPERTIES.format(log_dir=folder / "log", **ports)
-    properties.write_text(common + (secured_properties(settings) if settings.secured_kafka else OPEN.format(**ports)))
+    text = common + (secured_properties(settings) if settings.secured_kafka else OPEN.format(**ports))
+    properties.write_text(_as_properties(text))
     return properties
+
+
+def _as_properties(text: str) -> str:
+    """Java reads properties as Latin-1, and what is not in ASCII by its number in UTF-16 (java.util.Properties)."""
+    units = memoryview(text.encode("utf-16-be")).cast("B")
+    pairs = [units[at] << 8 | units[at + 1] for at in range(0, len(units), 2)]
+    return "".join(chr(unit) if unit < 128 else f"\\u{unit:04x}" for unit in pairs)
 
 
 def _java(settings: Settings) -> list[str]:

@@ -22,7 +22,7 @@ RECORD = (
 
 
 def main() -> None:
-    spark = spark_session("classes", Settings(shuffle_partitions=1, counts_trigger="micro-batch"))
+    spark = spark_session("classes", Settings.model_construct(shuffle_partitions=1, counts_trigger="micro-batch"))
     spark.conf.set("spark.sql.streaming.unsupportedOperationCheck", "false")
     ticks = spark.readStream.format("rate-micro-batch").option("rowsPerBatch", 1).load()
     counted = ticks.selectExpr(*RECORD).transform(facts).transform(valid).transform(count)

@@ -98,7 +98,8 @@ def demo() -> None:
     """Start the stack with simulated traffic; Ctrl-C stops it."""
     os.environ["MSM_DEMO"] = "true"
     settings = load_settings()
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: the stack does not outlive us
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.default_int_handler)  # as Ctrl-C: the stack does not outlive us
     started = False
     try:
         stack.start(settings, console.print, DEMO_TRAFFIC)

@@ -80,6 +80,7 @@ def erase(
     number = _publish(known, settings, user)
     known.unpersist()
     kept_from = beginnings(settings, FACT_TOPICS)
+    seconds = 0.0 if settings.embedded_kafka or not with_facts else sweep_seconds(settings)
     mark = settings.data_dir / FORGET
     if with_facts:  # from here on it can only be finished
         write_whole(mark, {"user": user})
@@ -98,7 +99,7 @@ def erase(
         return done + what_remains(settings, newest)
     say("deleting the facts, and counting anew from those that stay")
     delete_before(settings, old)
-    done += _remake(spark, settings, kept_from, old, run, say)
+    done += _remake(spark, settings, kept_from, old, run, seconds, say)
     mark.unlink()
     return done
 
@@ -188,7 +189,13 @@ def _remove_read_seeds(settings: Settings) -> Removed:
 
 
 def _remake(
-    spark: SparkSession, settings: Settings, kept_from: Offsets, old: Offsets, run: RunJobs, say: Callable[[str], None]
+    spark: SparkSession,
+    settings: Settings,
+    kept_from: Offsets,
+    old: Offsets,
+    run: RunJobs,
+    seconds: float,
+    say: Callable[[str], None],
 ) -> list[Removed]:
     """All state that may hold the user is thrown away, and made again from the facts that stay."""
     term = 1 + max(
@@ -206,15 +213,20 @@ def _remake(
         seed(spark, settings, kept_from, settings.checkpoint_dir / COUNTS)
         run(JOBS)
         delete_before(settings, old_results)
-        if settings.embedded_kafka:
-            kept = wait_until_swept(settings, {**old, **old_results})
-            until = f"no new file yet, so the old one stays, out of reach: {', '.join(kept)}" if kept else ""
-        else:
-            seconds = sweep_seconds(settings)
-            say(f"waiting {seconds:.0f} seconds, in which the brokers remove the old files")
-            time.sleep(seconds)
-            until = "out of reach; partitions without a newer record keep their file until they get one"
-    return [Removed("state of the jobs", "made anew"), Removed("topics", "records before the erasure", until)]
+        swept = _swept(settings, {**old, **old_results}, seconds, say)
+    return [Removed("state of the jobs", "made anew"), swept]
+
+
+def _swept(settings: Settings, old: Offsets, seconds: float, say: Callable[[str], None]) -> Removed:
+    what = "records before the erasure"
+    if settings.embedded_kafka:
+        kept = ", ".join(wait_until_swept(settings, old))
+        return Removed(
+            "topics", what, f"nothing or something newer is in the old file, out of reach: {kept}" if kept else ""
+        )
+    say(f"waiting {seconds:.0f} seconds, in which the brokers remove the old files")
+    time.sleep(seconds)
+    return Removed("topics", what, "out of reach; partitions without a newer record keep their file until they get one")
 
 
 def what_remains(settings: Settings, newest: datetime | None) -> list[Removed]:

@@ -1,5 +1,6 @@
 """Deletes what stands before an offset, file by file: Kafka removes whole files, and never the one it writes to."""
 
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -16,7 +17,7 @@ from runtime.processes import wait_until
 ROLL_MS = 10_000
 """Older than this is what a partition writes to when the first record comes; while it lasts, one more file each."""
 SWEEP_SECONDS = 120
-SWEEP_INTERVAL = "log.retention.check.interval.ms"
+SWEEP_INTERVAL, SWEEP_INTERVAL_SECONDS = "log.retention.check.interval.ms", 300
 BEFORE_NEW_FILES = ("segment.ms", "cleanup.policy", "retention.ms")
 
 
@@ -28,9 +29,10 @@ def new_files(settings: Settings, topics: Sequence[str]) -> Iterator[None]:
     """
     with closing(admin_client(settings)) as admin:
         rolling = {"segment.ms": str(ROLL_MS), "cleanup.policy": "delete", "retention.ms": FOREVER}
-        _alter(admin, {topic: rolling for topic in topics})
-        wait_until(lambda: _rolls(admin, topics), 60, lambda: "the brokers do not take the topics' settings")
         try:
+            _alter(admin, {topic: rolling for topic in topics})
+            wait_until(lambda: _rolls(admin, topics), 60, lambda: "the brokers do not take the topics' settings")
+            time.sleep(ROLL_MS / 1000)  # no file is younger now, so that each is old enough to be left
             yield
         finally:
             _alter(admin, {topic: _as_registered(topic) for topic in topics})
@@ -42,7 +44,7 @@ def _as_registered(topic: str) -> dict[str, object]:
 
 
 def _rolls(admin: KafkaAdminClient, topics: Sequence[str]) -> bool:
-    """Whether the brokers know: the controller answers first."""
+    """Whether a broker knows: the controller answers first."""
     said = admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, topic) for topic in topics])["topic"]
     return all(said[topic].get("segment.ms", {}).get("value") == str(ROLL_MS) for topic in topics)
 
@@ -60,7 +62,7 @@ def delete_before(settings: Settings, offsets: Offsets) -> None:
 
 
 def wait_until_swept(settings: Settings, offsets: Offsets) -> list[str]:
-    """Wait until the embedded broker has removed the files; partitions without a new file there, which keep theirs."""
+    """Wait until the embedded broker has removed the files; partitions that keep theirs, as no new one begins there."""
     kept = [
         f"{topic}-{number}"
         for topic, number, offset in rows(offsets)
@@ -83,7 +85,10 @@ def sweep_seconds(settings: Settings) -> float:
             for broker in admin.describe_cluster()["brokers"]
         ]
         said = admin.describe_configs(brokers, config_filter="all")["broker"]
-    return max(int(of_broker[SWEEP_INTERVAL]["value"]) for of_broker in said.values()) / 1000 + SWEEP_SECONDS
+    told = [
+        int(of_broker[SWEEP_INTERVAL]["value"]) / 1000 for of_broker in said.values() if SWEEP_INTERVAL in of_broker
+    ]
+    return max(told, default=SWEEP_INTERVAL_SECONDS) + SWEEP_SECONDS
 
 
 def _has_older(settings: Settings, name: str, offset: int) -> bool:

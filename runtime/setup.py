@@ -184,18 +184,25 @@ def ivy_command(target: Path, folders: Sequence[str]) -> list[str]:
 
 def archive_classes(made: Environment) -> None:
     """What its JVMs load at their start: they map it, by an option of conf/spark.conf (runtime/classes.py)."""
-    incoming = made.folder / "incoming.jsa"
+    incoming, scratch = made.folder / "incoming.jsa", made.folder / "tmp"
     incoming.unlink(missing_ok=True)
+    scratch.mkdir(exist_ok=True)  # /tmp may run no libraries
     quiet = "-Xlog:cds=off -Xlog:cds+dynamic=off -Dlog4j2.configurationFile=conf/log4j2.properties"
     conf = ["--properties-file", "conf/spark.conf", "--conf", f"spark.pyspark.python={made.python}"]
     spark_submit = [str(made.folder / "bin" / "spark-submit"), "--master", "local[2]", *conf]
     env = {"PYSPARK_PYTHON": str(made.python), "SPARK_LOCAL_IP": "127.0.0.1"}
     follow(
         "Spark's classes",
-        [*spark_submit, "--driver-java-options", f"-XX:ArchiveClassesAtExit={incoming} {quiet}", "runtime/classes.py"],
+        [
+            *spark_submit,
+            "--driver-java-options",
+            f'"-XX:ArchiveClassesAtExit={incoming}" "-Djava.io.tmpdir={scratch}" {quiet}',
+            "runtime/classes.py",
+        ],
         env,
     )
     incoming.rename(made.classes)
+    shutil.rmtree(scratch)
 
 
 # Running things

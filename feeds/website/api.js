@@ -2,9 +2,13 @@
 
 const PATIENCE_MS = 30_000;
 const FORM_PATIENCE_MS = 150_000; // the server's own patience with a picture, and some more
+const QUICK_MS = 1_000;
 const CONFIRMATIONS = 3;
+const MOST_WAITING = 2; // a browser has six connections for a site, two are streams: what waits must not hold up clicks
 
 let skew = 0;
+let waiting = 0;
+const queue = [];
 let isLeaving = false;
 addEventListener("pagehide", () => { isLeaving = true; });
 addEventListener("pageshow", () => { isLeaving = false; });
@@ -27,8 +31,10 @@ async function send(method, path, { token, json, form, key } = {}) {
   const body = json ? JSON.stringify(json) : form;
   const keepalive = method !== "GET" && !form; // a click right before one leaves still counts
   const signal = AbortSignal.timeout(form ? FORM_PATIENCE_MS : PATIENCE_MS);
+  const asked = performance.now();
   const response = await reach(path, { method, headers, body, keepalive, signal });
-  noteClock(response.headers.get("Date"));
+  // The header may be of when the server was asked: of an answer that took long it says nothing.
+  if (performance.now() - asked < QUICK_MS) noteClock(response.headers.get("Date"));
   const answer = await response.json().catch(() => null);
   if (!response.ok) throw new ApiError(response.status, sentence(response.status, answer?.detail));
   if (answer === null) await fail("The server's answer was cut off.");
@@ -103,6 +109,18 @@ export function createPost(token, { file, address, caption, key }) {
 
 /** The post once a command's fact is in it; null where it is not to be had. */
 export async function confirmed({ post_id: postId, token }) {
+  if (waiting === MOST_WAITING) await new Promise((resolve) => queue.push(resolve));
+  else waiting += 1;
+  try {
+    return await once(postId, token);
+  } finally {
+    const next = queue.shift();
+    if (next) next(); // takes this place
+    else waiting -= 1;
+  }
+}
+
+async function once(postId, token) {
   const path = `${postPath(postId)}?${new URLSearchParams({ after: token })}`;
   for (let attempt = 0; attempt < CONFIRMATIONS; attempt += 1) {
     try {

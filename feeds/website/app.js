@@ -174,6 +174,7 @@ new Composer(
 );
 setInterval(showAges, 1_000);
 setInterval(() => feed.cards().forEach((card) => card.renderAge()), 30_000);
+session.addEventListener("another", () => feed.cards().forEach((card) => card.forget()));
 session.start();
 feed.load();
 rankingStream.open(); // begins with both rankings

@@ -57,6 +57,7 @@ export class Card {
     };
     unfold.onclick = () => {
       this.parts.caption.classList.remove("folded");
+      this.element.focus({ preventScroll: true }); // the button that had it is gone
       unfold.hidden = true;
     };
   }
@@ -138,11 +139,22 @@ export class Card {
     const { text } = this.parts;
     const words = text.value.trim();
     if (!words || !session.who) return;
+    const { user } = session.who;
     text.value = "";
+    text.focus({ preventScroll: true });
     this.renderSend();
     const key = words === this.unsent.words ? this.unsent.key : newKey();
-    this.unsent = (await comment(this.postId, words, key)) ? {} : { words, key };
+    const isSent = await comment(this.postId, words, key);
+    if (session.writer !== user) return; // it is no word of whoever writes here now
+    this.unsent = isSent ? {} : { words, key };
     if (this.unsent.words) text.value = text.value === "" ? words : `${words} ${text.value}`;
+    this.renderSend();
+  }
+
+  /** What was written and not sent. */
+  forget() {
+    this.parts.text.value = "";
+    this.unsent = {};
     this.renderSend();
   }
 

@@ -38,6 +38,7 @@ export class Composer {
     this.#preview.querySelector("button").onclick = () => this.#reset({ keepCaption: true });
     this.#preview.querySelector("img").onerror = () => this.#complain("This picture cannot be shown.");
     this.#takeDropsAndPastes();
+    session.addEventListener("another", () => this.#reset());
   }
 
   #takeDropsAndPastes() {
@@ -106,6 +107,7 @@ export class Composer {
       say("Posted.");
     } catch (error) {
       this.#complain(`Not posted. ${error.message}`);
+      if (error.status === 401) say("Not posted. Your session has ended. Sign in again.", { error: true });
     } finally {
       this.#busy(false);
     }

@@ -148,7 +148,7 @@ export class Feed {
 
   #sort(post) {
     const known = posts.get(post.post_id);
-    if (known) return this.#update(known, post);
+    if (known) return this.#update(post);
     if (posts.isGone(post.post_id)) return;
     if (this.#newcomers.has(post.post_id) || !this.#newest || isNewer(post, this.#newest)) {
       return this.#wait(post);
@@ -158,15 +158,15 @@ export class Feed {
     if (isInside && !this.#cutAbove) this.#keepingPlace(() => this.#insert(post));
   }
 
-  #update(known, post) {
-    const moves = known.version < 0 && known.created_at !== post.created_at;
-    if (posts.put(post) && moves) this.#replace(post);
+  #update(post) {
+    posts.put(post);
+    this.#replace(posts.get(post.post_id));
   }
 
-  /** The viewer's own post had the browser's time until the feed told its real one. */
+  /** The viewer's own post had the browser's time until the feed told its real one, whoever heard that first. */
   #replace(post) {
-    const at = this.#entries.findIndex(({ card }) => card.postId === post.post_id);
-    if (at === -1) return;
+    const at = this.#entries.findIndex(({ card }) => card.postId === post?.post_id);
+    if (at === -1 || this.#entries[at].key.created_at === post.created_at) return;
     const [{ card }] = this.#entries.splice(at, 1);
     this.#noteNewest(post);
     const place = this.#placeOf(post);
@@ -223,7 +223,7 @@ export class Feed {
     this.#newcomers.remove(post.post_id);
     if (posts.isGone(post.post_id)) return null;
     if (this.#entries.some(({ card }) => card.postId === post.post_id)) {
-      this.#update(posts.get(post.post_id), post);
+      this.#update(post);
       return null;
     }
     const card = new Card(post, {

@@ -1,6 +1,6 @@
 // Who uses this tab. The token lives in sessionStorage, so two tabs can be two users.
 
-import { getDemo, getDemoToken } from "./api.js";
+import { getDemo, getDemoToken, serverNow } from "./api.js";
 import { keep, Memory, readJson } from "./memory.js";
 
 const KEY = "msm.session";
@@ -9,6 +9,9 @@ class Session extends EventTarget {
   /** {user, token, memory}, or null for somebody who only reads. */
   who = null;
   demoUsers = [];
+  /** Whose words are in the forms: who was signed in last. */
+  writer = null;
+  choice = 0;
 
   /** Finds out whether this is the demo, and takes up the user that the tab was before. */
   async start() {
@@ -25,8 +28,9 @@ class Session extends EventTarget {
 
   /** Demo only: be this user from now on. */
   async become(user) {
+    const choice = ++this.choice;
     const { token } = await getDemoToken(user);
-    this.set(user, token);
+    if (choice === this.choice) this.set(user, token); // else somebody else was chosen meanwhile
   }
 
   /** Use a token that somebody was given; an Error says what is wrong with it. */
@@ -35,6 +39,7 @@ class Session extends EventTarget {
   }
 
   leave() {
+    this.choice += 1;
     keep(KEY, "null", "sessionStorage");
     this.who = null;
     this.changed();
@@ -53,7 +58,10 @@ class Session extends EventTarget {
 
   set(user, token) {
     keep(KEY, JSON.stringify({ user, token }), "sessionStorage");
+    this.choice += 1;
     this.who = { user, token, memory: new Memory(user) };
+    if (this.writer && this.writer !== user) this.dispatchEvent(new Event("another"));
+    this.writer = user;
     this.changed();
   }
 
@@ -84,7 +92,7 @@ async function demoUsers() {
 function userOf(token) {
   const claims = claimsOf(token);
   if (!/^[\w-]{1,64}$/.test(claims?.sub ?? "")) throw new Error("This is not an access token.");
-  if (claims.exp * 1000 < Date.now()) throw new Error("This token has expired.");
+  if (claims.exp * 1000 < serverNow()) throw new Error("This token has expired.");
   return claims.sub;
 }
 

@@ -16,6 +16,7 @@ export function setUpUsers() {
     event.preventDefault();
     signIn();
   };
+  byId("token-dialog").onclose = () => { byId("token").value = ""; };
   gate.open = openGate;
   session.addEventListener("change", render);
 }
@@ -44,7 +45,6 @@ function openTokenDialog() {
 function signIn() {
   try {
     session.signIn(byId("token").value.trim());
-    byId("token").value = "";
     byId("token-dialog").close();
   } catch (error) {
     byId("token-error").textContent = error.message;

@@ -151,7 +151,7 @@ def bundled(dated: DataFrame) -> DataFrame:
     within the batch and the hour is left out: a pair that flaps adds one act or two to the state of the join.
     """
     hours = dated.select("post_id", F.window("occurred_at", "1 hour").alias("hour"), *ACT)
-    in_order = Window.partitionBy("post_id", "hour").orderBy("kind", "member", "occurred_at", "event_id")
+    in_order = Window.partitionBy("post_id", "hour").orderBy("kind", "member", "occurred_at", "event_id", "turns_on")
     is_overruled = (F.col("kind") == "l") & (F.lead("member").over(in_order) == F.col("member"))
     ruling = hours.withColumn("is_overruled", is_overruled).where("is_overruled IS NOT TRUE")
     act = ruling.select("post_id", "hour", *ACT, F.struct(*ACT).alias("act"))

@@ -27,7 +27,7 @@ def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_the_defaults_of_the_contract() -> None:
     settings = Settings()
-    assert settings.data_dir == Path("data")
+    assert settings.data_dir == Path("data").absolute()
     assert settings.embedded_kafka
     assert settings.bootstrap == "127.0.0.1:9092"
     assert settings.http_port == 8000
@@ -104,12 +104,27 @@ def test_an_unknown_variable_is_named(
     assert re.match(said, capsys.readouterr().err.strip())
 
 
+def test_the_data_dir_is_where_one_was_at_the_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    found = []
+    for said in ("./mine", "~/mine", "/srv/mine\r"):
+        monkeypatch.setenv("MSM_DATA_DIR", said)
+        found.append(Settings().data_dir)
+    assert found == [tmp_path / "mine", tmp_path / "home" / "mine", Path("/srv/mine")]
+
+
 def test_an_empty_variable_is_not_set(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file.write_text("http_port: 8100\n")
     for name in ("HTTP_PORT", "DATA_DIR", "DEMO", "TOP", "HTTP_HOST"):
         monkeypatch.setenv(f"MSM_{name}", "")
     settings = load_settings()
-    assert (settings.http_port, settings.data_dir, settings.demo, settings.top) == (8100, Path("data"), False, 50)
+    assert (settings.http_port, settings.data_dir, settings.demo, settings.top) == (
+        8100,
+        Path("data").absolute(),
+        False,
+        50,
+    )
     assert settings.http_host == "127.0.0.1"
 
 

@@ -109,6 +109,37 @@ def test_under_a_steady_stream_it_is_in_step_with_what_was_there(monkeypatch: py
     view.touch.assert_called_once_with()
 
 
+def test_a_goal_of_long_ago_is_no_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    kafka: Any = Kafka()
+    feed = FeedConsumer("nowhere:1", [POSTS_WITH_COUNTS], Mock(topic_ids=lambda: {POSTS_WITH_COUNTS: "id"}), Mock())
+
+    def look(moment: float, read: int, ends: int) -> bool:
+        monkeypatch.setattr(consumer.time, "time", lambda: moment)
+        for partition in ENDS:
+            kafka.take(feed, partition, read)
+            monkeypatch.setitem(ENDS, partition, ends)
+        feed._look(kafka, kafka)
+        return feed.caught_up
+
+    assert not look(100, 1, 10)
+    assert not look(100 + consumer.IN_STEP_SECONDS, 10, 20), "where it should have been a minute ago"
+    assert look(101 + consumer.IN_STEP_SECONDS, 20, 30)
+
+
+def test_a_broker_whose_clock_was_ahead_makes_no_view_of_the_future(monkeypatch: pytest.MonkeyPatch) -> None:
+    kafka: Any = Kafka()
+    feed = FeedConsumer("nowhere:1", [POSTS_WITH_COUNTS], Mock(topic_ids=lambda: {POSTS_WITH_COUNTS: "id"}), Mock())
+    monkeypatch.setattr(consumer.time, "time", lambda: 3.0)  # its records are of up to nine
+    for partition in ENDS:
+        kafka.take(feed, partition, 9)
+    feed._look(kafka, kafka)
+    assert feed.as_of == 3
+    for partition in ENDS:
+        kafka.take(feed, partition, 10)
+    feed._look(kafka, kafka)
+    assert (feed.as_of, feed.caught_up) == (3, True)
+
+
 def test_each_topic_tells_its_own_age(monkeypatch: pytest.MonkeyPatch) -> None:
     feed = FeedConsumer("nowhere:1", [RISING_POSTS, TRENDING_POSTS], Mock(topic_ids=dict), Mock())
     ids = {RISING_POSTS: "1", TRENDING_POSTS: "2"}

@@ -177,6 +177,11 @@ def test_once_in_a_while_it_evicts_and_goes_on(job: Job, monkeypatch: pytest.Mon
     assert live.was_stopped
 
 
+def test_where_nothing_may_be_evicted_it_goes_on(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rounds, "EVICT_FIRST", timedelta(0))
+    job.run((0, "evict", []), (0, "live", Query(then=job.told.set)), evicts=True)
+
+
 def test_where_many_wait_a_batch_that_evicts_is_enough(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rounds, "EVICT_FIRST", timedelta(seconds=1))
     slow, evict = Query(looks=1_000), Query(looks=1_000, did_a_batch=True)

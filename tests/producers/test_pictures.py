@@ -13,7 +13,7 @@ from unittest.mock import Mock
 
 import pytest
 from fastapi.testclient import TestClient
-from PIL import Image
+from PIL import Image, ImageCms
 from PIL.PngImagePlugin import PngInfo
 from starlette import formparsers
 
@@ -152,6 +152,23 @@ def test_a_tag_that_is_not_as_it_should_be_is_no_reason_to_refuse(odd: tuple[int
     exif = b"Exif\0\0II*\0" + pack("<IH", 8, len(tags)) + entries + pack("<I", 0)
     clean, _ = clean_picture(encoded("JPEG", exif=exif))
     assert opened(clean).size == (20, 40)
+
+
+@pytest.mark.parametrize(("image_format", "mode"), [("JPEG", "RGB"), ("PNG", "RGB"), ("PNG", "RGBA"), ("WEBP", "RGBA")])
+def test_colours_stay_what_they_were_by_the_profile(image_format: str, mode: str) -> None:
+    srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    swapped = srgb.replace(b"rXYZ", b"tmp.").replace(b"gXYZ", b"rXYZ").replace(b"tmp.", b"gXYZ")  # its red is green
+    data = BytesIO()
+    Image.new(mode, (8, 8), "red").save(data, image_format, icc_profile=swapped)
+    clean = opened(clean_picture(data.getvalue())[0])
+    assert "icc_profile" not in clean.info
+    red, green, blue = clean.convert("RGB").getpixel((4, 4))  # type: ignore[misc]
+    assert green > 200 > 60 > max(red, blue)
+
+
+def test_a_broken_profile_is_none() -> None:
+    clean = opened(clean_picture(encoded("PNG", icc_profile=b"no profile"))[0])
+    assert clean.getpixel((4, 4))[:3] == (200, 30, 60)  # type: ignore[index]
 
 
 def test_grey_in_16_bits_stays_what_it_is() -> None:
@@ -341,6 +358,11 @@ class TestUploads:
         headers = {**by("ada"), **({"Content-Type": kind} if kind else {})}
         body = b'{"image_url": "https://example.org/a.jpg"}'
         assert client.post("/posts", content=body, headers=headers).status_code == 415
+
+    def test_a_line_break_is_one_character(self, client: TestClient, live: Settings, by: By) -> None:
+        fields = {"caption": "x" * 2_190 + "\r\n" * 10}
+        answer = client.post("/posts", files={"image": ("a.png", encoded("PNG"))}, data=fields, headers=by("ada"))
+        assert answer.status_code == 201
 
     def test_a_caption_too_long_is_refused(self, client: TestClient, by: By) -> None:
         files, fields = {"image": ("a.png", encoded("PNG"))}, {"caption": "x" * 2_201}

@@ -5,28 +5,36 @@ import json
 import os
 from base64 import b64encode
 from collections.abc import Sequence
+from contextlib import closing
 from datetime import datetime, timedelta, timezone
+from functools import partial
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pyarrow
 import pyarrow.parquet as parquet
 import pytest
 from deltalake import DeltaTable
 from kafka import KafkaProducer
+from kafka.admin import ConfigResource, ConfigResourceType
 from pyspark.sql import SparkSession
 
 from audit.job import audit
 from conf.settings import Settings
 from contract.results import SEEN_HEADER
-from contract.topics import POSTS_WITH_COUNTS
+from contract.topics import POSTS_WITH_COUNTS, RESULT_TOPICS
 from feeds.explain import Explanation, explanation
 from feeds.records import Record, post_change
 from jobs import archive, posts_with_counts, trending_posts
 from jobs.erasure import letters_that_stay, posts_of
+from jobs.offsets import Offsets
 from jobs.running import FORGET, only_one
+from runtime import forget, renewal
+from runtime.admin import admin_client
 from runtime.children import refuse_while_used
 from runtime.forget import erase, what_remains
+from runtime.renewal import wait_until_swept
 from runtime.scan import found_in
 from tests import reference
 from tests.rebuild.earlier_checkpoint import write
@@ -109,12 +117,20 @@ KAFKA_AND_STATES = {
 }
 
 
+def swept_before_compaction(broker: Settings, settings: Settings, offsets: Offsets) -> list[str]:
+    with closing(admin_client(broker)) as admin:
+        said = admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, topic) for topic in RESULT_TOPICS])
+    policies = {topic: said["topic"][topic]["cleanup.policy"]["value"] for topic in RESULT_TOPICS}
+    assert policies == dict.fromkeys(RESULT_TOPICS, "delete")
+    return wait_until_swept(settings, offsets)
+
+
 @pytest.mark.kafka
 @pytest.mark.spark
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("with_facts", [True, False], ids=["facts too", "facts stay"])
 def test_nothing_of_a_forgotten_user_is_left_and_the_rest_counts_as_before(
-    broker: Settings, spark: SparkSession, lived_in: list[Fact], with_facts: bool
+    broker: Settings, spark: SparkSession, lived_in: list[Fact], with_facts: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seed = broker.seeds_dir / "seed" / "part-0.parquet"
     seed.parent.mkdir(parents=True)
@@ -125,7 +141,10 @@ def test_nothing_of_a_forgotten_user_is_left_and_the_rest_counts_as_before(
         assert (broker.data_dir / FORGET).exists() == with_facts
         run_once(spark, broker, *(MODULES[job] for job in jobs))
 
+    monkeypatch.setattr(renewal, "ROLL_MS", 1_000)
+    monkeypatch.setattr(forget, "wait_until_swept", swept := Mock(wraps=partial(swept_before_compaction, broker)))
     done = erase(spark.newSession(), broker, WHO, with_facts, run, print)
+    assert swept.called == with_facts
     told = {removed.place for removed in done if removed.until}
     assert bool(told) != with_facts
     assert not (broker.data_dir / FORGET).exists()
@@ -142,6 +161,13 @@ def test_nothing_of_a_forgotten_user_is_left_and_the_rest_counts_as_before(
     assert {(row["post_id"], row["likes"], row["comments"]) for row in table} == {
         (post_id, post.likes, post.comments) for post_id, post in expected.items()
     }
+
+
+def test_of_brokers_elsewhere_the_time_of_a_sweep_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    waited = list[float]()
+    monkeypatch.setattr(forget.time, "sleep", waited.append)
+    removed = forget._swept(Settings(kafka_bootstrap="elsewhere:9092"), {"likes": {0: 1}}, 420, print)
+    assert (waited, removed.until.partition(";")[0]) == ([420], "out of reach")
 
 
 @pytest.mark.spark

@@ -5,6 +5,7 @@ import json
 import pytest
 from playwright.sync_api import JSHandle, Page, Route, expect
 
+from runtime.processes import wait_until
 from tests.website.browser import Tabs
 from tests.website.scenarios import add_comment, card_with, choose_picture, delete, open_as, picture, shows
 from tests.website.test_live import a_post, has_state
@@ -26,6 +27,15 @@ def is_held(page: Page, held: list[Route], count: int = 1) -> None:
             return
         page.wait_for_timeout(50)
     raise AssertionError("nothing was asked for")
+
+
+def be(page: Page, user: str) -> None:
+    """Choose another user, or nobody."""
+    page.get_by_test_id("user").select_option(user)
+    if user:
+        expect(page.locator("#me")).to_have_attribute("title", user)
+    else:
+        expect(page.locator("#welcome")).to_be_visible()
 
 
 def toasts(page: Page) -> JSHandle:
@@ -130,6 +140,57 @@ def test_ones_new_post_goes_where_it_belongs_once_the_feed_told_its_time(
     world.published[newest]["created_at"] = now(minutes_ago=5)
     held[0].continue_()
     expect(captions).to_have_text(["in between", "of a slow clock"])
+
+
+def test_what_waits_to_be_counted_holds_up_no_click(tabs: Tabs, stand_in: str, world: World) -> None:
+    everything = [a_post(world, f"number {number}", minutes_ago=number) for number in range(6)]
+    page = open_as(tabs, stand_in, "ada")
+    waiting = hold(page, "**/posts/*after=*", "GET")
+    for post_id in everything:
+        page.locator(f"#posts [data-post-id='{post_id}']").get_by_test_id("like").click()
+    for post_id in everything:
+        wait_until(lambda post_id=post_id: world.likes_of(post_id) == 1, 30, lambda: "a like is not stored")  # type: ignore[misc]
+    is_held(page, waiting, 2)
+    page.wait_for_load_state()  # whatever else was asked for has been heard of
+    assert len(waiting) == 2
+    for count in range(len(everything)):
+        is_held(page, waiting, count + 1)
+        waiting[count].continue_()
+    for post_id in everything:
+        card = page.locator(f"#posts [data-post-id='{post_id}']")
+        expect(card).to_have_attribute("aria-busy", "false")
+        shows(card, likes=1)
+
+
+def test_what_one_has_written_is_not_the_next_ones(tabs: Tabs, stand_in: str, world: World) -> None:
+    a_post(world, "to be commented")
+    page = open_as(tabs, stand_in, "ada")
+    card = card_with(page, "to be commented")
+    page.get_by_test_id("caption").fill("by ada")
+    choose_picture(page)
+    card.get_by_test_id("comment-text").fill("ada's too")
+    be(page, "")
+    be(page, "ada")
+    expect(card.get_by_test_id("comment-text")).to_have_value("ada's too")
+    be(page, "grace")
+    expect(card.get_by_test_id("comment-text")).to_have_value("")
+    expect(page.get_by_test_id("caption")).to_have_value("")
+    page.get_by_test_id("post").click()
+    expect(page.locator("#composer-error")).to_have_text("Add a picture first.")
+
+
+def test_one_becomes_whom_one_chose_last(tabs: Tabs, stand_in: str) -> None:
+    page = open_as(tabs, stand_in, "grace")
+    late = hold(page, "**/demo/token", "POST")
+    page.locator("#user").select_option("ada")
+    is_held(page, late)
+    page.locator("#user").select_option("")
+    expect(page.locator("#welcome")).to_be_visible()
+    with page.expect_response("**/demo/token"):
+        late[0].continue_()
+    page.evaluate("new Promise((resolve) => setTimeout(resolve, 0))")  # what waited for the answer has run
+    expect(page.locator("#user")).to_have_value("")
+    expect(page.locator("#welcome")).to_be_visible()
 
 
 def test_a_comment_that_failed_late_is_put_before_what_was_written_since(

@@ -121,6 +121,9 @@ class World:
         """What went into a post, as the archive has it."""
         return [fact for fact in self._facts.get(post_id, []) if fact.offset <= self._counted]
 
+    def likes_of(self, post_id: str) -> int:
+        return int(self.published[post_id]["likes"])
+
     def has_counted_all(self) -> bool:
         return self._counted == self._stored
 
