@@ -14,7 +14,7 @@ from pyspark.sql.streaming.query import StreamingQuery
 from conf.settings import Settings
 from contract import tables
 from jobs import trending_posts
-from jobs.checkpoints import committed_watermark, done_batch
+from jobs.checkpoints import begun_batch, committed_watermark, done_batch
 from jobs.harness import now
 from jobs.transforms.panes import BEHIND_WATERMARK
 from runtime.processes import wait_until
@@ -78,12 +78,13 @@ def first_hour(settings: Settings, post: str) -> int:
 
 
 def set_watermark(checkpoint: Path, moment: datetime) -> None:
-    """As if the facts of the last batch had been dated so much later."""
-    newest = checkpoint / "offsets" / str(done_batch(checkpoint))
-    version, said, *sources = newest.read_text().splitlines()
-    told = {**json.loads(said), "batchWatermarkMs": int(moment.timestamp() * 1_000)}
-    newest.write_text("\n".join([version, json.dumps(told), *sources]))
-    newest.with_name(f".{newest.name}.crc").unlink(missing_ok=True)
+    """As if the facts of the last batch had been dated so much later; one that has begun since is of that time too."""
+    for batch in range(done_batch(checkpoint), begun_batch(checkpoint) + 1):
+        offsets = checkpoint / "offsets" / str(batch)
+        version, said, *sources = offsets.read_text().splitlines()
+        told = {**json.loads(said), "batchWatermarkMs": int(moment.timestamp() * 1_000)}
+        offsets.write_text("\n".join([version, json.dumps(told), *sources]))
+        offsets.with_name(f".{offsets.name}.crc").unlink(missing_ok=True)
 
 
 @pytest.mark.spark

@@ -46,7 +46,7 @@ cp "$TOOLS/spark-submit" "$last/bin/"
 """
 SPARK_SUBMIT = """#!/bin/sh
 for word; do
-  case "$word" in *ArchiveClassesAtExit=*) file=${word#*ArchiveClassesAtExit=}; echo classes > "${file%% *}";; esac
+  case "$word" in *ArchiveClassesAtExit=*) file=${word#*ArchiveClassesAtExit=}; echo classes > "${file%%\\"*}";; esac
 done
 """
 
