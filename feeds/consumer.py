@@ -26,6 +26,8 @@ PACE_SECONDS = 0.02
 LOOK_SECONDS = 1.0
 BROKER_MS = 3_000
 BATCH = 5_000
+STUCK_SECONDS = 15
+"""With records to read and none that comes: a client of kafka-python may fetch no more after its broker was killed."""
 IN_STEP_SECONDS = 60
 """How often a view remembers that it was in step with its topics."""
 
@@ -50,6 +52,7 @@ class FeedConsumer:
         self._trouble: str | None = "it has not reached Kafka yet"
         self._to_go = 0
         self._goal: tuple[float, dict[TopicPartition, int]] | None = None  # where the topics ended, and when
+        self._stands: tuple[float, dict[TopicPartition, int]] = (0.0, {})  # since when, and where
         self._newest_ms: dict[TopicPartition, int] = {}
         self._in_step = 0.0
         self.as_of = 0.0
@@ -198,11 +201,21 @@ class FeedConsumer:
             if newest:
                 AGE.labels(topic).set(asked - max(newest) / 1000)
         self._to_go = sum(left.values())
+        self._refuse_to_be_stuck({place: consumer.position(place) for place in last})
         self._note_progress(consumer, asked, last)
         if self._to_go:
             # One partition may be read further than another: all of them have what the one that is furthest behind has.
             held_ms = min(self._newest_ms.get(place, 0) for place, count in left.items() if count)
             self.as_of = min(asked, max(self.as_of, held_ms / 1000))  # the broker's clock may have been ahead
+
+    def _refuse_to_be_stuck(self, positions: dict[TopicPartition, int]) -> None:
+        """RuntimeError where nothing comes though there is something: a new client begins where the view stands."""
+        since, before = self._stands
+        if not self._to_go or positions != before:
+            self._stands = (time.monotonic(), positions)
+        elif time.monotonic() - since > STUCK_SECONDS:
+            self._stands = (time.monotonic(), {})
+            raise RuntimeError(f"Kafka sends none of {self._to_go:,} records that are there")
 
     def _note_progress(self, consumer: KafkaConsumer, asked: float, last: dict[TopicPartition, int]) -> None:
         """Under a steady stream the end is never reached, where it was at an earlier look is."""

@@ -109,6 +109,28 @@ def test_under_a_steady_stream_it_is_in_step_with_what_was_there(monkeypatch: py
     view.touch.assert_called_once_with()
 
 
+def test_a_client_that_gets_nothing_of_what_is_there_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    kafka: Any = Kafka()
+    feed = FeedConsumer("nowhere:1", [POSTS_WITH_COUNTS], Mock(topic_ids=lambda: {POSTS_WITH_COUNTS: "id"}), Mock())
+
+    def look(moment: float) -> None:
+        monkeypatch.setattr(consumer.time, "monotonic", lambda: moment)
+        feed._look(kafka, kafka)
+
+    look(100)
+    look(100 + consumer.STUCK_SECONDS)
+    kafka.take(feed, 0, 1)
+    look(101 + consumer.STUCK_SECONDS)
+    look(101 + 2 * consumer.STUCK_SECONDS)
+    with pytest.raises(RuntimeError, match="Kafka sends none of 19 records that are there"):
+        look(102 + 2 * consumer.STUCK_SECONDS)
+    look(103 + 2 * consumer.STUCK_SECONDS)
+    for partition in ENDS:
+        kafka.take(feed, partition, 10)
+    look(104 + 2 * consumer.STUCK_SECONDS)
+    look(1_000)  # nothing is to be read, and nothing comes
+
+
 def test_a_goal_of_long_ago_is_no_step(monkeypatch: pytest.MonkeyPatch) -> None:
     kafka: Any = Kafka()
     feed = FeedConsumer("nowhere:1", [POSTS_WITH_COUNTS], Mock(topic_ids=lambda: {POSTS_WITH_COUNTS: "id"}), Mock())
