@@ -1,6 +1,5 @@
 """`msm bench`, and `msm bench compare`."""
 
-import signal
 from dataclasses import replace
 from datetime import datetime, timezone
 from pathlib import Path
@@ -14,6 +13,7 @@ from bench.measures import Run
 from bench.probes import Unmatched
 from conf import REPOSITORY
 from conf.settings import load_settings
+from runtime.processes import end_as_by_ctrl_c
 
 cli = typer.Typer(invoke_without_command=True, help="Measure what the engine costs and how fast it is.")
 console = Console(highlight=False)
@@ -43,8 +43,7 @@ def measure(
     name = datetime.now(timezone.utc).strftime("%Y%m%dT%H%M%SZ")
     folder, data = REPOSITORY / "artifacts" / "bench" / name, load_settings().data_dir / "bench" / name
     load_settings.cache_clear()  # what is measured has settings of its own
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.default_int_handler)  # what was started is stopped
+    end_as_by_ctrl_c()
     try:
         code = bench(folder, data, size, only or (), console)
     except KeyboardInterrupt:

@@ -2,7 +2,6 @@
 
 import os
 import random
-import signal
 import time
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timezone
@@ -23,6 +22,7 @@ from conf.settings import Settings
 from jobs.submit import COMPILES_LITTLE
 from runtime import stack
 from runtime.broker import free_ports
+from runtime.processes import end_as_by_ctrl_c
 from runtime.spark import batch_session
 
 RATE = 15.0
@@ -50,8 +50,7 @@ def own_settings(data_dir: Path) -> Settings:
 
 def run(folder: Path, data_dir: Path, seed: int, names: Sequence[str], console: Console) -> int:
     """Inflict them one after the other; exit code 1 where one left drift, loss or a stack that is not well."""
-    for ending in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(ending, signal.default_int_handler)  # as Ctrl-C: the stack does not outlive us
+    end_as_by_ctrl_c()
     settings = own_settings(data_dir)
     if stack.running(settings):
         raise SystemExit(f"a stack runs on {data_dir}, and faults want one of their own: make down, or another --data")

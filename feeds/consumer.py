@@ -194,15 +194,16 @@ class FeedConsumer:
         except KafkaError as error:
             return self._say(f"Kafka at {self._bootstrap} does not answer ({type(error).__name__})")
         self._trouble = None
-        left = {place: max(0, end - consumer.position(place)) for place, end in last.items()}
+        positions = {place: consumer.position(place) for place in last}
+        left = {place: max(0, end - positions[place]) for place, end in last.items()}
         for topic in self._topics:
             LAG.labels(topic).set(sum(count for place, count in left.items() if place.topic == topic))
             newest = [moment for place, moment in self._newest_ms.items() if place.topic == topic]
             if newest:
                 AGE.labels(topic).set(asked - max(newest) / 1000)
         self._to_go = sum(left.values())
-        self._refuse_to_be_stuck({place: consumer.position(place) for place in last})
-        self._note_progress(consumer, asked, last)
+        self._refuse_to_be_stuck(positions)
+        self._note_progress(positions, asked, last)
         if self._to_go:
             # One partition may be read further than another: all of them have what the one that is furthest behind has.
             held_ms = min(self._newest_ms.get(place, 0) for place, count in left.items() if count)
@@ -217,12 +218,14 @@ class FeedConsumer:
             self._stands = (time.monotonic(), {})
             raise RuntimeError(f"Kafka sends none of {self._to_go:,} records that are there")
 
-    def _note_progress(self, consumer: KafkaConsumer, asked: float, last: dict[TopicPartition, int]) -> None:
+    def _note_progress(
+        self, positions: dict[TopicPartition, int], asked: float, last: dict[TopicPartition, int]
+    ) -> None:
         """Under a steady stream the end is never reached, where it was at an earlier look is."""
         now = (asked, last)
         self._goal = self._goal if self._goal and self._to_go else now
         moment, ends = self._goal
-        if all(consumer.position(place) >= end for place, end in ends.items()):
+        if all(positions[place] >= end for place, end in ends.items()):
             self._goal, self.as_of = now, max(self.as_of, moment) if self._to_go else asked
             if asked - moment < IN_STEP_SECONDS:
                 self.caught_up = True

@@ -4,6 +4,7 @@
 """
 
 import errno
+import json
 import os
 import shutil
 import socket
@@ -122,9 +123,7 @@ def _configure(settings: Settings) -> Path:
 
 def _as_properties(text: str) -> str:
     """Java reads properties as Latin-1, and what is not in ASCII by its number in UTF-16 (java.util.Properties)."""
-    units = memoryview(text.encode("utf-16-be")).cast("B")
-    pairs = [units[at] << 8 | units[at + 1] for at in range(0, len(units), 2)]
-    return "".join(chr(unit) if unit < 128 else f"\\u{unit:04x}" for unit in pairs)
+    return "".join(letter if letter.isascii() else json.dumps(letter)[1:-1] for letter in text)
 
 
 def _java(settings: Settings) -> list[str]:

@@ -2,7 +2,6 @@
 
 import json
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -36,6 +35,7 @@ from runtime.doctor import main as examine
 from runtime.explain import explanation_of, show_explanation
 from runtime.forget import forget as erase
 from runtime.parts import JOBS, job_metrics
+from runtime.processes import end_as_by_ctrl_c
 from runtime.rescale import rescale as rescale_states
 from runtime.scan import found_in
 from runtime.topics import differences, ensure_topics
@@ -98,8 +98,7 @@ def demo() -> None:
     """Start the stack with simulated traffic; Ctrl-C stops it."""
     os.environ["MSM_DEMO"] = "true"
     settings = load_settings()
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.default_int_handler)  # as Ctrl-C: the stack does not outlive us
+    end_as_by_ctrl_c()
     started = False
     try:
         stack.start(settings, console.print, DEMO_TRAFFIC)

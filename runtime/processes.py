@@ -101,6 +101,12 @@ def kill_session(leader: int) -> None:
             continue
 
 
+def end_as_by_ctrl_c() -> None:
+    """SIGTERM, and a terminal that is closed, raise KeyboardInterrupt too: what was started is stopped."""
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.default_int_handler)
+
+
 def wait_until(condition: Callable[[], bool], seconds: float, complaint: Callable[[], str]) -> None:
     """Return once the condition holds; TimeoutError with the complaint where it does not in time."""
     deadline = time.monotonic() + seconds
