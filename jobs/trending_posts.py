@@ -50,6 +50,8 @@ OPTIONS = {
     "spark.sql.streaming.multipleWatermarkPolicy": "max",
     # A fifth of an append; whoever looks for minutes here finds their place in the files themselves.
     "spark.databricks.delta.stats.collect": "false",
+    # Another sixth: what Spark's own metrics of the write would add to the history of tables that nobody else reads.
+    "spark.databricks.delta.history.metricsEnabled": "false",
 }
 PANES = (
     StructType()
