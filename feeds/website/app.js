@@ -84,9 +84,10 @@ async function openPost(postId) {
     const post = await getPost(postId);
     if (question !== postsAsked) return;
     const card = new Card(post, { onLeave: () => dialog.close(), onReturn: (back) => feed.add(back) });
-    dialog.replaceChildren(card.element);
+    dialog.onclose?.(); // of the one before, if it is still there
+    dialog.append(card.element);
     dialog.onclose = () => card.dispose();
-    dialog.onclick = ({ target }) => target === dialog && dialog.close();
+    dialog.onclick = ({ target }) => (target === dialog || target.closest(".close")) && dialog.close();
     dialog.showModal();
   } catch (error) {
     say(error.status === 404 ? "This post is not there any more." : error.message, { error: true });
@@ -135,13 +136,13 @@ function setUpKeys() {
   });
 }
 
-/** The card that has the focus, or for J and K the one after or before it. */
+/** The card that has the focus, or for J and K the one after or before it; where none has it, the one in view. */
 function cardFor(key) {
   const cards = feed.cards();
   const at = cards.findIndex(({ element }) => element.contains(document.activeElement));
-  if (key === "j") return cards[at + 1];
-  if (key === "k") return cards[at - 1];
-  return cards[at];
+  if (key !== "j" && key !== "k") return cards[at];
+  if (at < 0) return cards.find(({ element }) => element.getBoundingClientRect().bottom > innerHeight / 3);
+  return cards[key === "j" ? at + 1 : at - 1];
 }
 
 /** A hidden tab gives its connections back: a browser has few for each site. */

@@ -7,7 +7,8 @@ import { session } from "./session.js";
 import { say } from "./toasts.js";
 
 const KINDS = ["image/jpeg", "image/png", "image/webp", "image/gif"];
-const CAPTION_MAX = 2_200;
+const PICTURE_MAX_BYTES = 10 * 1024 * 1024;
+const CAPTION_MAX = 2_200; // characters as the server counts them: an emoji is one
 const NEARLY_FULL = 200;
 
 export class Composer {
@@ -60,6 +61,7 @@ export class Composer {
   #pick(file) {
     if (!file || this.#button.disabled) return;
     if (!KINDS.includes(file.type)) return this.#complain("Choose a JPEG, PNG, WebP or GIF picture.");
+    if (file.size > PICTURE_MAX_BYTES) return this.#complain("Choose a smaller picture: at most 10 MiB.");
     this.#complain("");
     this.#picked = file;
     this.#address.value = "";
@@ -90,8 +92,9 @@ export class Composer {
 
   #showLength() {
     this.#key = newKey();
-    const left = CAPTION_MAX - this.#caption.value.length;
-    byId("counter").textContent = left < NEARLY_FULL ? `${left} left` : "";
+    const left = roomAfter(this.#caption.value);
+    const words = left < 0 ? `${-left} too many` : `${left} left`;
+    byId("counter").textContent = left < NEARLY_FULL ? words : "";
   }
 
   async #submit() {
@@ -99,6 +102,7 @@ export class Composer {
     const picture = { file: this.#picked, address: this.#typedAddress(), caption, key: this.#key };
     if (!session.who || this.#button.disabled) return;
     if (!picture.file && !picture.address) return this.#complain(this.#missing());
+    if (roomAfter(caption) < 0) return this.#complain("The caption is too long.");
     this.#busy(true);
     try {
       const post = await publish(picture, this.onConfirmed);
@@ -136,3 +140,5 @@ export class Composer {
     this.#showLength();
   }
 }
+
+const roomAfter = (text) => CAPTION_MAX - [...text].length;

@@ -333,6 +333,9 @@ def an_engaged_post_is_ranked_and_opens_from_there(tabs: Tabs, base_url: str) ->
     shows(opened, likes=2)
     ada.keyboard.press("Escape")
     expect(opened).to_have_count(0)
+    ranked.get_by_role("button").click()
+    ada.get_by_role("button", name="Close").click()
+    expect(opened).to_have_count(0)
 
 
 def _unfolded(page: Page, name: str) -> Locator:

@@ -267,6 +267,49 @@ def test_a_key_that_is_held_down_likes_once(tabs: Tabs, stand_in: str, world: Wo
     expect(card.get_by_test_id("like")).to_have_attribute("aria-pressed", "true")
 
 
+def test_j_begins_where_one_reads(tabs: Tabs, stand_in: str, world: World) -> None:
+    for caption in ("first", "second", "third"):
+        a_post(world, caption)
+    page = open_as(tabs, stand_in, "grace")
+    card_with(page, "second").evaluate("(card) => scrollTo(0, card.getBoundingClientRect().top + scrollY)")
+    page.keyboard.press("j")
+    expect(card_with(page, "second")).to_be_focused()
+    page.keyboard.press("j")
+    expect(card_with(page, "first")).to_be_focused()
+
+
+def test_a_caption_is_as_long_as_the_server_says(tabs: Tabs, stand_in: str) -> None:
+    page = open_as(tabs, stand_in, "grace")
+    choose_picture(page)
+    page.get_by_test_id("caption").fill("🏔" * 2_201)
+    expect(page.locator("#counter")).to_have_text("1 too many")
+    page.get_by_test_id("post").click()
+    expect(page.locator("#composer-error")).to_have_text("The caption is too long.")
+    page.get_by_test_id("caption").fill("🏔" * 2_200)
+    expect(page.locator("#counter")).to_have_text("0 left")
+    page.get_by_test_id("post").click()
+    expect(page.get_by_test_id("caption")).to_have_value("")
+    expect(card_with(page, "🏔" * 2_200)).to_be_visible()
+
+
+def test_a_picture_that_is_too_large_is_not_sent(tabs: Tabs, stand_in: str) -> None:
+    page = open_as(tabs, stand_in, "grace")
+    large = {"name": "large.png", "mimeType": "image/png", "buffer": picture() + bytes(10 * 1024 * 1024)}
+    page.get_by_test_id("image").set_input_files(files=[large])
+    expect(page.locator("#composer-error")).to_have_text("Choose a smaller picture: at most 10 MiB.")
+    expect(page.locator("#preview")).to_be_hidden()
+
+
+def test_nothing_is_wider_than_the_smallest_phone(tabs: Tabs, stand_in: str, world: World) -> None:
+    a_post(world, "narrow")
+    page = tabs()
+    page.set_viewport_size({"width": 320, "height": 640})
+    page.goto(stand_in)
+    page.get_by_test_id("user").select_option("grace")
+    expect(card_with(page, "narrow")).to_be_visible()
+    assert page.evaluate("document.documentElement.scrollWidth") == 320
+
+
 def test_two_tabs_of_a_user_remember_both_of_their_likes(tabs: Tabs, stand_in: str) -> None:
     page = open_as(tabs, stand_in, "grace")
     remembered = page.evaluate(
