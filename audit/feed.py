@@ -58,5 +58,4 @@ def rankings(url: str) -> dict[str, Any]:
 
 
 def _get(url: str, path: str = "feed", **query: str) -> Any:
-    with get(f"{url}/{path}?{urllib.parse.urlencode(query)}", 10) as answer:
-        return json.load(answer)
+    return json.loads(get(f"{url}/{path}?{urllib.parse.urlencode(query)}", 10))

@@ -1,14 +1,19 @@
 """Requests of ours to our own services."""
 
 import urllib.request
-from typing import Any
+from http.client import HTTPException
 
 _DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
-def get(url: str, seconds: float) -> Any:
-    """The open answer of a GET. Never through a proxy of the environment: who asks knows the address.
+def get(url: str, seconds: float) -> bytes:
+    """What a GET is answered with. Never through a proxy of the environment: who asks knows the address.
 
-    Raises OSError (urllib's HTTPError and URLError among it), ValueError, or HTTPException where it is no HTTP.
+    OSError where there is no answer, urllib's HTTPError where it is a refusal; ValueError where it is no address.
     """
-    return _DIRECT.open(url, timeout=seconds)
+    try:
+        with _DIRECT.open(url, timeout=seconds) as answer:
+            body: bytes = answer.read()
+            return body
+    except HTTPException as error:
+        raise OSError(f"{url} does not answer by HTTP: {error!r}") from None

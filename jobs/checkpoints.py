@@ -120,7 +120,7 @@ def _offsets(checkpoint: Place, batch: int) -> list[str]:
 
 
 def made(checkpoint: Place) -> dict[str, int]:
-    """What was written down when the checkpoint was made; empty for one that is older than that."""
+    """What was written down when it was made: "rules", and "term" for the counts; empty where nothing was."""
     try:
         said: dict[str, int] = json.loads((checkpoint / MADE).read_text())
     except FileNotFoundError:
@@ -131,6 +131,13 @@ def made(checkpoint: Place) -> dict[str, int]:
 def sign(checkpoint: Place, term: int) -> None:
     """Write down by which rules a checkpoint counts, and under which term it publishes."""
     write_whole(checkpoint / MADE, {"rules": RULES, "term": term})
+
+
+def sign_new(folder: Place, job: str) -> None:
+    """Write down by which rules the job goes on, in each of its checkpoints that has no batch yet."""
+    for checkpoint in (folder / query for query in STATES[job]):
+        if done_batch(checkpoint) < 0:
+            write_whole(checkpoint / MADE, {**made(checkpoint), "rules": RULES})
 
 
 def seed_name(checkpoint: Place) -> str:

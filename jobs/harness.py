@@ -28,6 +28,7 @@ from jobs.checkpoints import (
     pinned_start,
     refuse_other_shapes,
     seed_name,
+    sign_new,
 )
 from jobs.offsets import ends, total
 from jobs.progress import ProgressListener
@@ -162,6 +163,7 @@ def main(
         refuse_unfinished_forget(settings.data_dir, os.environ.get(FORGETTING, ""))
         fix = FIX_BESIDE if settings.beside else FIX
         refuse_other_shapes(checkpoints(settings), name, settings.shuffle_partitions, fix)
+        sign_new(checkpoints(settings), name)
         _run(name, start, in_real_time(settings), evict, settings)
 
 

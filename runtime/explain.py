@@ -20,9 +20,8 @@ def explanation_of(settings: Settings, post_id: str, newest: int) -> dict[str, A
     base = f"http://{settings.http_host}:{settings.http_port}"
     url = f"{base}/posts/{urllib.parse.quote(post_id, safe='')}/explain?newest={newest}"
     try:
-        with get(url, SECONDS) as answer:
-            found: dict[str, Any] = json.load(answer)
-            return found
+        found: dict[str, Any] = json.loads(get(url, SECONDS))
+        return found
     except urllib.error.HTTPError as error:
         raise LookupError(_said(error)) from None
     except (OSError, ValueError):

@@ -6,7 +6,6 @@ import sys
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
-from http.client import HTTPException
 
 import psutil
 
@@ -108,7 +107,6 @@ def _signal_job(settings: Settings, name: str) -> bool:
 
 def _get(url: str) -> str | None:
     try:
-        with get(url, 2) as answer:
-            return str(answer.read().decode())
-    except (OSError, ValueError, HTTPException):
+        return get(url, 2).decode()
+    except (OSError, ValueError):
         return None
