@@ -26,7 +26,7 @@ PACE_SECONDS = 0.02
 LOOK_SECONDS = 1.0
 BROKER_MS = 3_000
 BATCH = 5_000
-STUCK_SECONDS = 15
+STUCK_SECONDS = 30
 """With records to read and none that comes: a client of kafka-python may fetch no more after its broker was killed."""
 IN_STEP_SECONDS = 60
 """How often a view remembers that it was in step with its topics."""
@@ -52,7 +52,9 @@ class FeedConsumer:
         self._trouble: str | None = "it has not reached Kafka yet"
         self._to_go = 0
         self._goal: tuple[float, dict[TopicPartition, int]] | None = None  # where the topics ended, and when
-        self._stands: tuple[float, dict[TopicPartition, int]] = (0.0, {})  # since when, and where
+        self._stands: dict[
+            TopicPartition, tuple[int, float]
+        ] = {}  # where something is left: its position, and since when
         self._newest_ms: dict[TopicPartition, int] = {}
         self._in_step = 0.0
         self.as_of = 0.0
@@ -166,7 +168,7 @@ class FeedConsumer:
             if not first.get(place, 0) <= offsets[topic, number] <= last.get(place, -1):
                 raise MustRebuildError(f"its place in {topic}, partition {number}, is not in the topic any more")
         consumer.assign(partitions)
-        self._goal = None
+        self._goal, self._stands = None, {}
         for place in partitions:
             consumer.seek(place, offsets.get((place.topic, place.partition), first[place]))
 
@@ -192,6 +194,7 @@ class FeedConsumer:
                 self._assign(consumer, partitions)
             last = consumer.end_offsets(partitions, timeout_ms=BROKER_MS)
         except KafkaError as error:
+            self._stands = {}
             return self._say(f"Kafka at {self._bootstrap} does not answer ({type(error).__name__})")
         self._trouble = None
         positions = {place: consumer.position(place) for place in last}
@@ -202,21 +205,26 @@ class FeedConsumer:
             if newest:
                 AGE.labels(topic).set(asked - max(newest) / 1000)
         self._to_go = sum(left.values())
-        self._refuse_to_be_stuck(positions)
+        self._refuse_to_be_stuck({place: positions[place] for place, count in left.items() if count})
         self._note_progress(positions, asked, last)
         if self._to_go:
             # One partition may be read further than another: all of them have what the one that is furthest behind has.
             held_ms = min(self._newest_ms.get(place, 0) for place, count in left.items() if count)
             self.as_of = min(asked, max(self.as_of, held_ms / 1000))  # the broker's clock may have been ahead
 
-    def _refuse_to_be_stuck(self, positions: dict[TopicPartition, int]) -> None:
-        """RuntimeError where nothing comes though there is something: a new client begins where the view stands."""
-        since, before = self._stands
-        if not self._to_go or positions != before:
-            self._stands = (time.monotonic(), positions)
-        elif time.monotonic() - since > STUCK_SECONDS:
-            self._stands = (time.monotonic(), {})
-            raise RuntimeError(f"Kafka sends none of {self._to_go:,} records that are there")
+    def _refuse_to_be_stuck(self, unread: dict[TopicPartition, int]) -> None:
+        """RuntimeError where nothing comes of a partition that has more: a new client begins where the view stands."""
+        now = time.monotonic()
+        before = self._stands
+        self._stands = {
+            place: (position, before[place][1] if place in before and before[place][0] == position else now)
+            for place, position in unread.items()
+        }
+        for place, (position, since) in self._stands.items():
+            if now - since > STUCK_SECONDS:
+                raise RuntimeError(
+                    f"Kafka sends nothing of {place.topic}, partition {place.partition}, from {position}"
+                )
 
     def _note_progress(
         self, positions: dict[TopicPartition, int], asked: float, last: dict[TopicPartition, int]

@@ -172,6 +172,13 @@ def committed_watermark(checkpoint: Place) -> datetime:
     return datetime.fromtimestamp(json.loads(said).get("batchWatermarkMs", 0) / 1_000, timezone.utc)
 
 
+def next_watermark(checkpoint: Place) -> datetime:
+    """The event-time watermark that the next batch will go by; 1970 before the first."""
+    done = done_batch(checkpoint)
+    _, said = ("", "{}") if done < 0 else (checkpoint / "commits" / str(done)).read_text().splitlines()
+    return datetime.fromtimestamp(json.loads(said).get("nextBatchWatermarkMs", 0) / 1_000, timezone.utc)
+
+
 def begun_batch(checkpoint: Place) -> int:
     """The number of the newest batch that has begun; -1 before the first."""
     return newest_in(checkpoint / "offsets")

@@ -21,7 +21,7 @@ from conf.settings import Settings
 from conf.store import Place, checkpoints, for_spark, write_whole
 from contract import tables
 from contract.facts import format_time, parse_time
-from jobs.checkpoints import committed_watermark, offsets_of_batch
+from jobs.checkpoints import committed_watermark, next_watermark, offsets_of_batch
 from jobs.harness import main, now, query_id, read_topics
 from jobs.rounds import CATCH_UP, change
 from jobs.sinks.lake import COMPACT_EVERY, OURS, Appends, append, compact, drop, ensure_table, fold, table_path
@@ -88,7 +88,7 @@ def _evicted(checkpoint: Place) -> datetime:
     """
     try:
         until = json.loads((checkpoint / EVICTED).read_text())["until"]
-    except FileNotFoundError:
+    except (FileNotFoundError, ValueError):  # not written yet, or torn by a power cut
         until = None
     if until is None:
         until = format_time(committed_watermark(checkpoint))
@@ -103,8 +103,11 @@ def evict(spark: SparkSession, settings: Settings) -> Sequence[StreamingQuery]:
     """
     latest = now() - NEWEST_WATERMARK
     folders = [checkpoints(settings) / query for query in (NAME, RISING)]
-    if any(committed_watermark(folder) > latest for folder in folders):
-        log.warning("nothing is evicted: a fact came while a clock was ahead; make backfill makes the state anew")
+    if ahead := [mark for mark in map(next_watermark, folders) if mark > latest]:
+        log.warning(
+            "no state is evicted, and it grows, until time has come up to the watermark: a clock was ahead",
+            watermark=format_time(max(ahead)),
+        )
         return []
     for folder in folders:
         write_whole(folder / EVICTED, {"until": None})

@@ -102,10 +102,10 @@ def _encode(image: Image.Image, picture_format: str) -> bytes:
         upright = upright.point(lambda value: value / 256)
         if "transparency" in upright.info:
             upright.info["transparency"] //= 256
-    profile = image.info.get("icc_profile", b"") if image.mode in ("RGB", "RGBA", "P") else b""
+    profile = image.info.get("icc_profile") if image.mode in ("RGB", "RGBA", "P") else None  # None: a broken one too
     upright = upright.convert("RGB" if picture_format == "JPEG" else "RGBA")
     upright.thumbnail((LONGEST_SIDE, LONGEST_SIDE))
-    if 0 < len(profile) <= MAX_PROFILE_BYTES:
+    if profile and len(profile) <= MAX_PROFILE_BYTES:
         upright = _in_srgb(upright, profile)
     upright.info.clear()  # comments, profiles and the like would be written again
     encoded = BytesIO()

@@ -102,9 +102,13 @@ def kill_session(leader: int) -> None:
 
 
 def end_as_by_ctrl_c() -> None:
-    """SIGTERM, and a terminal that is closed, raise KeyboardInterrupt too: what was started is stopped."""
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.default_int_handler)
+    """SIGTERM, and a terminal that is closed, raise KeyboardInterrupt too: what was started is stopped.
+
+    Under nohup, which ignores SIGHUP for its child, a run outlives the terminal.
+    """
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        signal.signal(signal.SIGHUP, signal.default_int_handler)
 
 
 def wait_until(condition: Callable[[], bool], seconds: float, complaint: Callable[[], str]) -> None:

@@ -7,6 +7,7 @@ from unittest.mock import Mock
 
 import pytest
 from kafka import TopicPartition
+from kafka.errors import KafkaConnectionError
 
 from contract.topics import POSTS_WITH_COUNTS, RISING_POSTS, TRENDING_POSTS
 from feeds import consumer
@@ -39,6 +40,15 @@ class Kafka:
 
     def end_offsets(self, places: list[TopicPartition], **_: Any) -> dict[TopicPartition, int]:
         return {place: ENDS[place.partition] for place in places}
+
+    def beginning_offsets(self, places: list[TopicPartition], **_: Any) -> dict[TopicPartition, int]:
+        return dict.fromkeys(places, 0)
+
+    def assign(self, places: list[TopicPartition]) -> None:
+        pass
+
+    def seek(self, place: TopicPartition, offset: int) -> None:
+        self.read[place.partition] = offset
 
     def position(self, place: TopicPartition) -> int:
         return self.read[place.partition]
@@ -111,24 +121,40 @@ def test_under_a_steady_stream_it_is_in_step_with_what_was_there(monkeypatch: py
 
 def test_a_client_that_gets_nothing_of_what_is_there_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     kafka: Any = Kafka()
-    feed = FeedConsumer("nowhere:1", [POSTS_WITH_COUNTS], Mock(topic_ids=lambda: {POSTS_WITH_COUNTS: "id"}), Mock())
+    view = Mock(topic_ids=lambda: {POSTS_WITH_COUNTS: "id"}, offsets=dict)
+    feed = FeedConsumer("nowhere:1", [POSTS_WITH_COUNTS], view, Mock())
 
     def look(moment: float) -> None:
         monkeypatch.setattr(consumer.time, "monotonic", lambda: moment)
         feed._look(kafka, kafka)
 
-    look(100)
-    look(100 + consumer.STUCK_SECONDS)
-    kafka.take(feed, 0, 1)
-    look(101 + consumer.STUCK_SECONDS)
-    look(101 + 2 * consumer.STUCK_SECONDS)
-    with pytest.raises(RuntimeError, match="Kafka sends none of 19 records that are there"):
-        look(102 + 2 * consumer.STUCK_SECONDS)
-    look(103 + 2 * consumer.STUCK_SECONDS)
+    for second in range(100, 190):
+        kafka.take(feed, 0, 1 + second % 9)  # one partition that moves does not hide another
+        if second == 120:
+            kafka.take(feed, 1, 5)
+        if second == 151:
+            break
+        look(second)
+    with pytest.raises(RuntimeError, match=f"Kafka sends nothing of {POSTS_WITH_COUNTS}, partition 1, from 5"):
+        look(151)
+    feed._assign(kafka, list(kafka.assignment()))  # a new client
+    look(152)
     for partition in ENDS:
         kafka.take(feed, partition, 10)
-    look(104 + 2 * consumer.STUCK_SECONDS)
+    look(200)
     look(1_000)  # nothing is to be read, and nothing comes
+
+
+def test_a_broker_that_was_away_is_no_client_that_is_stuck(monkeypatch: pytest.MonkeyPatch) -> None:
+    kafka: Any = Kafka()
+    feed = FeedConsumer("nowhere:1", [POSTS_WITH_COUNTS], Mock(topic_ids=lambda: {POSTS_WITH_COUNTS: "id"}), Mock())
+    for moment, away in ((100, False), (101, True), (200, False)):
+        monkeypatch.setattr(consumer.time, "monotonic", lambda moment=moment: moment)
+        with monkeypatch.context() as broker:
+            if away:
+                broker.setattr(kafka, "end_offsets", Mock(side_effect=KafkaConnectionError))
+            feed._look(kafka, kafka)
+        assert bool(feed._trouble) == away
 
 
 def test_a_goal_of_long_ago_is_no_step(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -171,6 +171,13 @@ def test_a_broken_profile_is_none() -> None:
     assert clean.getpixel((4, 4))[:3] == (200, 30, 60)  # type: ignore[index]
 
 
+def test_a_profile_of_which_a_part_is_missing_is_none() -> None:
+    whole = encoded("JPEG", icc_profile=b"profile")
+    first_of_two = whole.replace(b"ICC_PROFILE\0\x01\x01", b"ICC_PROFILE\0\x01\x02")
+    assert first_of_two != whole
+    opened(clean_picture(first_of_two)[0])
+
+
 def test_grey_in_16_bits_stays_what_it_is() -> None:
     data, shades = BytesIO(), [0, 1_000, 30_000, 65_535]
     Image.frombytes("I;16", (4, 1), pack("<4H", *shades)).save(data, "PNG")

@@ -78,13 +78,18 @@ def first_hour(settings: Settings, post: str) -> int:
 
 
 def set_watermark(checkpoint: Path, moment: datetime) -> None:
-    """As if the facts of the last batch had been dated so much later; one that has begun since is of that time too."""
-    for batch in range(done_batch(checkpoint), begun_batch(checkpoint) + 1):
-        offsets = checkpoint / "offsets" / str(batch)
-        version, said, *sources = offsets.read_text().splitlines()
-        told = {**json.loads(said), "batchWatermarkMs": int(moment.timestamp() * 1_000)}
-        offsets.write_text("\n".join([version, json.dumps(told), *sources]))
-        offsets.with_name(f".{offsets.name}.crc").unlink(missing_ok=True)
+    """As if a fact of the last batch had been dated so much later: batches after it go by that."""
+    done = done_batch(checkpoint)
+    milliseconds = int(moment.timestamp() * 1_000)
+    _say(checkpoint / "commits" / str(done), nextBatchWatermarkMs=milliseconds)
+    for batch in range(done + 1, begun_batch(checkpoint) + 1):
+        _say(checkpoint / "offsets" / str(batch), batchWatermarkMs=milliseconds)
+
+
+def _say(log: Path, **more: int) -> None:
+    version, said, *others = log.read_text().splitlines()
+    log.write_text("\n".join([version, json.dumps({**json.loads(said), **more}), *others]))
+    log.with_name(f".{log.name}.crc").unlink(missing_ok=True)
 
 
 @pytest.mark.spark
