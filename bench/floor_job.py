@@ -39,7 +39,7 @@ STAGES: dict[str, Callable[[DataFrame], DataFrame]] = {stage.__name__: stage for
 
 
 def main(stage: str) -> None:
-    """Until it is stopped. Session and source are Spark's own, so that a changed job does not move the floor."""
+    """Until it is stopped, under conf/spark.conf, with nothing that only jobs set: a changed job does not move it."""
     settings = load_settings().acting_as("posts_with_counts")
     name = f"floor_{stage}"
     spark = SparkSession.builder.appName(name).getOrCreate()

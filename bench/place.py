@@ -43,7 +43,7 @@ class Place:
     def running(self, name: str, prefix: tuple[str, ...] = (), **env: str) -> Iterator[Process]:
         """A part of the stack, started as the supervisor starts it; `prefix` stands before its command."""
         part = next(part for part in stack_parts(self.settings) if part.name == name)
-        process = self._start(name, (*prefix, *part.command), {**part.env, **env})
+        process = self._start(name, (*prefix, *part.command), env)
         with _stopped_after(process, part.ask_to_stop):
             yield process
 

@@ -86,8 +86,9 @@ class Settings(BaseSettings):
     @field_validator("auth_secret")
     @classmethod
     def _no_weak_secret(cls, secret: str, info: ValidationInfo) -> str:
-        """On loopback a short one will do for a try: PyJWT warns of it."""
-        return secret if not secret or info.data.get("http_host") in LOOPBACK else _long_enough(secret)
+        """Without the end of line of the file it came from. On loopback a short one will do for a try: PyJWT warns."""
+        bare = secret.strip()
+        return bare if not secret or info.data.get("http_host") in LOOPBACK else _long_enough(bare)
 
     @field_validator("store")
     @classmethod
@@ -100,7 +101,10 @@ class Settings(BaseSettings):
     @classmethod
     def _wherever_one_is(cls, folder: Path) -> Path:
         """Absolute from the start: commands that run Spark change the folder."""
-        return Path(str(folder).strip()).expanduser().absolute()
+        try:
+            return Path(str(folder).strip()).expanduser().absolute()
+        except RuntimeError as error:
+            raise ValueError(f"{error} Write the whole path") from None
 
     @field_validator("counts_trigger", "beside")
     @classmethod

@@ -1,6 +1,7 @@
 """The Spark operator's applications: one a job, with the settings of conf/spark.conf."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from deploy.pods import (
     CONTAINER_SECURITY,
@@ -19,6 +20,7 @@ from deploy.pods import (
     password_mount,
     shared_data,
 )
+from jobs.running import state_file, stop_file
 from jobs.submit import ARCHIVE, JAVA_OPTIONS, spark_conf
 
 IN_IMAGE = ("spark.jars", "spark.driver.extraClassPath", "spark.pyspark.python", "spark.driver.memory")
@@ -97,8 +99,15 @@ def _driver(job: Job) -> Manifest:
         "envFrom": [{"configMapRef": {"name": SETTINGS}}],
         "env": kafka_user(job.name),
         "ports": [{"name": "metrics", "containerPort": METRICS_PORT, "protocol": "TCP"}],
+        "lifecycle": {"preStop": {"exec": {"command": ["/bin/sh", "-euc", _stop(job)]}}},
         "terminationGracePeriodSeconds": 60,
     }
+
+
+def _stop(job: Job) -> str:
+    """Asks the job to stop between two batches and waits: SIGTERM reaches the JVM alone, which takes Python with it."""
+    stop, state = (file(Path("/data/run"), job.name) for file in (stop_file, state_file))
+    return f"touch {stop}; while [ -e {state} ]; do sleep 1; done"
 
 
 def _pod(job: Job) -> Manifest:

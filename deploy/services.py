@@ -23,6 +23,8 @@ from deploy.pods import (
 PYTHON = "/app/.venv/bin/python"
 SIGNED_WITH: Manifest = {"name": "MSM_AUTH_SECRET", "valueFrom": {"secretKeyRef": {"name": "auth", "key": "secret"}}}
 """The key of JWTs and of the ids of posts, by reference; nobody but the services needs it."""
+LEAVES_AFTER, STOPS_WITHIN = 10, 30
+"""Seconds that a pod goes on while gateways hear that it leaves, and what it has then: 2 for requests, 10 for facts."""
 
 
 @dataclass(frozen=True)
@@ -43,9 +45,15 @@ class Service:
     at_least: int = 2
     at_most: int = 20
 
+    @property
+    def starts_within(self) -> int:
+        """Seconds until it listens: a feed reads its whole view before, and posting looks through all pictures."""
+        return 1_800 if self.view or self.writes else 60
+
 
 SERVICES = (
-    Service("posting", "producers.posting", "posting", shares="media", writes=True, memory="1Gi"),
+    # Of the largest pictures two at once take 640 MB each.
+    Service("posting", "producers.posting", "posting", shares="media", writes=True, memory="2Gi"),
     Service("likes", "producers.likes", "likes"),
     Service("comments", "producers.comments", "comments"),
     Service("refresh_feed", "feeds.refresh_feed", "refresh_feed", shares="lake", view="50Gi", cpu="1", memory="2Gi"),
@@ -72,7 +80,8 @@ def _deployment(service: Service) -> Manifest:
         "ports": [{"name": "http", "containerPort": HTTP_PORT}],
         "envFrom": [{"configMapRef": {"name": SETTINGS}}],
         "env": [*kafka_user(service.principal), SIGNED_WITH],
-        **_probes(),
+        **_probes(service),
+        "lifecycle": {"preStop": {"sleep": {"seconds": LEAVES_AFTER}}},
         "resources": {"requests": {"cpu": service.cpu, "memory": service.memory}, "limits": {"memory": service.memory}},
         "securityContext": CONTAINER_SECURITY,
         "volumeMounts": _mounts(service),
@@ -86,7 +95,7 @@ def _deployment(service: Service) -> Manifest:
     pod = {
         "automountServiceAccountToken": False,
         "securityContext": POD_SECURITY,
-        "terminationGracePeriodSeconds": 30,
+        "terminationGracePeriodSeconds": LEAVES_AFTER + STOPS_WITHIN,
         "topologySpreadConstraints": [spread],
         "initContainers": [login_container(service.principal)] if service.principal else [],
         "containers": [container],
@@ -103,13 +112,13 @@ def _deployment(service: Service) -> Manifest:
     }
 
 
-def _probes() -> Manifest:
-    """Alive is who listens: /healthz also says that Kafka is away, which no restart mends."""
-    healthy = {"httpGet": {"path": "/healthz", "port": "http"}, "timeoutSeconds": 2}
+def _probes(service: Service) -> Manifest:
+    """Neither asks /healthz: that Kafka is away no restart mends, and what is in the views is to be had meanwhile."""
+    ready = {"httpGet": {"path": "/readyz", "port": "http"}, "timeoutSeconds": 2}
     listens = {"tcpSocket": {"port": "http"}}
     return {
-        "startupProbe": {**listens, "periodSeconds": 2, "failureThreshold": 30},
-        "readinessProbe": {**healthy, "periodSeconds": 5, "failureThreshold": 2},
+        "startupProbe": {**listens, "periodSeconds": 2, "failureThreshold": service.starts_within // 2},
+        "readinessProbe": {**ready, "periodSeconds": 5, "failureThreshold": 2},
         "livenessProbe": {**listens, "periodSeconds": 10, "failureThreshold": 3},
     }
 

@@ -13,7 +13,7 @@ from kafka.errors import KafkaError, LogTruncationError, OffsetOutOfRangeError
 
 from conf.kafka import broker_listens, connected
 from contract.results import SEEN_HEADER
-from feeds.metrics import AGE, LAG
+from feeds.metrics import AGE, AS_OF, CAUGHT_UP, LAG
 from feeds.records import Record
 from feeds.view import MustRebuildError, Offsets, View
 
@@ -59,6 +59,9 @@ class FeedConsumer:
         self._in_step = 0.0
         self.as_of = 0.0
         """Unix time at which the view held all that the topics did, every partition of them."""
+        for topic in topics:  # read when Prometheus asks: they hold while Kafka does not answer, too
+            CAUGHT_UP.labels(topic).set_function(lambda: self.caught_up)
+            AS_OF.labels(topic).set_function(lambda: self.as_of)
 
     def start(self) -> None:
         self._thread.start()
@@ -76,6 +79,10 @@ class FeedConsumer:
         if not self.caught_up:
             return f"the view of {what} is being built: {self._to_go:,} records to go"
         return None
+
+    def readiness(self) -> str | None:
+        """None once the view was whole since it was opened or rebuilt, also while Kafka is away; else a sentence."""
+        return None if self.caught_up else self.health()
 
     def _run(self) -> None:
         while not self._stop.is_set():

@@ -33,6 +33,8 @@ class Feed(Generic[ViewT]):
         self.broadcaster = Broadcaster(name, self.reset_event, lambda: self.consumer.caught_up)
         self._loop = asyncio.get_running_loop()
         view.rebuilt = self._rebuilt
+        for topic in topics:
+            UNUSABLE.labels(topic)  # from 0 on: of what begins with its first burst no increase is seen
 
     def apply(self, records: Sequence[Record], offsets: Offsets) -> None:
         """Take a batch into the view and tell whoever waits; on the consumer's thread."""

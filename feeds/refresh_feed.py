@@ -179,7 +179,11 @@ def health(app: FastAPI) -> str | None:
     return _here(app).consumer.health()
 
 
-SERVICE = Service("refresh_feed", router, resources, health)
+def readiness(app: FastAPI) -> str | None:
+    return _here(app).consumer.readiness()
+
+
+SERVICE = Service("refresh_feed", router, resources, health, readiness)
 
 
 if __name__ == "__main__":

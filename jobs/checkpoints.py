@@ -27,7 +27,7 @@ START = "start.json"
 
 STATES: dict[str, dict[str, str]] = {
     "posts_with_counts": {"posts_with_counts": "e23db60b"},
-    "trending_posts": {"trending_posts": "fc073939", "first_hour_engagement": "94905557"},
+    "trending_posts": {"trending_posts": "fc073939", "first_hour_engagement": "df378a24"},
     "archive": {"events": "none", "posts_with_counts_lake": "none"},
 }
 """Of each job and query the digest of its state's schemas; tests/rebuild/test_interrupted_batches.py has them anew."""
@@ -45,9 +45,18 @@ class Shape:
         return f"state {self.state}, {self.partitions} partitions, rules {self.rules}"
 
 
-FIX = "rebuild beside it with make backfill, or go back to what it was made with"
+STATELESS = Shape("none", 0, 0)
+"""Of what keeps every record and counts nothing: it goes on whatever changes."""
+
+FIX = (
+    "rebuild beside it with make backfill (rankings: make backfill ARGS=--trending), then make backfill ARGS=switch, "
+    "or go back to what it was made with"
+)
 FIX_DAMAGE = "put back the files from a copy, or start over with a new checkpoint (docs/operations.md)"
-FIX_BESIDE = "remove what stands beside with make backfill ARGS=drop, and build anew"
+FIX_BESIDE = (
+    "go on with the version of the code that made it, or, if it is not wanted any more, remove it with "
+    "make backfill ARGS=drop and build anew"
+)
 
 
 def refuse_other_shapes(folder: Place, job: str, partitions: int, fix: str = FIX) -> None:
@@ -59,7 +68,7 @@ def refuse_other_shapes(folder: Place, job: str, partitions: int, fix: str = FIX
             there = shape_of(folder / query)
         except (FileNotFoundError, LookupError, ValueError):  # a log of offsets that was cut, or is not there
             raise SystemExit(f"the checkpoint {folder / query} is damaged: {FIX_DAMAGE}") from None
-        here = Shape(state, partitions if state != "none" else 0, RULES)
+        here = Shape(state, partitions, RULES) if state != "none" else STATELESS
         if there is not None and there != here:
             only_partitions = replace(there, partitions=here.partitions) == here
             rescale = f"msm rescale {here.partitions} while no job runs, or " if only_partitions else ""
@@ -74,8 +83,9 @@ def shape_of(checkpoint: Place) -> Shape | None:
     if done_batch(checkpoint) < 0:
         return None
     state = state_digest(checkpoint)
-    partitions = 0 if state == "none" else _partitions(checkpoint, begun_batch(checkpoint))
-    return Shape(state, partitions, made(checkpoint).get("rules", 1))
+    if state == "none":
+        return STATELESS
+    return Shape(state, _partitions(checkpoint, begun_batch(checkpoint)), made(checkpoint).get("rules", 1))
 
 
 def left_by_rescale(checkpoint: Place) -> int:

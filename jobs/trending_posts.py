@@ -232,7 +232,7 @@ def first_hours(read: Read, evicted: datetime | None) -> DataFrame:
     created = (
         read("posts")
         .where("event_type = 'post_created'")
-        .select("post_id", F.col("occurred_at").cast("timestamp").alias("born"))
+        .select("post_id", "user_id", F.col("occurred_at").cast("timestamp").alias("born"))
     )
     return first_hour_engagement(created, read("likes", "comments").transform(dated_acts), evicted)
 

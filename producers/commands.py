@@ -17,7 +17,7 @@ from contract.facts import IDENTIFIER, Fact, format_time
 from contract.principals import PRINCIPAL_BY_NAME
 from contract.results import Token
 from producers.ownership import Ownership
-from producers.publisher import BrokerUnavailable, InDoubt, Publisher
+from producers.publisher import REFUSED, BrokerUnavailable, InDoubt, Publisher
 from service.auth import CurrentUser
 
 RETRY_AFTER_SECONDS = 2
@@ -103,6 +103,7 @@ class Commands:
         self._publisher: Publishers = request.app.state.publisher
         self._idempotency_key = idempotency_key
         if self._publisher.complaint():  # /healthz and the log say what it is
+            REFUSED.inc()
             raise unavailable()
 
     def uuid(self, purpose: str, *about: str) -> UUID:

@@ -15,7 +15,7 @@ from contract.facts import FACT_TOPICS, Fact
 from contract.results import Token
 
 PUBLISHED = Counter("msm_facts_published", "Facts that the broker acknowledged", ["topic"])
-REFUSED = Counter("msm_facts_refused", "Facts answered with 503, as the broker did not acknowledge them")
+REFUSED = Counter("msm_facts_refused", "Commands answered with 503: Kafka is away, or did not acknowledge them")
 SECONDS = Histogram("msm_publish_seconds", "From a command to the broker's acknowledgement")
 
 _log = structlog.get_logger()

@@ -12,8 +12,6 @@ from kafka import KafkaConsumer, TopicPartition
 from conf.kafka import records_of
 from producers.publisher import Record, Stored
 
-POLL_MS = 500
-
 
 class Receipt(NamedTuple):
     """Where a record is, and the CRC-32 of its value, or of another part of it."""

@@ -23,7 +23,9 @@ backfill = typer.Typer(
 def administrator() -> Settings:
     """It makes topics, and writes what each of the jobs writes."""
     settings = load_settings().acting_as(ADMIN)
-    refuse_store(settings, "make backfill", "start over with new checkpoints and tables (docs/operations.md)")
+    refuse_store(
+        settings, "make backfill", "start over with new checkpoints (never remove lake/events): docs/cluster.md"
+    )
     return settings
 
 

@@ -19,8 +19,8 @@ from kafka.errors import KafkaError
 from conf.kafka import broker_listens, no_broker
 from conf.settings import Settings, load_settings
 from contract.principals import ADMIN
-from runtime.access import upsert_users
-from runtime.admin import admin_client
+from runtime.access import ensure_access, upsert_users
+from runtime.admin import admin_client, may_administer
 from runtime.broker_security import (
     administrator,
     knows_administrator,
@@ -31,6 +31,7 @@ from runtime.broker_security import (
 from runtime.jars import JARS
 from runtime.machine import INSTALL_JAVA
 from runtime.processes import Process, wait_until
+from runtime.topics import ensure_topics
 
 KAFKA_JARS = JARS / "kafka"
 CLUSTER_ID = "bXlzb2NpYWxtZWRpYS1ydA"  # 16 bytes in base64; one stack, one cluster
@@ -179,6 +180,14 @@ def is_taken(port: int, host: str = LOOPBACK) -> bool:
                 f"cannot listen on {host}:{port} ({error}): check MSM_HTTP_HOST, MSM_HTTP_PORT and MSM_KAFKA_PORT"
             ) from None
     return False
+
+
+def prepare_cluster(settings: Settings) -> None:
+    """Topics and rights in a cluster that was named; where somebody else administers it, `msm topics` has made them."""
+    if may_administer(settings):
+        refuse_missing_broker(settings)
+        ensure_topics(settings)
+        ensure_access(settings)
 
 
 def refuse_missing_broker(settings: Settings) -> None:

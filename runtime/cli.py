@@ -27,9 +27,8 @@ from contract.principals import ADMIN
 from jobs.submit import job_env, spark_submit
 from runtime import stack
 from runtime.access import ensure_access
-from runtime.admin import may_administer
 from runtime.backfill_commands import backfill
-from runtime.broker import is_ready, refuse_missing_broker
+from runtime.broker import is_ready, prepare_cluster, refuse_missing_broker
 from runtime.children import refuse_while_used
 from runtime.doctor import main as examine
 from runtime.explain import explanation_of, show_explanation
@@ -119,7 +118,9 @@ def demo() -> None:
 @app.command(context_settings=PASS_ON)
 def simulate(context: typer.Context) -> None:
     """Write simulated facts to the configured cluster: --rate, --facts, --since, --users, --posts, --seed."""
-    raise SystemExit(subprocess.call([sys.executable, "-m", "producers.simulator", *context.args], cwd=REPOSITORY))
+    command = [sys.executable, "-m", "producers.simulator", *context.args]
+    env = {**os.environ, "MSM_DATA_DIR": str(load_settings().data_dir)}
+    raise SystemExit(subprocess.call(command, cwd=REPOSITORY, env=env))
 
 
 @app.command()
@@ -142,10 +143,7 @@ def topics() -> None:
 def jobs() -> None:
     """spark-submit every job against the configured cluster; Ctrl-C stops them."""
     settings = load_settings()
-    if may_administer(settings):  # else somebody who may has run `msm topics`
-        refuse_missing_broker(settings)
-        ensure_topics(settings)
-        ensure_access(settings)
+    prepare_cluster(settings)
     env = {**os.environ, **job_env(settings)}
     running = [subprocess.Popen(spark_submit(settings, name), cwd=REPOSITORY, env=env) for name in JOBS]
     try:
@@ -221,10 +219,13 @@ def doctor() -> None:
 @app.command()
 def forget(
     user: Annotated[str, typer.Argument(help="The user to forget.")],
-    facts: Annotated[bool, typer.Option("--facts", help="Out of Kafka's facts, too.")] = False,
+    facts: Annotated[bool, typer.Option("--facts", help="Out of Kafka's facts and the jobs' state, too.")] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
 ) -> None:
-    """Erase a user: posts, likes, comments, pictures, in every place; the stack must be down."""
+    """Take a user out of counts, results, lake, pictures and views; the stack must be down.
+
+    It lists what remains, and until when.
+    """
     settings = load_settings().acting_as(ADMIN)
     _refuse_no_user(user)
     refuse_while_used(settings, "the user")

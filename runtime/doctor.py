@@ -29,8 +29,8 @@ ANSWER_MS = 5_000
 VECTOR_MODULE = "jdk.incubator.vector"
 MATCHED_WHEELS = ("pyspark", "delta-spark", "kafka-python")
 REBUILD = (
-    "make down, move checkpoints/ and lake/ of the data dir aside, both, and make up: they are built again from Kafka; "
-    "facts that Kafka has let go are in the old lake/events alone (docs/operations.md, start over)"
+    "make down, then start over just what this checkpoint belongs to (docs/operations.md, start over with new "
+    "checkpoints); of the counts, where Kafka has let go of facts: remove it, make backfill, make backfill ARGS=switch"
 )
 SET_UP_AGAIN = "remove .venv/.stamp and run make setup"
 

@@ -7,6 +7,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from functools import partial
+from pathlib import Path
 
 from kafka.admin import ConfigResource, ConfigResourceType
 from pyspark.sql import DataFrame, SparkSession
@@ -205,7 +206,7 @@ def _remake(
     with new_files(settings, RESULT_TOPICS):
         old_results = ends(settings, RESULT_TOPICS)
         for query in (*STATES[COUNTS], *STATES[TRENDING]):
-            shutil.rmtree(settings.checkpoint_dir / query, ignore_errors=True)
+            _remove_whole(settings.checkpoint_dir / query)
         for table in erasure.BY_POST:
             shutil.rmtree(settings.lake_dir / table, ignore_errors=True)
         remove_unused_seeds(settings.seeds_dir, [])
@@ -215,6 +216,15 @@ def _remake(
         delete_before(settings, old_results)
         swept = _swept(settings, {**old, **old_results}, seconds, say)
     return [Removed("state of the jobs", "made anew"), swept]
+
+
+def _remove_whole(folder: Path) -> None:
+    """Remove a checkpoint, all of it or nothing: of a half one no job would start."""
+    aside = folder.with_name(f"{folder.name}.removed")
+    shutil.rmtree(aside, ignore_errors=True)
+    if folder.exists():
+        folder.rename(aside)
+        shutil.rmtree(aside)
 
 
 def _swept(settings: Settings, old: Offsets, seconds: float, say: Callable[[str], None]) -> Removed:

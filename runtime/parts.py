@@ -5,7 +5,7 @@ import signal
 import sys
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import psutil
 
@@ -34,7 +34,6 @@ class Part:
     ready: Callable[[], bool]
     after: tuple[str, ...] = ()
     ask_to_stop: Callable[[], bool] | None = None
-    env: dict[str, str] = field(default_factory=dict)
 
 
 def stack_parts(settings: Settings, simulate: tuple[str, ...] | None = None) -> list[Part]:

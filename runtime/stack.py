@@ -15,7 +15,7 @@ import psutil
 from conf import REPOSITORY
 from conf.settings import Settings
 from jobs.running import STACK, is_held, read_state, refuse_unfinished_forget, state_file
-from runtime.broker import is_taken, refuse_taken_ports
+from runtime.broker import is_taken, prepare_cluster, refuse_taken_ports
 from runtime.parts import JOBS, job_metrics
 from runtime.processes import kill_session, wait_until
 
@@ -53,6 +53,8 @@ def start(settings: Settings, say: Callable[[str], None], simulate: Sequence[str
         )
     refuse_unfinished_forget(settings.data_dir)
     sweep(settings)
+    if not settings.embedded_kafka:
+        prepare_cluster(settings)
     _refuse_taken_ports(settings)
     process = _launch(settings, simulate)
     try:

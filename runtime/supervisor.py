@@ -92,7 +92,7 @@ class Supervisor:
 
     def _start(self, child: Child) -> None:
         part = child.part
-        env = {**job_env(self._settings), **part.env}
+        env = job_env(self._settings)
         child.process = Process.start(part.name, part.command, self._settings.log_dir, env, REPOSITORY)
         child.started_at = time.monotonic()
         log.info("started", part=part.name, pid=child.process.popen.pid)

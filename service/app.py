@@ -1,6 +1,6 @@
 """Builds one FastAPI app out of services, be it one alone or all five behind one port."""
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -51,13 +51,15 @@ class Service:
     """A service: its routes, what they need while the app runs, and how it is.
 
     `name` is also its principal in Kafka. `resources` puts what the routes need on `app.state`; `health` answers
-    None when well, else a sentence.
+    None when well, else a sentence. So does `readiness` when requests may come: who refuses by itself what cannot be
+    done at the moment is always ready.
     """
 
     name: str
     router: APIRouter
     resources: Callable[[FastAPI, Settings], AbstractAsyncContextManager[None]]
     health: Callable[[FastAPI], str | None]
+    readiness: Callable[[FastAPI], str | None] = lambda _: None
 
 
 def build_app(services: Sequence[Service], settings: Settings) -> FastAPI:
@@ -105,13 +107,11 @@ def _explain(_: Request, error: Exception) -> JSONResponse:
 def _add_operations(app: FastAPI, services: Sequence[Service]) -> None:
     @app.get("/healthz", tags=["operations"], summary="Whether every service here is well")
     async def healthz() -> JSONResponse:
-        complaints = {service.name: service.health(app) for service in services}
-        well = not any(complaints.values())
-        body = {
-            "status": "ok" if well else "unwell",
-            "services": {name: complaint or "ok" for name, complaint in complaints.items()},
-        }
-        return JSONResponse(body, status_code=200 if well else 503)
+        return _told({service.name: service.health(app) for service in services}, "unwell")
+
+    @app.get("/readyz", tags=["operations"], summary="Whether every service here can take requests")
+    async def readyz() -> JSONResponse:
+        return _told({service.name: service.readiness(app) for service in services}, "not ready")
 
     @app.get("/metrics", tags=["operations"], summary="Metrics for Prometheus", response_class=PlainTextResponse)
     def metrics() -> Response:
@@ -120,6 +120,15 @@ def _add_operations(app: FastAPI, services: Sequence[Service]) -> None:
     @app.get("/docs", include_in_schema=False)
     async def docs() -> HTMLResponse:
         return HTMLResponse(docs_page(app.openapi()), headers={"Content-Security-Policy": DOCS_POLICY})
+
+
+def _told(complaints: Mapping[str, str | None], otherwise: str) -> JSONResponse:
+    fine = not any(complaints.values())
+    body = {
+        "status": "ok" if fine else otherwise,
+        "services": {name: complaint or "ok" for name, complaint in complaints.items()},
+    }
+    return JSONResponse(body, status_code=200 if fine else 503)
 
 
 def serve(app: FastAPI) -> None:

@@ -22,7 +22,7 @@ TURN_SECONDS = 0.05
 """After that long a turn of the event loop begins no more requests."""
 FEW = 32
 """So few are not what makes a turn long: the machine has other things to do."""
-OPERATIONS = ("/healthz", "/metrics")
+OPERATIONS = ("/healthz", "/readyz", "/metrics")
 """Answered however busy the service is: they say so."""
 
 

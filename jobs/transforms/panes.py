@@ -120,14 +120,13 @@ def _counted_at() -> Column:
 
 
 def first_hour_engagement(created: DataFrame, dated: DataFrame, evicted: datetime | None = None) -> DataFrame:
-    """Creations (post_id, born) and dated acts to changes within a post's first hour: (born, post_id, likes, comments).
+    """Creations and dated acts to changes within a post's first hour: (born, post_id, likes, comments).
 
     A watermarked stream-stream interval join; both sides' state leaves with the watermark. Acts up to six minutes after
     the hour take part, since a like may be taken back then, ahead of the clock; they do not count themselves.
-    `evicted`: see `watermarked`.
+    `created`: see `births`; `evicted`: see `watermarked`.
     """
-    young = created.transform(_after, "born", evicted, "posts").transform(watermarked, "born", evicted)
-    posts = young.dropDuplicates(["post_id", "born"]).withColumnRenamed("post_id", "born_id")
+    posts = created.transform(births, evicted).withColumnRenamed("post_id", "born_id")
     recent = dated.transform(_after, "occurred_at", evicted, "engagement")
     bundles = recent.transform(watermarked, "occurred_at", evicted).transform(bundled)
     is_near = F.expr("post_id = born_id AND until >= born AND until < born + INTERVAL 126 MINUTES")
@@ -144,17 +143,36 @@ def first_hour_engagement(created: DataFrame, dated: DataFrame, evicted: datetim
     )
 
 
+def births(created: DataFrame, evicted: datetime | None) -> DataFrame:
+    """Creations (post_id, user_id, born) to those that may be when a post was born: (post_id, born), each once.
+
+    Of what an author dates in one full hour that is the earliest: a post told again and again is joined once a batch.
+    """
+    young = created.transform(_after, "born", evicted, "posts").transform(watermarked, "born", evicted)
+    # What is made from the event time is the event time no more for Spark.
+    earliest = F.min("born").alias("born", metadata=young.schema["born"].metadata)
+    first = young.groupBy("post_id", "user_id", F.window("born", "1 hour")).agg(earliest).select("post_id", "born")
+    # An hour may go on while what was born in its beginning has left.
+    lasting = first if evicted is None else first.where(F.col("born") > F.lit(evicted))
+    return lasting.dropDuplicates(["post_id", "born"])
+
+
 def bundled(dated: DataFrame) -> DataFrame:
     """Acts of a batch to (post_id, until, acts): up to `BUNDLE` of one post and full hour, and when that hour ends.
 
-    A join looks up and keeps each row by itself, whatever is in it. A like that a later one of its pair overrules
-    within the batch and the hour is left out: a pair that flaps adds one act or two to the state of the join.
+    A join looks up and keeps each row by itself, whatever is in it. What tells nothing within the batch and the hour is
+    left out, so that a pair adds a few acts to the state of the join, however it flaps: of its likes all but the last
+    one, of a comment's additions and of its deletions all between the first and the last.
     """
-    hours = dated.select("post_id", F.window("occurred_at", "1 hour").alias("hour"), *ACT)
-    in_order = Window.partitionBy("post_id", "hour").orderBy("kind", "member", "occurred_at", "event_id", "turns_on")
-    is_overruled = (F.col("kind") == "l") & (F.lead("member").over(in_order) == F.col("member"))
-    ruling = hours.withColumn("is_overruled", is_overruled).where("is_overruled IS NOT TRUE")
-    act = ruling.select("post_id", "hour", *ACT, F.struct(*ACT).alias("act"))
+    is_like = F.col("kind") == "l"
+    run = F.when(~is_like, F.col("turns_on")).alias("run")
+    hours = dated.select("post_id", F.window("occurred_at", "1 hour").alias("hour"), run, *ACT)
+    rank = ("kind", "member", "run", "occurred_at", "event_id", "turns_on")
+    in_order = Window.partitionBy("post_id", "hour").orderBy(*rank)
+    whose = F.struct("kind", "member", "run")
+    goes_on, went_on = (near(whose).over(in_order).eqNullSafe(whose) for near in (F.lead, F.lag))
+    tells = hours.withColumn("tells", ~(goes_on & (is_like | went_on))).where("tells")
+    act = tells.select("post_id", "hour", "run", *ACT, F.struct(*ACT).alias("act"))
     following = [F.lead("act", places).over(in_order) for places in range(1, BUNDLE)]
     acts = F.array_compact(F.array("act", *following)).alias("acts")
     rows = act.select("post_id", "hour", acts, F.row_number().over(in_order).alias("number"))

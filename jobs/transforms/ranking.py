@@ -88,7 +88,7 @@ def best(
 ) -> dict[str, list[RankedPost]]:
     """The `top` living posts of each board, best first; born at another time than its post, one is none.
 
-    Ties go by likes, then to the smaller post_id (docs/contract.md). Of the posts of all time only the foremost
+    Ties go by likes, then to the smaller post_id (docs/counting.md). Of the posts of all time only the foremost
     candidates are looked up, by name: what has none of them need not be read. Where too few of those live, since
     anybody may like what there is not, Spark joins all candidates with all posts of `post_facts`.
     """

@@ -120,8 +120,7 @@ class _Story:
         return self._post_fact(self.network.add(self._uuid().hex, user))
 
     def _post_fact(self, post: Post) -> Fact:
-        fact = self._fact(PostCreated, post, post.user_id, caption=caption(self.rng), image_url=self._image())
-        return fact
+        return self._fact(PostCreated, post, post.user_id, caption=caption(self.rng), image_url=self._image())
 
     def _like(self) -> Fact:
         post, user = self.network.seen_post(), self.network.anybody()

@@ -114,6 +114,12 @@ def test_the_data_dir_is_where_one_was_at_the_start(tmp_path: Path, monkeypatch:
     assert found == [tmp_path / "mine", tmp_path / "home" / "mine", Path("/srv/mine")]
 
 
+def test_the_home_of_nobody_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MSM_DATA_DIR", "~nobody-of-this-name/data")
+    with pytest.raises(SystemExit, match=r"MSM_DATA_DIR.*Write the whole path"):
+        load_settings()
+
+
 def test_an_empty_variable_is_not_set(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file.write_text("http_port: 8100\n")
     for name in ("HTTP_PORT", "DATA_DIR", "DEMO", "TOP", "HTTP_HOST"):

@@ -68,9 +68,26 @@ def test_alerts_name_queries_and_jobs_that_are_there() -> None:
     expressions = " ".join(alert["expr"] for alert in ALERTS)
     queries = {query for states in STATES.values() for query in states}
     assert set(re.findall(r'query="(\w+)"', expressions)) <= queries
-    assert set(re.findall(r'app_kubernetes_io_name="([\w-]+)"', expressions)) == set(of_kind("SparkApplication"))
+    parts = {*of_kind("SparkApplication"), *of_kind("Service")}
+    assert set(re.findall(r'app_kubernetes_io_name="([\w-]+)"', expressions)) == parts
     limits = Path(service.limits.__file__).read_text()
     assert all(f'"{why}"' in limits for why in re.findall(r'why="(\w+)"', expressions))
+
+
+def test_a_service_of_which_no_instance_answers_wakes_somebody() -> None:
+    (alert,) = (alert for alert in ALERTS if alert["alert"] == "ServiceDown")
+    named = re.findall(
+        r'absent\((\w+)\{.*?app_kubernetes_io_name="([\w-]+)"\} == 1\), "job", "([\w-]+)"', alert["expr"]
+    )
+    assert {name: metric for metric, name, said in named if name == said} == {
+        name: "msm_feed_caught_up" if name.endswith("-feed") else "up" for name in of_kind("Service")
+    }
+    assert alert["labels"]["severity"] == "page"
+
+
+def test_the_age_of_an_audit_is_measured_by_how_long_one_takes() -> None:
+    (alert,) = (alert for alert in ALERTS if alert["alert"] == "AuditStale")
+    assert "clamp_min(3 * max(max_over_time(msm_audit_seconds[1d])), 4 * 3600)" in alert["expr"]
 
 
 def test_what_one_must_be_woken_for_is_watched() -> None:
@@ -82,6 +99,8 @@ def test_what_one_must_be_woken_for_is_watched() -> None:
         "msm_job_ready",
         "msm_job_dead_letters_total",
         "msm_feed_lag_records",
+        "msm_feed_as_of_timestamp_seconds",
+        "msm_facts_refused_total",
         "kubelet_volume_stats_available_bytes",
     ):
         assert re.search(rf"\b{metric}\b", expressions), metric

@@ -1,6 +1,7 @@
 """Jobs and services run what is in the repository, with settings that it has, and with as few rights as will do."""
 
 import importlib.util
+import inspect
 import re
 import subprocess
 from pathlib import Path
@@ -13,11 +14,18 @@ from fastapi.testclient import TestClient
 from conf import REPOSITORY
 from conf.kafka import java_security, password, python_security
 from conf.settings import Settings
+from jobs.running import state_file, stop_file
 from jobs.submit import ARCHIVE
+from producers.pictures import MAX_PIXELS
+from producers.posting import PICTURES_AT_ONCE
+from producers.publisher import Publisher
 from runtime.parts import JOBS
 from runtime.web import SERVICES, create_app
 from tests.deploy.manifests import Manifest, everything, leaves, of_kind, pods, selected, settings
+from tests.feeds.serving import wait_for
 
+BYTES_A_PIXEL = 12.8
+"""While a picture is decoded, turned and encoded anew."""
 CONF = dict(
     line.split(None, 1)
     for line in (REPOSITORY / "conf/spark.conf").read_text().splitlines()
@@ -137,7 +145,7 @@ def test_a_service_is_probed_grows_and_survives_a_drained_node(name: str) -> Non
     (container,) = of_kind("Deployment")[name]["spec"]["template"]["spec"]["containers"]
     ports = {port["name"]: port["containerPort"] for port in container["ports"]}
     assert str(ports["http"]) == settings()["MSM_HTTP_PORT"]
-    assert container["readinessProbe"]["httpGet"] == {"path": "/healthz", "port": "http"}
+    assert container["readinessProbe"]["httpGet"] == {"path": "/readyz", "port": "http"}
     # Kafka away is not mended by a restart, so what is asked for life does not ask for health.
     assert container["livenessProbe"]["tcpSocket"] == container["startupProbe"]["tcpSocket"] == {"port": "http"}
     assert of_kind("HorizontalPodAutoscaler")[name]["spec"]["scaleTargetRef"]["name"] == name
@@ -147,11 +155,53 @@ def test_a_service_is_probed_grows_and_survives_a_drained_node(name: str) -> Non
     assert selected({"matchLabels": of_kind("Service")[name]["spec"]["selector"]}) == [name]
 
 
+def test_who_reads_much_before_it_listens_has_half_an_hour_for_it() -> None:
+    seconds = {
+        name: probe["periodSeconds"] * probe["failureThreshold"]
+        for name, one in of_kind("Deployment").items()
+        if (probe := one["spec"]["template"]["spec"]["containers"][0].get("startupProbe"))
+    }
+    slow = {"posting", "refresh-feed", "trending-feed"}
+    assert seconds == {name: 1_800 if name in slow else 60 for name in set(of_kind("Deployment")) - {"auditor"}}
+
+
+@pytest.mark.parametrize("name", [name for name in of_kind("Deployment") if name != "auditor"])
+def test_a_service_that_is_stopped_answers_until_nobody_sends_it_anything(name: str) -> None:
+    pod = of_kind("Deployment")[name]["spec"]["template"]["spec"]
+    (container,) = pod["containers"]
+    goes_on = container["lifecycle"]["preStop"]["sleep"]["seconds"]
+    assert goes_on >= 10
+    deadline = inspect.signature(Publisher).parameters["deadline_seconds"].default
+    assert pod["terminationGracePeriodSeconds"] - goes_on >= 2 * deadline  # and as long again for all else
+
+
+def test_the_largest_pictures_fit_into_the_memory_of_posting() -> None:
+    (container,) = of_kind("Deployment")["posting"]["spec"]["template"]["spec"]["containers"]
+    assert container["resources"]["limits"]["memory"] == "2Gi"
+    assert 1.2 * PICTURES_AT_ONCE * MAX_PIXELS * BYTES_A_PIXEL < 2 * 2**30
+
+
+@pytest.mark.parametrize("job", JOBS)
+def test_a_driver_that_is_to_end_asks_its_job_and_waits_until_it_has(job: str, tmp_path: Path) -> None:
+    """Its own script, with a folder of this machine in the place of the volume's."""
+    driver = of_kind("SparkApplication")[job.replace("_", "-")]["spec"]["driver"]
+    *shell, script = driver["lifecycle"]["preStop"]["exec"]["command"]
+    run = Settings(data_dir=settings()["MSM_DATA_DIR"]).run_dir
+    state_file(tmp_path, job).touch()
+    with subprocess.Popen([*shell, script.replace(f"{run}/", f"{tmp_path}/")]) as waiting:
+        wait_for(stop_file(tmp_path, job).exists)
+        assert waiting.poll() is None
+        state_file(tmp_path, job).unlink()
+        assert waiting.wait(10) == 0
+    assert driver["terminationGracePeriodSeconds"] >= 60
+
+
 def test_the_website_alone_shows_the_page_and_is_well(tmp_path: Path) -> None:
     settings = Settings(data_dir=tmp_path, kafka_security="scram", auth_secret="s" * 40)
     with TestClient(create_app(settings, services=()), base_url="http://localhost") as client:
         assert "<html" in client.get("/").text
-        assert client.get("/healthz").json() == {"status": "ok", "services": {}}
+        for path in ("/healthz", "/readyz"):
+            assert client.get(path).json() == {"status": "ok", "services": {}}
         assert client.get("/feed").status_code == 404
 
 

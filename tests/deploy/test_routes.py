@@ -55,7 +55,7 @@ def test_a_request_comes_to_the_service_that_answers_it(method: str, path: str, 
     assert backend(method, path) == service.replace("_", "-")
 
 
-@pytest.mark.parametrize("path", ["/healthz", "/metrics", "/docs", "/openapi.json"])
+@pytest.mark.parametrize("path", ["/healthz", "/readyz", "/metrics", "/docs", "/openapi.json"])
 def test_operations_are_not_to_be_had_from_outside(path: str) -> None:
     assert backend("GET", path) is None
 

@@ -11,6 +11,7 @@ from fastapi import FastAPI
 from conf.settings import Settings
 from contract.facts import parse_time
 from feeds import refresh_feed, trending_feed
+from feeds.metrics import UNUSABLE
 from feeds.records import Record
 from feeds.refresh_feed import RefreshFeed
 from feeds.trending_feed import TrendingFeed
@@ -169,6 +170,30 @@ def test_without_a_broker_the_feed_says_so_and_still_answers(refresh: Refresh) -
     assert health.status_code == 503
     assert "posts_with_counts" in health.json()["services"]["refresh_feed"]
     assert refresh.http.get("/feed").status_code == 200
+
+
+def test_a_view_that_was_whole_is_ready_while_its_broker_is_away(refresh: Refresh) -> None:
+    assert refresh.http.get("/readyz").status_code == 200
+    refresh.feed.consumer.caught_up = False
+    answer = refresh.http.get("/readyz")
+    assert answer.status_code == 503
+    assert "posts_with_counts" in answer.json()["services"]["refresh_feed"]
+
+
+def test_rankings_that_were_read_are_ready_while_their_broker_is_away(trending: tuple[TrendingFeed, str]) -> None:
+    feed, url = trending
+    assert httpx2.get(f"{url}/readyz", trust_env=False, timeout=30).status_code == 200
+    feed.consumer.caught_up = False
+    assert httpx2.get(f"{url}/readyz", trust_env=False, timeout=30).status_code == 503
+
+
+def test_a_feed_tells_from_its_start_what_an_alert_counts(tmp_path: Path) -> None:
+    UNUSABLE.clear()
+    with served(build_app([trending_feed.SERVICE], settings(tmp_path))) as url:
+        told = httpx2.get(f"{url}/metrics", trust_env=False, timeout=30).text
+    for topic in trending_feed.EVENTS:
+        assert f'msm_feed_records_unusable_total{{topic="{topic}"}} 0.0' in told
+        assert f'msm_feed_caught_up{{topic="{topic}"}} 0.0' in told
 
 
 def test_there_is_an_empty_ranking_before_the_first(trending: tuple[TrendingFeed, str]) -> None:

@@ -8,6 +8,7 @@ from unittest.mock import Mock
 import pytest
 from kafka import TopicPartition
 from kafka.errors import KafkaConnectionError
+from prometheus_client import REGISTRY
 
 from contract.topics import POSTS_WITH_COUNTS, RISING_POSTS, TRENDING_POSTS
 from feeds import consumer
@@ -56,6 +57,13 @@ class Kafka:
     def describe_topics(self, _: Any) -> list[dict[str, Any]]:
         partitions = [{"partition_index": partition} for partition in ENDS]
         return [{"name": POSTS_WITH_COUNTS, "error_code": 0, "topic_id": "id", "partitions": partitions}]
+
+
+def told() -> tuple[float | None, float | None]:
+    """Whether the view was whole, and as of when it is, for Prometheus."""
+    caught_up, as_of = ("msm_feed_caught_up", "msm_feed_as_of_timestamp_seconds")
+    labels = {"topic": POSTS_WITH_COUNTS}
+    return REGISTRY.get_sample_value(caught_up, labels), REGISTRY.get_sample_value(as_of, labels)
 
 
 def test_a_view_that_cannot_be_rebuilt_is_tried_again() -> None:
@@ -112,10 +120,13 @@ def test_under_a_steady_stream_it_is_in_step_with_what_was_there(monkeypatch: py
         monkeypatch.setitem(ENDS, partition, 20)
     feed._look(kafka, kafka)
     assert (feed.caught_up, feed.as_of) == (False, 8)
+    assert told() == (0, 8)
+    assert feed.readiness() == feed.health() == "the view of posts_with_counts is being built: 22 records to go"
     for partition in ENDS:
         kafka.take(feed, partition, 11)
     feed._look(kafka, kafka)
     assert (feed.caught_up, feed.as_of, feed.health()) == (True, 100, None)
+    assert told() == (1, 100)
     view.touch.assert_called_once_with()
 
 
@@ -155,6 +166,21 @@ def test_a_broker_that_was_away_is_no_client_that_is_stuck(monkeypatch: pytest.M
                 broker.setattr(kafka, "end_offsets", Mock(side_effect=KafkaConnectionError))
             feed._look(kafka, kafka)
         assert bool(feed._trouble) == away
+
+
+def test_a_whole_view_is_ready_while_its_broker_is_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    kafka: Any = Kafka()
+    feed = FeedConsumer("nowhere:1", [POSTS_WITH_COUNTS], Mock(topic_ids=lambda: {POSTS_WITH_COUNTS: "id"}), Mock())
+    assert feed.readiness() == feed.health()
+    for partition in ENDS:
+        kafka.take(feed, partition, 10)
+    feed._look(kafka, kafka)
+    in_step = feed.as_of
+    monkeypatch.setattr(kafka, "end_offsets", Mock(side_effect=KafkaConnectionError))
+    feed._look(kafka, kafka)
+    assert "does not answer" in str(feed.health())
+    assert feed.readiness() is None
+    assert told() == (1, in_step), "by which an alert sees that it grows old"
 
 
 def test_a_goal_of_long_ago_is_no_step(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -212,8 +238,11 @@ def test_a_view_that_is_built_anew_is_as_of_nothing_until_it_has_read() -> None:
         kafka.take(feed, partition, 10)
     feed._look(kafka, kafka)
     assert feed.as_of > 0
+    assert feed.readiness() is None
     feed._must_rebuild = "the test says so"
     feed._rebuild()
+    assert told() == (0, 0)
+    assert feed.readiness()
     kafka.read = dict.fromkeys(ENDS, 0)
     feed._look(kafka, kafka)
     assert feed.as_of == 0

@@ -35,7 +35,7 @@ def first_hours(records: DataFrame) -> DataFrame:
     created = records.where("topic = 'posts'").transform(judged).transform(valid)
     born = F.col("occurred_at").cast("timestamp").alias("born")
     dated = records.where("topic != 'posts'").transform(judged).transform(valid).transform(dated_acts)
-    return first_hour_engagement(created.where("event_type = 'post_created'").select("post_id", born), dated)
+    return first_hour_engagement(created.where("event_type = 'post_created'").select("post_id", "user_id", born), dated)
 
 
 def streamed(
@@ -221,6 +221,33 @@ def test_a_pair_that_flaps_and_a_post_told_again_hardly_grow_the_join(chained: S
     assert (rows["symmetricHashJoin"], rows["dedupe"]) == (4, 1)
     end, posts = NOON + 2 * minute, posts_of(chained, history)
     assert rising_of(chained, changes, posts, end) == reference.rising(history, end) != []
+
+
+def test_a_post_told_at_other_moments_and_a_comment_told_again_hardly_grow_the_join(
+    chained: SparkSession, tmp_path: Path
+) -> None:
+    second = timedelta(seconds=1)
+    posts = [fact("post_created", f"e{number}", NOON + number * second, "ada") for number in (3, 1, 2, *range(4, 60))]
+    # Dated before the post, within its first hour, and both in turn.
+    moments = [NOON - second, *(NOON + number * second for number in range(2, 42))]
+    numbered = list(enumerate(moments))
+    comments = [fact("comment_added", f"c{number}", at, comment_id="c1") for number, at in numbered]
+    deletions = [fact("comment_deleted", f"d{number}", at + second / 2, comment_id="c2") for number, at in numbered]
+    others = [fact("comment_added", "c2", NOON + 50 * second, comment_id="c2"), fact("post_liked", "l", NOON + second)]
+    history = [*posts, *comments * 3, *deletions, *others]
+    stream, changes = CutStream(chained, tmp_path), list[Row]()
+    for batch in (history, posts):
+        stream.add(batch)
+    query = stream.run(
+        first_hours, lambda batch, _: changes.extend(batch.transform(summed, "born", "post_id").collect())
+    )
+    assert query.lastProgress is not None
+    rows = {operator.operatorName: operator.numRowsTotal for operator in query.lastProgress.stateOperators}
+    # A post in the hour before noon, and one in the hour after it; six acts in two hours.
+    assert (rows["symmetricHashJoin"], rows["dedupe"]) == (3, 1)
+    end = NOON + timedelta(minutes=2)
+    known = posts_of(chained, history)
+    assert rising_of(chained, changes, known, end) == reference.rising(history, end) != []
 
 
 def test_a_fact_older_than_the_watermark_is_left_out_without_harm(chained: SparkSession, tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from fastapi.testclient import TestClient
 from one_broker import OneBroker
+from prometheus_client import REGISTRY
 
 from conf.settings import Settings
 from producers import likes, publisher
@@ -24,6 +25,17 @@ def test_a_service_starts_without_its_broker_and_says_what_is_wrong(lonely: Test
     health = lonely.get("/healthz")
     assert "Kafka broker at 127.0.0.1:1" in health.text
     assert (health.status_code, health.json()["status"]) == (503, "unwell")
+
+
+def test_what_is_refused_without_its_broker_is_counted_and_the_service_stays_ready(lonely: TestClient, by: By) -> None:
+    def refused() -> float:
+        return REGISTRY.get_sample_value("msm_facts_refused_total") or 0
+
+    before = refused()
+    lonely.put("/posts/p1/like", headers=by("ada"))
+    lonely.put("/posts/p1/like")  # nobody's
+    assert refused() == before + 1
+    assert lonely.get("/readyz").status_code == 200
 
 
 def test_a_picture_is_not_kept_for_a_post_that_cannot_be(lonely: TestClient, away: Settings, by: By) -> None:

@@ -57,7 +57,7 @@ def posts_in_state(spark: SparkSession, settings: Settings, query: str) -> set[s
     checkpoint = settings.checkpoint_dir.absolute() / query
     operators = spark.read.format("state-metadata").load(str(checkpoint)).where("operatorName = 'stateStoreSave'")
     aggregates = [row.operatorId for row in operators.select("operatorId").distinct().collect()]
-    assert len(aggregates) == 2
+    assert len(aggregates) == {trending_posts.NAME: 2, trending_posts.RISING: 3}[query]
     states = (store(spark, checkpoint, operator) for operator in aggregates)
     return {row.post_id for state in states for row in state.select("key.post_id").collect()}
 

@@ -13,7 +13,7 @@ from kafka.admin import ConfigResource, ConfigResourceType
 
 from conf.settings import Settings
 from contract.topics import TOPICS
-from runtime import broker
+from runtime import broker, stack
 from runtime.broker import embedded_broker
 from runtime.processes import wait_until
 from runtime.topics import differences, ensure_topics
@@ -54,6 +54,17 @@ def test_topics_are_made_once_and_differences_are_told(settings: Settings) -> No
         said = "topic likes has message.timestamp.type=CreateTime, not LogAppendTime"
         # The controller answers before the broker has taken the change over.
         wait_until(lambda: said in "\n".join(differences(settings)), 30, lambda: "no difference is told")
+
+
+def test_a_stack_makes_its_topics_in_a_cluster_that_was_named(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stack, "_launch", lambda *_: sys.exit("launched"))
+    with embedded_broker(settings):
+        named = settings.model_copy(update={"kafka_bootstrap": settings.bootstrap, "http_port": free_ports(1)})
+        with pytest.raises(SystemExit, match="launched"):
+            stack.start(named, print)
+        assert ensure_topics(named) == []
 
 
 def test_no_topics_are_made_while_brokers_are_missing(settings: Settings) -> None:

@@ -16,7 +16,7 @@ from typer.testing import CliRunner, Result
 from conf import REPOSITORY
 from conf.settings import Settings, load_settings
 from jobs.generations import Comparison
-from runtime import cli, stack
+from runtime import broker, cli, stack
 from runtime.backfill_commands import _differences
 
 
@@ -64,9 +64,10 @@ def test_a_demo_that_is_interrupted_stops_its_stack(monkeypatch: pytest.MonkeyPa
     assert stopped == [load_settings()]
 
 
-@pytest.mark.parametrize("command", ["topics", "jobs"])
+@pytest.mark.parametrize("command", ["topics", "jobs", "up"])
 def test_without_a_broker_one_is_told_at_once(command: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cli, "ensure_topics", lambda _: pytest.fail("it is tried all the same"))
+    for module in (cli, broker):
+        monkeypatch.setattr(module, "ensure_topics", lambda _: pytest.fail("it is tried all the same"))
     said = "no Kafka broker answers at 127.0.0.1:1: make up starts one, or set MSM_KAFKA_BOOTSTRAP"
     assert said in msm(command).output
 

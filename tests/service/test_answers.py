@@ -1,12 +1,18 @@
 """What every answer carries, and who may ask at all: no foreign name, no foreign page."""
 
 import asyncio
+from contextlib import nullcontext
+from pathlib import Path
 from unittest.mock import AsyncMock
 
 import pytest
+from fastapi import APIRouter
+from fastapi.testclient import TestClient
+from pydantic import ValidationError
 from starlette.requests import ClientDisconnect
 
-from conf.settings import load_settings
+from conf.settings import Settings, load_settings
+from service.app import Service, build_app
 from service.middleware import Failures
 from tests.service.conftest import Running, Serve
 
@@ -136,6 +142,31 @@ def test_other_methods_do_nothing(running: Running, method: str) -> None:
     answer = running.http.request(method, "/hello", headers=headers)
     assert answer.status_code in (400, 403, 405)
     assert not [name for name in answer.headers if name.lower().startswith("access-control-")]
+
+
+def test_a_service_that_is_unwell_may_be_ready_and_one_that_is_not_says_why(tmp_path: Path) -> None:
+    def answers(readiness: str | None) -> list[tuple[int, str]]:
+        service = Service("one", APIRouter(), lambda *_: nullcontext(), lambda _: "no Kafka", lambda _: readiness)
+        client = TestClient(build_app([service], Settings(data_dir=tmp_path)), base_url=f"http://{HOME}")
+        found = [client.get(path) for path in ("/healthz", "/readyz")]
+        return [(answer.status_code, answer.json()["services"]["one"]) for answer in found]
+
+    assert answers(None) == [(503, "no Kafka"), (200, "ok")]
+    assert answers("it builds its view") == [(503, "no Kafka"), (503, "it builds its view")]
+
+
+def test_who_says_nothing_of_readiness_is_ready(running: Running) -> None:
+    assert running.http.get("/readyz").json() == {"status": "ok", "services": {"trouble": "ok"}}
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "192.0.2.1"])
+def test_the_end_of_line_of_a_secret_from_a_file_is_none_of_it(host: str) -> None:
+    assert Settings(http_host=host, auth_secret="x" * 32 + "\n").jwt_key() == "x" * 32
+
+
+def test_a_secret_of_nothing_but_space_is_told() -> None:
+    with pytest.raises(ValidationError, match="at least 32 bytes"):
+        Settings(http_host="192.0.2.1", auth_secret=" " * 40)
 
 
 @pytest.mark.parametrize("secret", ["short", "x" * 31])

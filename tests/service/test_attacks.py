@@ -222,7 +222,8 @@ def test_more_requests_than_can_be_in_hand_are_told_to_come_back(serve: Serve) -
         wait_for(lambda: sum(one.done() for one in asked) == 5)
         shed = [one.result() for one in asked if one.done()]
         assert {(answer.status_code, answer.headers["Retry-After"]) for answer in shed} == {(503, "1")}
-        assert running.http.get("/healthz").status_code == 200
+        for path in ("/healthz", "/readyz"):
+            assert running.http.get(path).status_code == 200
         running.go_on()
         assert sorted(one.result().status_code for one in asked) == [200] * 3 + [503] * 5
         assert is_fine(running)
