@@ -51,7 +51,8 @@ def _user_of(token: str, key: str) -> str:
             token,
             key,
             algorithms=[ALGORITHM],
-            options={"require": ["exp", "sub"], "verify_aud": False},
+            # When it was issued is no bound (RFC 7519, 4.1.6): an issuer's clock may be ahead.
+            options={"require": ["exp", "sub"], "verify_aud": False, "verify_iat": False},
         )
         _refuse_other_audiences(claims)
         return _identifier.validate_python(claims["sub"], strict=True)

@@ -27,7 +27,10 @@ def signed(claims: dict[str, Any], key: str = JWT_KEY, algorithm: str = "HS256")
     return jwt.encode(claims, key, algorithm=algorithm)
 
 
-@pytest.mark.parametrize("changed", [{}, {"aud": None}, {"aud": ["others", "mysocialmedia"]}])
+AHEAD = int(datetime.now(timezone.utc).timestamp()) + 300
+
+
+@pytest.mark.parametrize("changed", [{}, {"aud": None}, {"aud": ["others", "mysocialmedia"]}, {"iat": AHEAD}])
 def test_a_good_token_gets_as_far_as_the_broker(lonely: TestClient, changed: dict[str, Any]) -> None:
     assert like_with(lonely, signed(good(**changed))) == 503
 
