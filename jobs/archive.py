@@ -21,12 +21,14 @@ from contract.topics import POSTS_WITH_COUNTS
 from jobs.harness import main, query_id, read_topics
 from jobs.rounds import CATCH_UP
 from jobs.sinks.dead_letters import DeadLetterSink
-from jobs.sinks.lake import COMPACT_EVERY, append_once, compact, ensure_table, table_path
+from jobs.sinks.lake import COMPACT_EVERY, append_once, compact, ensure_table, refuse_older_checkpoint, table_path
 from jobs.sinks.projection import latest_of_each_post, merge_posts
 from jobs.transforms.dead_letters import dead_letters
 from jobs.transforms.facts import facts
 
 NAME = "archive"
+KEPT, PROJECTED = "events", "posts_with_counts_lake"
+"""Its queries."""
 EVERY = "10 seconds"
 EVENTS = (
     StructType()
@@ -46,12 +48,13 @@ IN_MEMORY = 250_000
 def start(spark: SparkSession, settings: Settings, catching_up: bool = False) -> Sequence[StreamingQuery]:
     """Two queries: the archive with its dead letters, and the projection of the counts."""
     settings = settings.with_batches_of(IN_MEMORY)
+    keep, project = keep_events(spark, settings), project_posts(spark, settings)
     events = read_topics(spark, settings, *FACT_TOPICS, live=not catching_up)
     counts = read_topics(spark, settings, POSTS_WITH_COUNTS, live=not catching_up)
     trigger = CATCH_UP if catching_up else {"processingTime": EVERY}
     return [
-        _run(events, "events", keep_events(spark, settings), settings, trigger),
-        _run(counts, "posts_with_counts_lake", project_posts(spark, settings), settings, trigger),
+        _run(events, KEPT, keep, settings, trigger),
+        _run(counts, PROJECTED, project, settings, trigger),
     ]
 
 
@@ -68,6 +71,7 @@ def _run(records: DataFrame, name: str, batch: Batch, settings: Settings, trigge
 def keep_events(spark: SparkSession, settings: Settings) -> Batch:
     """Each batch: dead letters to Kafka, then all records to the lake, exactly once."""
     path = ensure_table(spark, table_path(settings, tables.EVENTS), EVENTS, ["arrived_date"])
+    refuse_older_checkpoint(spark, checkpoints(settings) / KEPT, path, "events")
     sink = DeadLetterSink(settings)
 
     def keep(records: DataFrame, batch_id: int) -> None:
@@ -87,6 +91,7 @@ def keep_events(spark: SparkSession, settings: Settings) -> Batch:
 def project_posts(spark: SparkSession, settings: Settings) -> Batch:
     """Each batch: one row a post merged into the table."""
     path = ensure_table(spark, table_path(settings, tables.POSTS_WITH_COUNTS), POST_WITH_COUNTS_ROW)
+    refuse_older_checkpoint(spark, checkpoints(settings) / PROJECTED, path, "posts")
 
     def project(records: DataFrame, batch_id: int) -> None:
         session = records.sparkSession

@@ -52,7 +52,10 @@ FIX = (
     "rebuild beside it with make backfill (rankings: make backfill ARGS=--trending), then make backfill ARGS=switch, "
     "or go back to what it was made with"
 )
-FIX_DAMAGE = "put back the files from a copy, or start over with a new checkpoint (docs/operations.md)"
+FIX_DAMAGE = (
+    "put back the files from a copy of the same moment as its tables, or start over with a new checkpoint "
+    "(docs/operations.md)"
+)
 FIX_BESIDE = (
     "go on with the version of the code that made it, or, if it is not wanted any more, remove it with "
     "make backfill ARGS=drop and build anew"

@@ -23,7 +23,6 @@ from jobs.sinks.lake import OURS, append, ensure_table, table_path
 from jobs.transforms.facts import facts, valid
 from jobs.transforms.generations import (
     DIFFERENT,
-    EQUAL,
     MISSING,
     NEW,
     UNSETTLED,
@@ -31,6 +30,7 @@ from jobs.transforms.generations import (
     newest_posts,
     panes_that_differ,
     replacements,
+    told_otherwise,
 )
 from jobs.transforms.ranking import PastHour
 from jobs.trending_posts import POST_FACTS
@@ -74,8 +74,9 @@ def both_tellings(spark: SparkSession, settings: Settings) -> DataFrame:
 
 
 def judge(verdicts: DataFrame) -> Comparison:
-    """Count the verdicts."""
-    counted = {row.verdict: row["count"] for row in verdicts.groupBy("verdict").count().collect()}
+    """Count the verdicts; what is deleted on both sides is no post."""
+    posts = verdicts.where(F.col("verdict").isNotNull())
+    counted = {row.verdict: row["count"] for row in posts.groupBy("verdict").count().collect()}
     differing = verdicts.where(F.col("verdict").isin(DIFFERENT, MISSING, NEW))
     return Comparison(counted, differing.orderBy("post_id").limit(SHOWN).collect())
 
@@ -89,8 +90,8 @@ def differing_minutes(spark: SparkSession, settings: Settings, new: Settings, mo
 
 
 def stage(verdicts: DataFrame, folder: Path) -> None:
-    """Keep what differs, with what both sides say: a switch that is interrupted goes on from it."""
-    verdicts.where(F.col("verdict") != EQUAL).write.mode("overwrite").parquet(str(folder))
+    """Keep what the topics are to exchange, with what both sides say: a switch that is interrupted goes on from it."""
+    verdicts.transform(told_otherwise).write.mode("overwrite").parquet(str(folder))
 
 
 def staged(spark: SparkSession, folder: Path) -> DataFrame:

@@ -176,7 +176,7 @@ def tick(settings: Settings, rankings: Rankings, rank_every: timedelta, is_live:
     """
     panes = table_path(settings, tables.ENGAGEMENT_BY_MINUTE)
     post_facts = table_path(settings, tables.POST_FACTS)
-    kept = Appends(settings, tables.ENGAGEMENT_BY_MINUTE)
+    kept = Appends(settings, tables.ENGAGEMENT_BY_MINUTE, NAME)
     ranked_at: float | None = None
 
     def run(batch: DataFrame, batch_id: int) -> None:

@@ -1,7 +1,7 @@
 """Delta tables: made once, appended to exactly once, kept small by their own writer."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from delta.tables import DeltaTable
@@ -10,7 +10,8 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.types import StructType
 
 from conf.settings import Settings
-from conf.store import for_spark, lake
+from conf.store import Place, checkpoints, for_spark, lake
+from jobs.checkpoints import begun_batch
 from jobs.transforms.panes import summed
 
 COMPACT_EVERY = 60
@@ -67,21 +68,52 @@ def append_once(rows: DataFrame, path: str, writer: str, batch_id: int) -> None:
     (rows.write.format("delta").mode("append").option("txnAppId", writer).option("txnVersion", batch_id).save(path))
 
 
+def refuse_older_checkpoint(spark: SparkSession, checkpoint: Place, path: str, writer: str) -> None:
+    """SystemExit with one sentence where the table has a batch of this query that its checkpoint has not begun.
+
+    It was put back from a copy. Its next batches would be taken for those that the table has under the same numbers.
+    """
+    newest = _delta_log(spark, path).unsafeVolatileSnapshot().transactions().get(f"{writer}-{_query_of(checkpoint)}")
+    if newest.isDefined():
+        _refuse_older(checkpoint, path, newest.get())
+
+
+def _refuse_older(checkpoint: Place, path: str, newest: int) -> None:
+    if newest > begun_batch(checkpoint):
+        raise SystemExit(
+            f"the checkpoint {checkpoint} is older than its table {path}: start both over (docs/operations.md)"
+        )
+
+
+def _query_of(checkpoint: Place) -> str:
+    """The id that its query was born with; "new" where there is none, or it is damaged, as Spark will say."""
+    try:
+        return str(json.loads((checkpoint / "metadata").read_text())["id"])
+    except (FileNotFoundError, ValueError):
+        return "new"
+
+
 class Appends:
     """Appends each batch of one query exactly once, as `append_once` does, for less.
 
     Only the first batch after a start can be in the table already: the query ended between its write and its commit. So
     that one alone is looked for, by the name that each commit carries. For `append_once` Delta reads its log anew at
     each batch, which takes longer than appending.
+
+    SystemExit where the checkpoint of that query is older than the table: see `refuse_older_checkpoint`.
     """
 
-    def __init__(self, settings: Settings, name: str) -> None:
+    def __init__(self, settings: Settings, name: str, query: str) -> None:
         self._settings, self._name = settings, name
         self.may_be_a_repetition = True
         """Whether the next batch is the first."""
+        checkpoint = checkpoints(settings) / query
+        is_own = f"-{_query_of(checkpoint)}"
+        newest = next((batch_id for writer, batch_id in self._batches() if writer.endswith(is_own)), -1)
+        _refuse_older(checkpoint, table_path(settings, name), newest)
 
     def append(self, rows: DataFrame, writer: str, batch_id: int) -> None:
-        """Append the batch, unless it is the first and there."""
+        """Append the batch, unless it is the first and there. `writer` ends in the id of the query."""
         if not (self.may_be_a_repetition and self._newest_batch(writer) == batch_id):
             named = rows.write.format("delta").mode("append").option("userMetadata", f"{writer} {batch_id}")
             named.save(table_path(self._settings, self._name))
@@ -89,9 +121,13 @@ class Appends:
 
     def _newest_batch(self, writer: str) -> int | None:
         """The last one of the writer that the table has; None where no commit that its log still has is of it."""
+        return next((batch_id for by, batch_id in self._batches() if by == writer), None)
+
+    def _batches(self) -> Iterator[tuple[str, int]]:
+        """Writer and number of each batch that the log still has, the last one first."""
         log = lake(self._settings) / self._name / "_delta_log"
         notes = (_note(commit.read_text()) for commit in sorted(log.glob("[0-9]*.json"), reverse=True))
-        return next((int(batch_id) for by, _, batch_id in notes if by == writer), None)
+        return ((by, int(batch_id)) for by, _, batch_id in notes if batch_id.isdecimal())
 
 
 def _note(commit: str) -> tuple[str, str, str]:
@@ -129,10 +165,14 @@ def trim_log(spark: SparkSession, path: str) -> None:
     """
     jvm: Any = SparkContext._jvm
     delta = jvm.org.apache.spark.sql.delta
-    log = delta.DeltaLog.forTable(spark._jsparkSession, path)
-    nothing = jvm.scala.Option.empty()
+    log, nothing = _delta_log(spark, path), jvm.scala.Option.empty()
     minute = delta.TruncationGranularity.MINUTE()
     log.cleanUpExpiredLogs(log.unsafeVolatileSnapshot(), nothing, nothing, minute)
+
+
+def _delta_log(spark: SparkSession, path: str) -> Any:
+    jvm: Any = SparkContext._jvm
+    return jvm.org.apache.spark.sql.delta.DeltaLog.forTable(spark._jsparkSession, path)
 
 
 def fold(spark: SparkSession, path: str, keys: Sequence[str], where: str) -> None:

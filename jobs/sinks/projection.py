@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from functools import reduce
 
 from delta.tables import DeltaTable
-from pyspark.sql import Column, DataFrame, SparkSession
+from pyspark.sql import Column, DataFrame, SparkSession, Window
 from pyspark.sql import functions as F
 from pyspark.sql.types import TimestampType
 
@@ -17,8 +17,9 @@ _COLUMNS = list(PostWithCounts.model_fields)
 
 
 def latest_of_each_post(records: DataFrame) -> DataFrame:
-    """Records of the compacted topic to one row a post, the last offset of a key; `deleted` for a tombstone.
+    """Records of the compacted topic to one row a post: its highest version after the last tombstone, else `deleted`.
 
+    So a row that is written again behind a newer one changes nothing, and all of them written again end as they did.
     A record that is neither a tombstone nor a counted post is left out: nobody but the counts job writes there.
     """
     counted = F.from_json(F.col("value").cast("string"), POST_WITH_COUNTS_JSON)
@@ -29,11 +30,15 @@ def latest_of_each_post(records: DataFrame) -> DataFrame:
         F.struct("partition", "offset").alias("position"),
         counted.alias("post"),
     )
-    last = F.max_by(F.struct("deleted", "post"), "position").alias("last")
+    tombstone = F.max(F.when(F.col("deleted"), F.col("position"))).over(Window.partitionBy("key"))
+    # Tombstones have no version: they are the least.
+    highest = F.max_by(F.struct("deleted", "post"), F.struct("post.version"))
     return (
         rows.where(F.col("deleted") | _is_counted_post())
+        .withColumn("is_over", F.col("position") < tombstone)
+        .where("is_over IS NOT TRUE")
         .groupBy("key")
-        .agg(last)
+        .agg(highest.alias("last"))
         .select("key", "last.deleted", *(_typed("last.post", name).alias(name) for name in _COLUMNS))
     )
 

@@ -52,7 +52,7 @@ class FirstHours:
     def __init__(self, settings: Settings) -> None:
         self.path = table_path(settings, tables.FIRST_HOUR_ENGAGEMENT)
         self._checkpoint = checkpoints(settings) / tables.FIRST_HOUR_ENGAGEMENT
-        self._kept = Appends(settings, tables.FIRST_HOUR_ENGAGEMENT)
+        self._kept = Appends(settings, tables.FIRST_HOUR_ENGAGEMENT, tables.FIRST_HOUR_ENGAGEMENT)
         self._lock = threading.Lock()
         self._since: list[DataFrame] | None = None
         # A batch that was begun and not done may be in the table or not: it is done first of all.

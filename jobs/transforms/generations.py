@@ -56,8 +56,8 @@ def compared(live: DataFrame, beside: DataFrame) -> DataFrame:
     """Two of `newest_posts` to one row a post: post_id, live, beside, and the verdict.
 
     `equal`, `different`, `missing` (beside), `new` (beside only); `moving` where they differ, and other facts went
-    into the one than into the other; `not yet beside`, `not yet live` where one side has no record at all of it.
-    Versions are not compared: they depend on redeliveries and terms.
+    into the one than into the other; `not yet beside`, `not yet live` where one side has no record at all of it. Null
+    where it is deleted, or not there, on both sides. Versions are not compared: they depend on redeliveries and terms.
     """
     sides = [
         side.select("post_id", F.struct("post", "seen").alias(name))
@@ -75,7 +75,7 @@ def compared(live: DataFrame, beside: DataFrame) -> DataFrame:
         .otherwise(DIFFERENT)
     )
     known = here.isNotNull() | there.isNotNull()
-    return sides[0].join(sides[1], "post_id", "full_outer").where(known).select("*", verdict.alias("verdict"))
+    return sides[0].join(sides[1], "post_id", "full_outer").select("*", F.when(known, verdict).alias("verdict"))
 
 
 UNSETTLED = (MOVING, LACKING, COMING)
@@ -118,9 +118,23 @@ def panes_that_differ(live: DataFrame, beside: DataFrame, hour: PastHour) -> Dat
     return together[0].unionByName(together[1]).transform(summed, "post_id", "minute")
 
 
+def told_otherwise(verdicts: DataFrame) -> DataFrame:
+    """Rows of `compared` of which the two topics do not say the same of the same records, deleted posts among them.
+
+    A redelivery, or a like of a deleted post, changes no count, but which facts are in.
+    """
+    is_in_both = F.col("live").isNotNull() & F.col("beside").isNotNull()
+    records = [F.struct(f"{side}.seen", F.col(f"{side}.post.version") % F.lit(TERM)) for side in ("live", "beside")]
+    return verdicts.where((F.col("verdict") != EQUAL) | (is_in_both & ~records[0].eqNullSafe(records[1])))
+
+
 def replacements(differing: DataFrame, wanted: str, term: int) -> DataFrame:
-    """Rows of `compared` to the records that make a topic say what the side `wanted` says; tombstones for the rest."""
-    post, seen = F.col(f"{wanted}.post"), F.col(f"{wanted}.seen")
+    """Rows of `compared` to the records that make a topic say what the side `wanted` says; tombstones for the rest.
+
+    What it does not know was seen by the other side: without, a reader could not tell which facts a tombstone is of.
+    """
+    other = "live" if wanted == "beside" else "beside"
+    post, seen = F.col(f"{wanted}.post"), F.coalesce(f"{wanted}.seen", f"{other}.seen")
     fields = [
         (_under(post[name], term) if name == "version" else post[name]).alias(name)
         for name in PostWithCounts.model_fields

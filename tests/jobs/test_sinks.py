@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import time
 import uuid
 from collections.abc import Callable
@@ -16,17 +17,31 @@ from py4j.protocol import Py4JJavaError
 from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
+from pyspark.sql.types import StructType
 
 from conf.settings import Settings
 from contract import tables
 from contract.spark import POST_WITH_COUNTS_ROW
-from jobs.harness import fix, reason
-from jobs.sinks.lake import COMPACT_EVERY, Appends, append, append_once, compact, drop, ensure_table, fold, table_path
+from jobs.checkpoints import done_batch
+from jobs.harness import fix, query_id, reason
+from jobs.sinks.lake import (
+    COMPACT_EVERY,
+    Appends,
+    append,
+    append_once,
+    compact,
+    drop,
+    ensure_table,
+    fold,
+    refuse_older_checkpoint,
+    table_path,
+)
 from jobs.sinks.projection import latest_of_each_post, merge_posts
 from jobs.sinks.rankings import Rankings
 from jobs.transforms.counts import first_of_each, living_posts
 from jobs.trending_posts import PANES, POST_FACTS, tidy
-from tests.jobs.histories import RECORD
+from tests.jobs.histories import RECORD, fact
+from tests.jobs.streams import CutStream
 
 pytestmark = pytest.mark.spark
 NOON = datetime(2026, 11, 20, 12, 0, tzinfo=timezone.utc)
@@ -66,6 +81,23 @@ def projection(spark: SparkSession, tmp_path: Path) -> Projection:
 def test_the_last_record_of_a_post_wins_within_a_batch(projection: Projection) -> None:
     projection.feed(0, (b"p1", post("p1", 1, 1)), (b"p1", post("p1", 2, 0)), (b"p2", post("p2", 1, 9)))
     assert projection.likes() == {"p1": 0, "p2": 9}
+
+
+def test_a_row_that_is_written_again_within_a_batch_changes_nothing(projection: Projection) -> None:
+    rows: dict[str, list[int | None]] = {
+        "behind a newer one": [5, 7, 6],
+        "of the same version": [7, 7, 7],
+        "all again": [5, None, 5, None],
+        "all again, of a post that came back": [5, None, 7, 5, None, 7, 6],
+        "deleted": [None, None],
+    }
+    for batch_id, (post_id, versions) in enumerate(rows.items()):
+        likes = enumerate(versions)
+        values = [None if version is None else post(post_id, version, at) for at, version in likes]
+        projection.feed(batch_id, *((post_id.encode(), value) for value in values))
+    living = projection.likes()
+    assert living.pop("of the same version") in (0, 1, 2)
+    assert living == {"behind a newer one": 1, "all again, of a post that came back": 5}
 
 
 def test_a_version_that_is_not_above_changes_nothing(projection: Projection) -> None:
@@ -165,7 +197,7 @@ def test_the_first_batch_after_a_start_is_appended_unless_it_is_there(spark: Spa
     path = ensure_table(spark, table_path(settings, "t"), spark.createDataFrame([], CHANGES).schema)
 
     def after_a_start(writer: str, *batch_ids: int) -> int:
-        table = Appends(settings, "t")
+        table = Appends(settings, "t", "q")
         for batch_id in batch_ids:
             table.append(spark.createDataFrame([("p", 1, 1, 0)], CHANGES), writer, batch_id)
         return len(rows(spark, path))
@@ -182,9 +214,82 @@ def test_the_first_batch_after_a_start_is_appended_unless_it_is_there(spark: Spa
     assert after_a_start("w", 5) == 7
 
 
+class Copied:
+    """A query that appends each of its batches, and its checkpoint, of which copies are put back."""
+
+    def __init__(self, spark: SparkSession, folder: Path) -> None:
+        self.settings = Settings(data_dir=folder)
+        self.checkpoint = self.settings.checkpoint_dir / "trending_posts"
+        self._stream, self._folder = CutStream(spark, folder), folder
+
+    def run(self, sink: Callable[[DataFrame, int], None]) -> None:
+        self._stream.add([fact("post_liked", "e", NOON)])
+        self._stream.run(lambda records: records.select("offset"), sink)
+        self.put_back(self._folder / "checkpoint")
+
+    def copy(self) -> Path:
+        return Path(shutil.copytree(self.checkpoint, self._folder / uuid.uuid4().hex))
+
+    def put_back(self, copy: Path) -> None:
+        shutil.rmtree(self.checkpoint, ignore_errors=True)
+        shutil.copytree(copy, self.checkpoint)
+
+    def lose_the_commit(self) -> None:
+        """As a kill leaves it that comes after the write."""
+        (self.checkpoint / "commits" / str(done_batch(self.checkpoint))).unlink()
+
+
+def test_a_checkpoint_that_is_older_than_its_table_is_refused(spark: SparkSession, tmp_path: Path) -> None:
+    query, schema = Copied(spark, tmp_path), StructType().add("offset", "long")
+    path = ensure_table(spark, table_path(query.settings, "t"), schema)
+
+    def refuse() -> None:
+        refuse_older_checkpoint(spark, query.checkpoint, path, "w")
+
+    refuse()  # there is no checkpoint yet
+    copies = []
+    for _ in range(2):
+        query.run(lambda rows, batch_id: append_once(rows, path, f"w-{query_id(rows)}", batch_id))
+        refuse()
+        copies.append(query.copy())
+    query.lose_the_commit()
+    refuse()
+    query.put_back(copies[0])  # it ends one batch before the table: that batch would be planned anew, with other rows
+    with pytest.raises(
+        SystemExit, match=r"checkpoints/trending_posts is older than its table .*lake/t: start both over"
+    ):
+        refuse()
+    query.put_back(copies[1])
+    refuse()
+    shutil.rmtree(query.checkpoint)
+    refuse()
+
+
+def test_what_is_looked_for_in_the_notes_of_a_table_refuses_an_older_checkpoint_too(
+    spark: SparkSession, tmp_path: Path
+) -> None:
+    query, schema = Copied(spark, tmp_path), StructType().add("offset", "long")
+    path = ensure_table(spark, table_path(query.settings, "t"), schema)
+    copies = []
+    for _ in range(2):
+        table = Appends(query.settings, "t", query.checkpoint.name)
+        query.run(lambda rows, batch_id, to=table: to.append(rows, f"w-{query_id(rows)}", batch_id))
+        copies.append(query.copy())
+    compact(spark, path)  # later commits, of nobody's batch
+    query.lose_the_commit()
+    Appends(query.settings, "t", query.checkpoint.name)
+    query.put_back(copies[0])
+    with pytest.raises(
+        SystemExit, match=r"checkpoints/trending_posts is older than its table .*lake/t: start both over"
+    ):
+        Appends(query.settings, "t", query.checkpoint.name)
+    shutil.rmtree(query.checkpoint)
+    Appends(query.settings, "t", query.checkpoint.name)
+
+
 def test_later_batches_are_appended_without_a_look_at_what_is_there(spark: SparkSession, tmp_path: Path) -> None:
     settings, one = Settings(data_dir=tmp_path), spark.createDataFrame([("p", 1, 1, 0)], CHANGES).coalesce(1)
-    path, table = ensure_table(spark, table_path(settings, "t"), one.schema), Appends(settings, "t")
+    path, table = ensure_table(spark, table_path(settings, "t"), one.schema), Appends(settings, "t", "q")
     table.append(one, "w", 0)
     assert tasks_of(spark, lambda: table.append(one, "w", 1)) == 1
     assert tasks_of(spark, lambda: append_once(one, path, "w", 2)) > 1
@@ -252,7 +357,7 @@ def test_a_small_table_is_tidied_in_few_tasks(spark: SparkSession, tmp_path: Pat
 
 def test_the_log_of_a_table_keeps_an_hour(spark: SparkSession, tmp_path: Path) -> None:
     settings, one = Settings(data_dir=tmp_path), spark.createDataFrame([("p", 1, 1, 0)], CHANGES).coalesce(1)
-    path, table = ensure_table(spark, table_path(settings, "t"), one.schema), Appends(settings, "t")
+    path, table = ensure_table(spark, table_path(settings, "t"), one.schema), Appends(settings, "t", "q")
     for batch_id in range(COMPACT_EVERY + 2):
         table.append(one, "w", batch_id)
     log = Path(path) / "_delta_log"
@@ -264,7 +369,7 @@ def test_the_log_of_a_table_keeps_an_hour(spark: SparkSession, tmp_path: Path) -
     left = sorted(int(file.stem) for file in log.glob("[0-9]*.json"))
     assert left[0] == COMPACT_EVERY  # the checkpoint that what is kept begins with
     assert not [*log.glob(f".{0:020}*"), *log.glob(f"{0:020}*")]
-    Appends(settings, "t").append(one, "w", COMPACT_EVERY + 1)
+    Appends(settings, "t", "q").append(one, "w", COMPACT_EVERY + 1)
     assert len(rows(spark, path)) == COMPACT_EVERY + 2
     spark._jvm.org.apache.spark.sql.delta.DeltaLog.clearCache()
     assert len(rows(spark, path)) == COMPACT_EVERY + 2

@@ -15,8 +15,9 @@ from contract.results import TERM
 from feeds.records import Record, post_change
 from feeds.store import PostStore
 from jobs import generations
+from jobs.generations import Comparison, judge
 from jobs.sinks.lake import table_path
-from jobs.transforms.generations import compared, newest_posts, newest_term, replacements, settled
+from jobs.transforms.generations import compared, newest_posts, newest_term, replacements, settled, told_otherwise
 from tests.jobs.histories import fact, records
 
 pytestmark = pytest.mark.spark
@@ -50,7 +51,7 @@ def tellings(spark: SparkSession, live: list[Said], beside: list[Said]) -> DataF
     return compared(*(topic(spark, *side).transform(newest_posts) for side in (live, beside)))
 
 
-def verdicts(frame: DataFrame) -> dict[str, str]:
+def verdicts(frame: DataFrame) -> dict[str, str | None]:
     return {row.post_id: row.verdict for row in frame.collect()}
 
 
@@ -76,7 +77,52 @@ def test_each_post_gets_the_verdict_that_it_deserves(spark: SparkSession) -> Non
 
 
 def test_a_post_that_is_deleted_on_both_sides_is_no_post(spark: SparkSession) -> None:
-    assert verdicts(tellings(spark, [("gone", row(1, 1), None), ("gone", None, None)], [("gone", None, None)])) == {}
+    live: list[Said] = [("gone", row(1, 1), None), ("gone", None, "{}"), ("long gone", None, None)]
+    found = tellings(spark, live, [("gone", None, None), ("also gone", None, None)])
+    assert set(verdicts(found).values()) == {None}
+    assert judge(found) == Comparison()
+
+
+def told_anew(found: DataFrame, wanted: str) -> dict[str, tuple[Any, ...]]:
+    """What the topic gets: version (None: a tombstone) and `seen` of each post."""
+    records = found.transform(told_otherwise).transform(replacements, wanted, 1).collect()
+    return {
+        bytes(one.key).decode(): (
+            json.loads(one.value)["version"] - TERM if one.value is not None else None,
+            None if one.headers is None else bytes(one.headers[0]["value"]).decode(),
+        )
+        for one in records
+    }
+
+
+def test_a_fact_that_changes_no_count_is_told_too(spark: SparkSession) -> None:
+    old, new = '{"likes":[0,1]}', '{"likes":[0,2]}'
+    live: list[Said] = [
+        ("same", row(3, 7), old), ("of a term", row(3, TERM + 7), old), ("deleted on both", None, old),
+        ("told again", row(3, 7), old), ("told again elsewhere", row(3, 7), old), ("liked after", None, old),
+        ("without", row(3, 7), None), ("without, deleted", None, None), ("only live deleted", None, old),
+    ]  # fmt: skip
+    beside: list[Said] = [
+        ("same", row(3, 7), old), ("of a term", row(3, 7), old), ("deleted on both", None, old),
+        ("told again", row(3, 8), new), ("told again elsewhere", row(3, 8), old), ("liked after", None, new),
+        ("without", row(3, 7), old), ("without, deleted", None, old), ("long deleted", None, old),
+    ]  # fmt: skip
+    found = tellings(spark, live, beside)
+    assert set(verdicts(found).values()) == {"equal", None}
+    told = {
+        "told again": (8, new), "told again elsewhere": (8, old), "liked after": (None, new),
+        "without": (7, old), "without, deleted": (None, old),
+    }  # fmt: skip
+    assert told_anew(found, "beside") == told
+    back = {"told again": (7, old), "told again elsewhere": (7, old), "liked after": (None, old)}
+    assert told_anew(found, "live") == {**told, **back}
+
+
+def test_a_tombstone_of_what_the_other_side_alone_knows_says_which_facts_are_in(spark: SparkSession) -> None:
+    seen = '{"likes":[0,1]}'
+    found = tellings(spark, [("lost", row(3, 7), seen)], [("new", row(3, 7), seen)])
+    assert told_anew(found, "beside") == {"lost": (None, seen), "new": (7, seen)}
+    assert told_anew(found, "live") == {"lost": (7, seen), "new": (None, seen)}
 
 
 def test_garbage_in_a_topic_is_no_telling(spark: SparkSession) -> None:
