@@ -72,25 +72,30 @@ def damages(records: DataFrame, first: Offsets, reached: Offsets, erased: DataFr
 
 
 def letters(records: DataFrame) -> DataFrame:
-    """Dead letters as they are in their topic: (reason, topic, partition, offset, times)."""
+    """What the topic of dead letters says of each record: (topic, partition, offset, times, said).
+
+    `times`: how many different letters there are, `said`: their reason. The same letter twice is one: it is written at
+    least once.
+    """
     letter = F.from_json(F.col("value").cast("string"), LETTER)
-    read = records.select(letter.alias("letter")).select("letter.*")
-    return read.groupBy("topic", "partition", "offset").agg(F.count("*").alias("times"), F.max("reason").alias("said"))
+    bytes_of = F.xxhash64("key", "value").alias("bytes")  # a key may be null
+    read = records.select(letter.alias("letter"), bytes_of).select("letter.*", "bytes")
+    return read.groupBy(PLACE).agg(F.count_distinct("bytes").alias("times"), F.max("reason").alias("said"))
 
 
 def letter_drift(
     dead: DataFrame, written: DataFrame, reached: DataFrame, erased: DataFrame, kept_since: datetime
 ) -> DataFrame:
-    """Records that are no facts and have no letter, two, or one with another reason; letters of what is a fact.
+    """Records that are no facts and have no letter, two that differ, or one with another reason; letters of else.
 
     `dead`: (topic, partition, offset, arrived_at, reason); those of before `kept_since` may have no letter any more
-    in the topic. `reached`: (topic, partition, next) of the archive. `erased`:
+    in the topic. `written`: what `letters` makes of it. `reached`: (topic, partition, next) of the archive. `erased`:
     (topic, partition, offset) of what was taken out of the archive; its letters may still be there.
     """
     there = written.join(erased.select(PLACE), PLACE, "left_anti")
     both = dead.join(there, PLACE, "full").join(F.broadcast(reached), ["topic", "partition"], "left")
     is_done = F.coalesce(F.col("offset") < F.col("next"), F.lit(True))
-    agrees = F.col("said").eqNullSafe(F.col("reason")) & (F.col("times") == 1)
+    agrees = (F.col("said") == F.col("reason")) & (F.col("times") == 1)
     may_be_gone = F.col("said").isNull() & (F.col("arrived_at") < F.lit(kept_since))
     is_right = agrees | F.coalesce(may_be_gone, F.lit(False))
     return both.where(is_done & ~F.coalesce(is_right, F.lit(False))).select(*PLACE, "reason", "said", "times")

@@ -15,15 +15,21 @@ def side_by_side(
     table: DataFrame | None,
     feed: DataFrame | None,
     erased: DataFrame,
+    newer: DataFrame,
     settled_at: datetime | None = None,
 ) -> DataFrame:
     """One row a post of which anybody says anything, with `why`: the sentences on what does not agree.
 
-    A post that `is_unsettled` is judged the next time. So is one that does not agree, and whose row is of `settled_at`
-    or later: in real time a row may say of a fact that it went in while an older one is still on its way.
+    `read`: (post_id, topic, at_table, at_feed, and each with _again), as `published.as_read` has them; `transforms`:
+    (post_id, alive, said, seen); `statement`: the same and (counted, superseded, waiting, missed, unsettled); `table`:
+    (post_id, said); `feed`: (post_id, said, feed_later); `erased`: (post_id) of posts of which records were erased;
+    `newer`: (post_id) of posts with a row behind those of `topic`.
 
-    `erased`: posts (post_id) of which records were erased. Their likes and comments are compared, but not how many
-    records went in, nor which.
+    Of a post that had something erased, likes and comments are compared, but not how many records went in, nor which.
+
+    A post that `is_unsettled` is judged the next time. So is one that does not agree, and whose row is of `settled_at`
+    or later: in real time a row may say of a fact that it went in while an older one is still on its way. And one that
+    has nothing but newer rows: compaction took the others before they were read.
     """
     wide = read.join(_named(statement, "statement"), "post_id", "full").join(
         _named(transforms, "transforms"), "post_id", "full"
@@ -31,13 +37,16 @@ def side_by_side(
     about = erased.select("post_id", F.lit(True).alias("had_erased")).distinct()
     wide = _with(wide.join(about, "post_id", "left"), table, "table")
     wide = _with(wide, feed, "feed")
+    moved = newer.select("post_id", F.lit(True).alias("has_moved")).distinct()
+    wide = wide.join(moved, "post_id", "left")
     checks = [*_against_facts(), *_topic_itself()]
     checks += _table_is_topic() if table is not None else []
     checks += _feed_is_topic() if feed is not None else []
     why = F.array_compact(F.array(*(F.when(F.coalesce(wrong, F.lit(False)), F.lit(say)) for say, wrong in checks)))
     wide = wide.withColumn("why", why)
     is_young = F.col("topic.place.timestamp") >= F.lit(settled_at) if settled_at else F.lit(False)
-    is_unsettled = (F.col("unsettled") > 0) | (is_young & (F.size("why") > 0))
+    is_compacted = F.col("topic").isNull() & F.coalesce(F.col("has_moved"), F.lit(False))
+    is_unsettled = (F.col("unsettled") > 0) | ((is_young | is_compacted) & (F.size("why") > 0))
     wide = wide.withColumn("is_unsettled", F.coalesce(is_unsettled, F.lit(False)))
     nothing = F.array().cast("array<string>")
     return wide.withColumn("why", F.when(F.col("is_unsettled"), nothing).otherwise(F.col("why")))
@@ -85,17 +94,18 @@ def _topic_itself() -> list[tuple[str, Column]]:
 
 
 def _table_is_topic() -> list[tuple[str, Column]]:
-    expected = F.col("at_table.said")
-    # Kafka may have compacted away what the table was made from: the row after it is there.
-    is_overtaken = F.col("at_table").isNull() & F.coalesce(
-        F.col("topic.said.version") > F.col("table.version"), F.col("topic").isNotNull()
-    )
+    expected, now = F.col("at_table.said"), F.col("topic.said")
+    # Kafka may have compacted away what the table was made from: the row after it is there, newer or written again.
+    is_newer = F.coalesce(now["version"] > F.col("table.version"), F.col("topic").isNotNull())
+    is_overtaken = F.col("at_table").isNull() & (is_newer | now.eqNullSafe(F.col("table")))
     return [("the table's row is not the topic's", ~expected.eqNullSafe(F.col("table")) & ~is_overtaken)]
 
 
 def _feed_is_topic() -> list[tuple[str, Column]]:
     feed, asked, now = F.col("feed"), F.col("at_feed.said"), F.col("topic.said")
-    is_later = F.coalesce(F.col("feed_later"), F.lit(False))
+    # Records are written again after a fault: a reader ignores them.
+    is_news = F.coalesce(feed["version"] > asked["version"], F.lit(True))
+    is_later = F.coalesce(F.col("feed_later"), F.lit(False)) & is_news
     is_same = feed.eqNullSafe(asked) | feed.eqNullSafe(now) | is_later
     # Before the feed was asked the topic had nothing that is still there: it was compacted away, or is new.
     is_new = F.col("at_feed").isNull() & (feed.isNull() | (F.col("topic.said.version") > F.col("feed.version")))

@@ -20,8 +20,6 @@ def answers(url: str) -> bool:
     try:
         _get(url, limit="1")
         return True
-    except urllib.error.HTTPError as error:
-        raise CannotAuditError(f"{url}/feed answers {error.code}: {url}/healthz says why") from None
     except (OSError, ValueError):
         return False
 
@@ -58,4 +56,9 @@ def rankings(url: str) -> dict[str, Any]:
 
 
 def _get(url: str, path: str = "feed", **query: str) -> Any:
-    return json.loads(get(f"{url}/{path}?{urllib.parse.urlencode(query)}", 10))
+    try:
+        return json.loads(get(f"{url}/{path}?{urllib.parse.urlencode(query)}", 10))
+    except urllib.error.HTTPError as error:
+        raise CannotAuditError(
+            f"{url}/{path} answers {error.code}: {url}/healthz says why; or set MSM_HTTP_HOST and MSM_TRENDING_HOST"
+        ) from None

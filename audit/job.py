@@ -51,6 +51,7 @@ class Published:
     cut: Offsets  # the counts job has passed all below
     most: Offsets  # no fact above is in any row
     topic: DataFrame
+    newer: DataFrame  # what came to the topic while that was read
     bounds: dict[str, Offsets]
     table: DataFrame
     feed: DataFrame | None
@@ -70,11 +71,19 @@ def freeze(spark: SparkSession, settings: Settings, folder: Path) -> Published:
     moment = datetime.now(timezone.utc)
     _, end = offsets.in_kafka(settings, POSTS_WITH_COUNTS)
     _, most = offsets.in_kafka(settings, *FACT_TOPICS)  # in real time rows leave before their offsets are written down
-    rows = published.topic_rows(sources.from_topics(spark, settings, first, end))
-    in_table = published.table_rows(sources.version(spark, settings, tables.POSTS_WITH_COUNTS, found.version()))
+    rows = _topic(spark, settings, first, end, folder / "topic")
+    # Only now: compaction takes a row because of a newer one, which is below this end.
+    _, newest = offsets.in_kafka(settings, POSTS_WITH_COUNTS)
+    newer = _topic(spark, settings, end, newest, folder / "newer")
+    version = sources.version(spark, settings, tables.POSTS_WITH_COUNTS, found.version())
+    in_table = recount.kept(published.table_rows(version), folder / "table")
     bounds = {"topic": end, "at_table": at_table, "at_feed": at_feed}
     settled_at = moment - UNDER_WAY if is_real_time(settings) else None
-    return Published(cut, most, rows, bounds, in_table, pages, settled_at)
+    return Published(cut, most, rows, newer, bounds, in_table, pages, settled_at)
+
+
+def _topic(spark: SparkSession, settings: Settings, first: Offsets, end: Offsets, path: Path) -> DataFrame:
+    return recount.kept(published.topic_rows(sources.from_topics(spark, settings, first, end)), path)
 
 
 def _feed(spark: SparkSession, settings: Settings, folder: Path) -> DataFrame | None:
@@ -120,8 +129,7 @@ def audit(spark: SparkSession, settings: Settings, from_kafka: bool) -> Report:
         folder = Path(name)
         log.info("reading what is published")
         now = freeze(spark, settings, folder)
-        answered = feed.rankings(_url(settings, settings.trending_host or settings.http_host))
-        found = rankings.newest(settings)
+        found, answered = rankings.with_answers(settings, _url(settings, settings.trending_host or settings.http_host))
         ranked = rankings.judgeable(found)
         most = offsets.furthest(now.most, *(one.needed for one in ranked))
         records, reached = facts_up_to(spark, settings, most, from_kafka)
@@ -161,8 +169,8 @@ def _judge_posts(report: Report, now: Published, known: DataFrame, erased: DataF
     targets = read.select("post_id", _seen_map().alias("seen")).where("seen IS NOT NULL")
     statement = recount.by_statement(targets, cut)
     transforms = recount.by_transforms(known, targets, cut)
-    answered = None if now.feed is None else with_later(now.feed, now.topic)
-    wide = compare.side_by_side(read, transforms, statement, now.table, answered, erased, now.settled_at)
+    answered = None if now.feed is None else with_later(now.feed, now.topic, now.bounds["at_feed"])
+    wide = compare.side_by_side(read, transforms, statement, now.table, answered, erased, now.newer, now.settled_at)
     _sum_up(report, recount.kept(wide, folder / "wide"))
 
 
@@ -171,9 +179,10 @@ def _seen_map() -> Any:
     return F.when(F.col("topic").isNotNull(), F.create_map(*pairs))
 
 
-def with_later(answers: DataFrame, rows: DataFrame) -> DataFrame:
-    """The feed's posts, and whether the topic has just that row: it may have been published while one asked."""
-    same = rows.select("post_id", "said").join(answers, ["post_id", "said"], "left_semi").distinct()
+def with_later(answers: DataFrame, rows: DataFrame, asked: Offsets) -> DataFrame:
+    """The feed's posts (post_id, said, feed_later): whether the topic has just that row since one asked, at `asked`."""
+    later = rows.where(~published.is_below(asked)).select("post_id", "said")
+    same = later.join(answers, ["post_id", "said"], "left_semi").distinct()
     return answers.join(same.withColumn("feed_later", F.lit(True)), ["post_id", "said"], "left")
 
 

@@ -52,8 +52,8 @@ def as_read(found: DataFrame, bounds: dict[str, Offsets]) -> DataFrame:
     Of the rows after the last tombstone the highest version, the first of them where there are several
     (docs/contract.md). `again` is the last record of that version, the same one where there is no other.
     """
-    below = {name: _below(bound) for name, bound in bounds.items()}
-    aggregates = [part for name, is_below in below.items() for part in _ends(name, is_below)]
+    below = {name: is_below(bound) for name, bound in bounds.items()}
+    aggregates = [part for name, inside in below.items() for part in _ends(name, inside)]
     ended = found.groupBy("post_id").agg(*aggregates)
     return ended.select(
         "post_id",
@@ -62,7 +62,8 @@ def as_read(found: DataFrame, bounds: dict[str, Offsets]) -> DataFrame:
     )
 
 
-def _below(bound: Offsets) -> Column:
+def is_below(bound: Offsets) -> Column:
+    """Whether a row of the one topic is before these offsets."""
     pairs = [(part, offset) for parts in bound.values() for part, offset in parts.items()]
     if not pairs:  # nothing was written there yet
         return F.lit(False)

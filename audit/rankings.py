@@ -1,5 +1,6 @@
 """The newest rankings, recounted in both ways as of what was read when they were made."""
 
+import time
 from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
@@ -9,7 +10,8 @@ from typing import Any
 from pyspark.sql import DataFrame, Row, SparkSession
 from pyspark.sql import functions as F
 
-from audit import recount
+from audit import feed, recount
+from audit.feed import PATIENCE_SECONDS
 from audit.offsets import furthest
 from audit.published import below
 from conf.kafka import partitions_of, records_of
@@ -62,6 +64,20 @@ class Published:
     @property
     def places(self) -> list[tuple[Any, ...]]:
         return [_place(post) for post in self.ranking.posts]
+
+
+def with_answers(settings: Settings, url: str) -> tuple[list[Published], dict[str, Any]]:
+    """`newest`, and what the feed answers by board; asked again for a while where that is none of them.
+
+    The topics are read after the question, so that they have what came meanwhile.
+    """
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while True:
+        answers = feed.rankings(url)
+        found = newest(settings)
+        if not unknown(found, answers) or time.monotonic() > deadline:
+            return found, answers
+        time.sleep(1)
 
 
 def newest(settings: Settings) -> list[Published]:
@@ -145,17 +161,28 @@ def _by_transforms(known: DataFrame, settings: Settings, wanted: Published) -> l
     else:
         born = F.col("occurred_at").cast("timestamp").alias("born")
         births = recent.transform(below, {"posts": wanted.births})
-        created = births.where("event_type = 'post_created'").select("post_id", born)
+        created = births.where("event_type = 'post_created'").select("post_id", "user_id", born)
         engagement = first_hour_engagement(created, dated).transform(rising, hour)
     score = Score(settings.like_weight, settings.comment_weight, settings.top)
     found = best(engagement.transform(scored, score), partial(living, posts), lambda: posts, score.top)
     return [_place(post) for post in found.get(wanted.board, [])]
 
 
+def unknown(found: list[Published], answers: dict[str, Any]) -> list[str]:
+    """The boards whose answer is none of the last rankings; before the first one an empty answer is right."""
+    made = {(one.board, one.ranking.generated_at) for one in found}
+    begun = {one.board for one in found}
+    return [
+        board
+        for board, answer in answers.items()
+        if (board, answer["generated_at"]) not in made and (board in begun or answer["posts"])
+    ]
+
+
 def feed_drift(found: list[Published], answers: dict[str, Any]) -> list[str]:
-    """Rankings that the feed answers with, and that differ from the topic's of the same moment."""
+    """Rankings that the feed answers with, and that are none of the topic's, or differ from that of their moment."""
     made = {(one.board, one.ranking.generated_at): one.ranking for one in found}
-    said = []
+    said = [f"{board}: the feed's answer is none of the topic's last rankings" for board in unknown(found, answers)]
     for board, answer in answers.items():
         ranking = made.get((board, answer["generated_at"]))
         if ranking is not None and ranking != Ranking.model_validate(answer):

@@ -41,7 +41,10 @@ def kept(frame: DataFrame, path: Path) -> DataFrame:
 
 
 def by_statement(targets: DataFrame, cut: DataFrame) -> DataFrame:
-    """The independent recount: one row a post (post_id, alive, said, seen, counted, superseded, waiting, missed)."""
+    """The independent recount, one row a post.
+
+    (post_id, alive, said, seen, counted, superseded, waiting, missed, unsettled), as recount.sql makes them.
+    """
     spark = targets.sparkSession
     cut.createOrReplaceTempView("cut")
     targets.createOrReplaceTempView("targets")

@@ -1,4 +1,8 @@
-"""Dead letters to Kafka, once each, also when a batch is run again after a kill."""
+"""Dead letters to Kafka, at least once; a reader knows one by topic, partition and offset.
+
+A batch that is run again after a kill leaves out what the topic has. A task that Spark runs again does not: the same
+letter is there twice then, byte for byte.
+"""
 
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F

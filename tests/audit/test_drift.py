@@ -2,7 +2,6 @@
 
 import json
 import sqlite3
-import sys
 from collections.abc import Iterator
 from contextlib import closing
 from datetime import timedelta
@@ -14,14 +13,18 @@ from deltalake import DeltaTable, write_deltalake
 from kafka import KafkaProducer
 from pyspark.sql import SparkSession
 
-from audit import job
+from audit import job, rankings
 from audit.job import audit
 from audit.offsets import CannotAuditError
+from conf.http import get
 from conf.settings import Settings
 from contract import tables
-from contract.topics import DEAD_LETTERS, POSTS_WITH_COUNTS
-from feeds import refresh_feed
+from contract.facts import format_time
+from contract.results import TRENDING_KEY, Ranking
+from contract.topics import DEAD_LETTERS, POSTS_WITH_COUNTS, TRENDING_POSTS
+from feeds import refresh_feed, trending_feed
 from jobs import archive, posts_with_counts, realtime
+from jobs.harness import now
 from service.app import build_app
 from tests.feeds.serving import served, wait_for
 from tests.rebuild.queries import run_once
@@ -42,13 +45,13 @@ def story() -> list[Fact]:
 
 @pytest.fixture(scope="module")
 def stack(spark: SparkSession, kafka: Settings) -> Iterator[Settings]:
-    """Broker, counted and archived facts, and the feed."""
+    """Broker, counted and archived facts, and both feeds."""
     write(kafka, story())
     write_broken(kafka)
     run_once(spark, kafka, posts_with_counts, archive)
-    app = build_app([refresh_feed.SERVICE], kafka)
+    app = build_app([refresh_feed.SERVICE, trending_feed.SERVICE], kafka)
     with served(app) as url:
-        wait_for(lambda: app.state.refresh_feed.consumer.caught_up)
+        wait_for(lambda: app.state.refresh_feed.consumer.caught_up and app.state.trending_feed.consumer.caught_up)
         settings = kafka.counting_in_batches()
         yield settings.model_copy(update={"http_port": int(url.rsplit(":", 1)[1])})
 
@@ -63,9 +66,13 @@ def smuggled(spark: SparkSession, stack: Settings, clean: dict[str, Any]) -> dic
     """What the audit says after all of it; each post has a trouble of its own."""
     smuggle_into_table(stack)
     smuggle_into_topic(stack)
+    smuggle_into_letters(stack)
     smuggle_into_feed(stack)
+    hold_up_rankings(stack)
     smuggle_into_archive(stack)
-    return audit(spark.newSession(), stack, from_kafka=False).as_json()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(rankings, "PATIENCE_SECONDS", 2.0)
+        return audit(spark.newSession(), stack, from_kafka=False).as_json()
 
 
 def smuggle_into_table(stack: Settings) -> None:
@@ -89,9 +96,29 @@ def smuggle_into_topic(stack: Settings) -> None:
     lie = {**json.loads(dict(rows["p06"].headers)["seen"]), "likes": [0, 9_999]}
     publish("p06", [("seen", json.dumps(lie).encode())], version=5)
     publish("p07", rows["p07"].headers)
-    letter = next(read(stack, DEAD_LETTERS))
-    producer.send(DEAD_LETTERS, key=letter.key, value=letter.value).get(20)
     producer.close()
+
+
+def smuggle_into_letters(stack: Settings) -> None:
+    """One as a task writes it that is run again, and one that says something else."""
+    same, other, *_ = read(stack, DEAD_LETTERS)
+    changed = json.dumps({**json.loads(other.value), "detail": "another"}).encode()
+    with KafkaProducer(bootstrap_servers=stack.bootstrap, acks="all") as producer:
+        for key, value in ((same.key, same.value), (other.key, changed)):
+            producer.send(DEAD_LETTERS, key=key, value=value).get(20)
+
+
+def hold_up_rankings(stack: Settings) -> None:
+    """The feed shows a ranking of yesterday, and nothing that comes."""
+    times = dict.fromkeys(("window_start", "window_end", "generated_at"), format_time(now()))
+    body = Ranking(posts=[], **times).model_dump_json().encode()
+    with KafkaProducer(bootstrap_servers=stack.bootstrap, acks="all") as producer:
+        producer.send(TRENDING_POSTS, key=TRENDING_KEY.encode(), value=body).get(20)
+    wait_for(lambda: get(f"http://127.0.0.1:{stack.http_port}/trending", 10) == body)
+    old = format_time(now() - timedelta(days=1))
+    with closing(sqlite3.connect(stack.feeds_dir / "trending_feed.sqlite")) as store:
+        store.execute("update rankings set body = json_set(body, '$.generated_at', ?)", [old])
+        store.commit()
 
 
 def smuggle_into_feed(stack: Settings) -> None:
@@ -115,7 +142,7 @@ def why(report: dict[str, Any], post_id: str) -> list[str]:
 
 def test_what_nobody_touched_has_no_drift(clean: dict[str, Any]) -> None:
     assert clean["drift"] == 0, clean
-    assert clean["compared"] == ["the topic", "the table", "the feed"]
+    assert clean["compared"] == ["the topic", "the table", "the feed", "the feed of rankings"]
     assert clean["posts"] >= len(POSTS)
 
 
@@ -158,7 +185,12 @@ def test_a_record_that_the_archive_has_twice_is_named(smuggled: dict[str, Any]) 
     assert smuggled["archive"][0].startswith("comments, partition ")
 
 
-def test_a_dead_letter_that_is_there_twice_is_named(smuggled: dict[str, Any]) -> None:
+def test_a_feed_that_shows_old_rankings_is_named(clean: dict[str, Any], smuggled: dict[str, Any]) -> None:
+    assert clean["rankings"] == []  # before the first one it makes an empty one of its own
+    assert smuggled["rankings"] == ["trending: the feed's answer is none of the topic's last rankings"]
+
+
+def test_a_dead_letter_that_says_two_things_is_named_and_one_written_twice_is_not(smuggled: dict[str, Any]) -> None:
     assert smuggled["drift_letters"] == 1
     assert smuggled["first_letters"][0]["times"] == 2
 
@@ -166,8 +198,9 @@ def test_a_dead_letter_that_is_there_twice_is_named(smuggled: dict[str, Any]) ->
 def test_facts_that_come_after_wait_and_in_real_time_what_came_this_moment_is_judged_the_next_time(
     spark: SparkSession, stack: Settings, smuggled: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(realtime, "PYTHON", Path(sys.executable))
+    monkeypatch.setattr(realtime, "PYTHON", Path("/on/another/machine"))
     monkeypatch.setattr(job, "UNDER_WAY", timedelta(hours=1))
+    monkeypatch.setattr(rankings, "PATIENCE_SECONDS", 0.0)
     write(stack, [fact("post_liked", "di", "p01"), fact("post_liked", "di", "p08")])
     live = stack.model_copy(update={"counts_trigger": "real-time"})
     found = audit(spark.newSession(), live, from_kafka=True).as_json()

@@ -1,7 +1,7 @@
 """A ranking is what both recounts make of the facts that had been read; one like more or less is drift."""
 
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -10,13 +10,16 @@ import pytest
 from hypothesis import assume, given
 from pyspark.sql import SparkSession
 
-from audit import rankings, recount
+from audit import feed, rankings, recount
+from audit.offsets import CannotAuditError
 from audit.rankings import Published
 from conf.settings import Settings
 from contract.facts import format_time
 from contract.results import SEEN_HEADER, RankedPost, Ranking
 from contract.topics import RISING_POSTS, TRENDING_POSTS
+from service.app import build_app
 from tests import reference
+from tests.feeds.serving import free_ports, served
 from tests.jobs.histories import NOON, Fact, fact, histories, hostile, records
 
 pytestmark = pytest.mark.spark
@@ -123,5 +126,45 @@ def test_a_feed_that_answers_another_ranking_than_the_topics_is_drift() -> None:
     other = {"rank": 1, "post_id": "p", "user_id": "u", "image_url": "", "caption": "", "comments": 0}
     wrong = {**answer, "posts": [{**other, "likes": 1, "score": 1}]}
     assert len(rankings.feed_drift([ranking], {"trending": wrong})) == 1
-    newer = {**wrong, "generated_at": format_time(datetime.now().astimezone())}
-    assert rankings.feed_drift([ranking], {"trending": newer}) == []
+
+
+def generated(minutes: int) -> Published:
+    one = published(TRENDING_POSTS, [], [])
+    at = format_time(END + timedelta(minutes=minutes))
+    return replace(one, ranking=one.ranking.model_copy(update={"generated_at": at}))
+
+
+def test_a_feed_that_answers_a_ranking_which_the_topic_does_not_have_is_drift() -> None:
+    found = [generated(minutes) for minutes in (1, 2, 3)]
+    answers = [generated(minutes).ranking.model_dump() for minutes in range(5)]
+    unknown = [rankings.feed_drift(found, {"trending": answer}) for answer in answers]
+    # One of before, and one of its own, are none; each of the last ones is, since a feed may be behind.
+    assert [len(said) for said in unknown] == [1, 0, 0, 0, 1]
+
+
+def test_before_the_first_ranking_the_feed_has_an_empty_one_of_its_own() -> None:
+    own: dict[str, Any] = generated(7).ranking.model_dump()
+    assert rankings.feed_drift([], {"trending": own, "rising": own}) == []
+    assert len(rankings.feed_drift([generated(1)], {"trending": own, "rising": own})) == 1
+    place = {"rank": 1, "post_id": "p", "user_id": "u", "image_url": "", "caption": ""}
+    claimed = {**own, "posts": [{**place, "likes": 1, "comments": 0, "score": 1}]}
+    assert len(rankings.feed_drift([], {"trending": claimed})) == 1
+
+
+@pytest.mark.parametrize(("patience", "drifts"), [(30.0, 0), (0.0, 1)])
+def test_a_feed_that_has_not_taken_in_the_newest_is_asked_again_for_a_while(
+    monkeypatch: pytest.MonkeyPatch, patience: float, drifts: int
+) -> None:
+    answers = [{"trending": generated(minutes).ranking.model_dump()} for minutes in (0, 2)]
+    topic = [[generated(1)], [generated(1), generated(2)]]
+    monkeypatch.setattr(rankings, "PATIENCE_SECONDS", patience)
+    monkeypatch.setattr(feed, "rankings", lambda _: answers.pop(0))
+    monkeypatch.setattr(rankings, "newest", lambda _: topic.pop(0))
+    found, answered = rankings.with_answers(Settings(), "http://feed")
+    assert len(rankings.feed_drift(found, answered)) == drifts
+
+
+def test_of_a_feed_that_refuses_nothing_can_be_said_and_one_that_is_not_there_is_left_out() -> None:
+    with served(build_app([], Settings())) as url, pytest.raises(CannotAuditError, match="/trending answers 404: http"):
+        feed.rankings(url)
+    assert feed.rankings(f"http://127.0.0.1:{free_ports(1)}") == {}
