@@ -32,6 +32,7 @@ from jobs.transforms.generations import (
     replacements,
     told_otherwise,
 )
+from jobs.transforms.panes import as_judged
 from jobs.transforms.ranking import PastHour
 from jobs.trending_posts import POST_FACTS
 
@@ -84,7 +85,8 @@ def judge(verdicts: DataFrame) -> Comparison:
 def differing_minutes(spark: SparkSession, settings: Settings, new: Settings, moment: datetime) -> DataFrame:
     """(post_id, minute, ...) of the hour before the moment that counts otherwise beside."""
     live, there = (
-        spark.read.format("delta").load(table_path(one, tables.ENGAGEMENT_BY_MINUTE)) for one in (settings, new)
+        spark.read.format("delta").load(table_path(one, tables.ENGAGEMENT_BY_MINUTE)).transform(as_judged)
+        for one in (settings, new)
     )
     return panes_that_differ(live, there, PastHour.at(moment))
 

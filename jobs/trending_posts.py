@@ -15,7 +15,7 @@ from pyspark import StorageLevel
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql.streaming.query import StreamingQuery
-from pyspark.sql.types import StructType
+from pyspark.sql.types import LongType, StructField, StructType
 
 from conf.settings import Settings
 from conf.store import Place, checkpoints, for_spark, write_whole
@@ -28,7 +28,7 @@ from jobs.sinks.lake import COMPACT_EVERY, OURS, Appends, append, compact, drop,
 from jobs.sinks.rankings import FirstHours, Fresh, Rankings
 from jobs.transforms.counts import first_of_each
 from jobs.transforms.facts import facts, valid
-from jobs.transforms.panes import dated_acts, first_hour_engagement, minute_panes, summed
+from jobs.transforms.panes import ENGAGEMENT, PANE, as_kept, dated_acts, first_hour_engagement, minute_panes, summed
 from jobs.transforms.ranking import PastHour
 
 log = structlog.get_logger()
@@ -61,6 +61,7 @@ PANES = (
     .add("likes", "long")
     .add("comments", "long")
 )
+KEPT_PANES = StructType([*PANES, *(StructField(f"judged_{name}", LongType()) for name in ENGAGEMENT)])
 FIRST_HOUR = StructType().add("born", "timestamp").add("post_id", "string").add("likes", "long").add("comments", "long")
 FACT = ["topic", "partition", "offset", "event_id", "event_type", "occurred_at", "user_id", "post_id"]
 BODY = ["image_url", "caption", "comment_id"]
@@ -120,7 +121,7 @@ def _started(
     # Of the round before: what Spark keeps in memory belongs to no session, and is kept until somebody says so.
     spark.catalog.clearCache()
     change(spark, OPTIONS)
-    ensure_table(spark, table_path(settings, tables.ENGAGEMENT_BY_MINUTE), PANES, ["judged_from"], versions=OURS)
+    ensure_table(spark, table_path(settings, tables.ENGAGEMENT_BY_MINUTE), KEPT_PANES, ["judged_from"], versions=OURS)
     ensure_table(spark, table_path(settings, tables.FIRST_HOUR_ENGAGEMENT), FIRST_HOUR, versions=OURS)
     ensure_table(spark, table_path(settings, tables.POST_FACTS), POST_FACTS, versions=OURS)
     rankings = Rankings(spark, settings)
@@ -198,7 +199,7 @@ def tick(settings: Settings, rankings: Rankings, rank_every: timedelta, is_live:
             elif not is_first:
                 rankings.publish(session, moment, seen, Fresh(changes, facts_of_posts, there.post_ids))
             if there.changes:
-                changes = changes.transform(summed, "judged_from", "post_id", "minute")
+                changes = changes.transform(summed, *PANE).transform(as_kept)
                 kept.append(changes.coalesce(1), f"panes-{writer}", batch_id)
             if there.post_ids:
                 # Not once: whoever reads them takes the least and the greatest, and asking costs as much as appending.
@@ -222,7 +223,7 @@ def tidy(spark: SparkSession, panes: str, moment: datetime) -> None:
     """Fold what came of late, not the whole hour, which only grows; join the files of hours that are over."""
     is_told = f"judged_from >= timestamp '{PastHour.at(moment).judged_from:%Y-%m-%d %H:00:00}'"
     is_recent = f"minute >= timestamp '{moment - FOLDED:%Y-%m-%d %H:%M:00}'"
-    fold(spark, panes, ["judged_from", "post_id", "minute"], f"{is_told} AND {is_recent}")
+    fold(spark, panes, PANE, f"{is_told} AND {is_recent}")
     drop(spark, panes, f"judged_from < timestamp '{moment - KEEP:%Y-%m-%d %H:00:00}'")
     compact(spark, panes, f"NOT ({is_told})")
 

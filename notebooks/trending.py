@@ -71,19 +71,20 @@ published.head(10)
 # ## Minute panes
 #
 # `engagement_by_minute` holds signed changes: when a like moves to another minute or is taken back, -1 goes to the old
-# minute and +1 to the new one. Summed, they are what stands, minute by minute.
+# minute and +1 to the new one. Summed, `likes` and `comments` are what stands, minute by minute.
 #
-# **Sum one `judged_from` only.** Whether a like stands is judged by the facts dated from `judged_from` on, and each
-# fact is judged for two full hours (three, in the first five minutes of an hour). So every ranking finds one set of
-# panes that holds all it needs, and old state can leave. Summed over all `judged_from`, each like would count two or
-# three times. `PastHour` names the right one: the full hour of the window's last minute, less one hour.
+# Whether a like stands is judged by the facts of some two hours, from `judged_from` on. Each fact is judged for two full
+# hours (three, in the first five minutes of an hour), so every ranking finds one set of panes that holds all it needs,
+# and old state can leave. A ranking sums `judged_likes` and `judged_comments` of that set alone. `PastHour` names it:
+# the full hour of the window's last minute, less one hour.
 
 # %%
 minute = ds.field("minute")
 is_judged_here = ds.field("judged_from") == pd.Timestamp(hour.judged_from)
 in_hour = (minute >= pd.Timestamp(hour.start)) & (minute < pd.Timestamp(hour.end))
 changes = table(tables.ENGAGEMENT_BY_MINUTE).to_pyarrow_dataset().to_table(filter=is_judged_here & in_hour).to_pandas()
-panes = changes.groupby(["post_id", "minute"], as_index=False)[["likes", "comments"]].sum()
+judged = {"judged_likes": "likes", "judged_comments": "comments"}
+panes = changes.groupby(["post_id", "minute"], as_index=False)[[*judged]].sum().rename(columns=judged)
 print(f"judged from {hour.judged_from:%H:%M} UTC: {len(changes):,} changes, {len(panes):,} panes")
 
 # %%

@@ -23,6 +23,7 @@ from jobs.checkpoints import begun_batch, committed_offsets, done_batch, offsets
 from jobs.offsets import Offsets
 from jobs.sinks.kafka import producer_options, seen_header
 from jobs.sinks.lake import Appends, append, compact, ensure_table, table_path
+from jobs.transforms.panes import as_judged
 from jobs.transforms.ranking import MINUTE, PastHour, Score, added, best, living, rising, scored, trending
 
 log = structlog.get_logger()
@@ -160,7 +161,7 @@ class Rankings:
         """
         for end in self._missing(PastHour.at(moment - MINUTE).end):
             hour = PastHour(end)
-            engagement = self._table(spark, tables.ENGAGEMENT_BY_MINUTE).transform(trending, hour)
+            engagement = self._panes(spark).transform(trending, hour)
             posts = self._best(spark, engagement).get("trending", [])
             text = F.lit(_ranking(posts, hour, moment).model_dump_json())
             # A literal, since a row of Python would come through a process of Python, which executors need not have.
@@ -180,7 +181,7 @@ class Rankings:
         if fresh and self._sums and self._sums[0] == hour and since is not None:
             sums, young = self._sums[1], [changes.transform(rising, hour) for changes in since]
         else:
-            engagement = self._table(spark, tables.ENGAGEMENT_BY_MINUTE).transform(trending, hour)
+            engagement = self._panes(spark).transform(trending, hour)
             # Cut off from its table: with each append Spark would read anew what it keeps of it, and count twice.
             sums, young = engagement.localCheckpoint(eager=False), [self.first_hours.read(spark, hour)]
         panes = [fresh.panes.transform(trending, hour)] if fresh else []
@@ -209,6 +210,9 @@ class Rankings:
             self._posts.clear()
         for post_id in post_ids:
             self._posts.pop(post_id, None)
+
+    def _panes(self, spark: SparkSession) -> DataFrame:
+        return self._table(spark, tables.ENGAGEMENT_BY_MINUTE).transform(as_judged)
 
     def _table(self, spark: SparkSession, name: str) -> DataFrame:
         return spark.read.format("delta").load(table_path(self._settings, name))

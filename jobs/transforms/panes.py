@@ -5,6 +5,7 @@
 
 from collections.abc import Callable
 from datetime import datetime
+from functools import reduce
 
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
@@ -20,6 +21,7 @@ JUDGED = ("125 minutes", "1 hour")
 BUNDLE = 8
 """Acts of a post in one row of the join: docs/decisions/bundles.md."""
 ACT = ("kind", "member", "occurred_at", "event_id", "turns_on")
+PANE, ENGAGEMENT = ("judged_from", "post_id", "minute"), ("likes", "comments")
 
 
 def dated_acts(facts: DataFrame) -> DataFrame:
@@ -181,6 +183,24 @@ def bundled(dated: DataFrame) -> DataFrame:
 
 
 def summed(changes: DataFrame, *keys: str) -> DataFrame:
-    """Changes with the same keys as one; those that cancel out are gone."""
-    total = changes.groupBy(*keys).agg(F.sum("likes").alias("likes"), F.sum("comments").alias("comments"))
-    return total.where((F.col("likes") != 0) | (F.col("comments") != 0))
+    """Changes with the same keys as one, each other column summed; those that cancel out are gone."""
+    numbers = [name for name in changes.columns if name not in keys]
+    total = changes.groupBy(*keys).agg(*(F.sum(name).alias(name) for name in numbers))
+    return total.where(reduce(Column.__or__, (F.col(name) != 0 for name in numbers)))
+
+
+def as_kept(panes: DataFrame) -> DataFrame:
+    """Panes as their table has them: (judged_from, post_id, minute, likes, comments, judged_likes, judged_comments).
+
+    The first two numbers are 0 but in the judging window that begins with the minute's own hour, so that summed over
+    all rows they are what stands. Of the others one `judged_from` is summed.
+    """
+    is_own = F.col("judged_from") == F.date_trunc("hour", "minute")
+    own = (F.when(is_own, F.col(name)).otherwise(0).alias(name) for name in ENGAGEMENT)
+    judged = (F.col(name).alias(f"judged_{name}") for name in ENGAGEMENT)
+    return panes.select(*PANE, *own, *judged)
+
+
+def as_judged(kept: DataFrame) -> DataFrame:
+    """Panes of their table as `minute_panes` has them: sum one `judged_from` only."""
+    return kept.select(*PANE, *(F.col(f"judged_{name}").alias(name) for name in ENGAGEMENT))

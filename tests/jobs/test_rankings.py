@@ -14,7 +14,16 @@ from pyspark.sql import functions as F
 
 from jobs.transforms.facts import facts as judged
 from jobs.transforms.facts import valid
-from jobs.transforms.panes import dated_acts, first_hour_engagement, minute_panes, summed
+from jobs.transforms.panes import (
+    ENGAGEMENT,
+    PANE,
+    as_judged,
+    as_kept,
+    dated_acts,
+    first_hour_engagement,
+    minute_panes,
+    summed,
+)
 from jobs.transforms.ranking import LOOKED_AT, PastHour, Score, added, best, living, rising, scored, trending
 from jobs.trending_posts import FIRST_HOUR, PANES
 from tests import reference
@@ -191,6 +200,27 @@ def test_a_like_taken_back_ahead_of_the_clock_no_longer_counts_in_the_first_hour
     (young,) = rising_of(chained, changes, posts_of(chained, history), end)
     assert [young] == reference.rising(history, end)
     assert young.likes == 1
+
+
+def test_all_that_is_kept_of_a_minute_adds_up_to_what_stands(chained: SparkSession, tmp_path: Path) -> None:
+    history = [
+        fact("post_liked", "e0", "12:02", "ada"),  # judged in three windows
+        fact("post_liked", "e1", "12:10", "bob"),
+        fact("post_unliked", "e2", "12:20", "bob"),
+        fact("post_liked", "e3", "11:50", "cy"),
+        fact("post_liked", "e4", "12:01", "cy"),
+        fact("comment_added", "e5", "12:30", comment_id="c1"),
+        fact("comment_added", "e6", "11:40", comment_id="c2"),
+        fact("comment_deleted", "e7", "12:31", comment_id="c2"),
+    ]
+    batches = [history[:2], history[2:4], history[4:]]
+    changes = streamed(chained, tmp_path, batches, panes, [*PANE])
+    kept = chained.createDataFrame(changes, PANES).transform(as_kept)
+    sums = kept.groupBy("minute").agg(*(F.sum(name).alias(name) for name in ENGAGEMENT)).where("likes + comments != 0")
+    minute = F.date_format("minute", "HH:mm").alias("minute")
+    found = {(row.minute, row.likes, row.comments) for row in sums.select(minute, *ENGAGEMENT).collect()}
+    assert found == {("12:01", 1, 0), ("12:02", 1, 0), ("12:30", 0, 1)}
+    assert sorted(kept.transform(as_judged).collect()) == sorted(chained.createDataFrame(changes, PANES).collect())
 
 
 def test_state_leaves_with_the_watermark(chained: SparkSession, tmp_path: Path) -> None:

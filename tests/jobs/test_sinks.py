@@ -39,7 +39,8 @@ from jobs.sinks.lake import (
 from jobs.sinks.projection import latest_of_each_post, merge_posts
 from jobs.sinks.rankings import Rankings
 from jobs.transforms.counts import first_of_each, living_posts
-from jobs.trending_posts import PANES, POST_FACTS, tidy
+from jobs.transforms.panes import as_kept
+from jobs.trending_posts import KEPT_PANES, PANES, POST_FACTS, tidy
 from tests.jobs.histories import RECORD, fact
 from tests.jobs.streams import CutStream
 
@@ -309,14 +310,14 @@ def test_folding_leaves_the_sums_and_few_rows_and_files(chained: SparkSession, t
 
 
 def test_what_is_tidied_is_what_came_of_late_and_hours_that_are_over(chained: SparkSession, tmp_path: Path) -> None:
-    path = ensure_table(chained, str(tmp_path / "t"), PANES, ["judged_from"])
+    path = ensure_table(chained, str(tmp_path / "t"), KEPT_PANES, ["judged_from"])
     now, minute = NOON + timedelta(minutes=50), timedelta(minutes=1)
 
     def add(judged_from: datetime, at: datetime) -> None:
-        append(chained.createDataFrame([(judged_from, "p", at, 1, 0)], PANES), path)
+        append(chained.createDataFrame([(judged_from, "p", at, 1, 0)], PANES).transform(as_kept), path)
 
     def panes() -> DataFrame:
-        return chained.read.format("delta").load(path).where(F.col("likes") > 0)
+        return chained.read.format("delta").load(path).where(F.col("judged_likes") > 0)
 
     add(NOON, NOON + 5 * minute)
     (earlier,) = panes().inputFiles()
@@ -326,7 +327,7 @@ def test_what_is_tidied_is_what_came_of_late_and_hours_that_are_over(chained: Sp
         add(NOON - 120 * minute, NOON - minute)  # of an hour that is over
         add(NOON - timedelta(days=2), NOON - timedelta(days=1, minutes=90))
     tidy(chained, path, now)
-    found = sorted((row.judged_from.astimezone(timezone.utc), row.likes) for row in panes().collect())
+    found = sorted((row.judged_from.astimezone(timezone.utc), row.judged_likes) for row in panes().collect())
     over = NOON - 120 * minute
     assert found == [(over, 1), (over, 1), (NOON - 60 * minute, 2), (NOON, 1), (NOON, 2)]
     assert len(panes().where(F.col("judged_from") == over).inputFiles()) == 1
@@ -425,7 +426,7 @@ def test_a_damaged_table_is_said_to_be_one(spark: SparkSession, tmp_path: Path, 
 
 def test_minutes_without_a_ranking_are_made_up_for_a_few_at_a_time(spark: SparkSession, tmp_path: Path) -> None:
     settings = Settings(data_dir=tmp_path)
-    for name, schema in ((tables.ENGAGEMENT_BY_MINUTE, PANES), (tables.POST_FACTS, POST_FACTS)):
+    for name, schema in ((tables.ENGAGEMENT_BY_MINUTE, KEPT_PANES), (tables.POST_FACTS, POST_FACTS)):
         ensure_table(spark, table_path(settings, name), schema)
     rankings = Rankings(spark, settings)
 
@@ -451,7 +452,7 @@ def test_minutes_without_a_ranking_are_made_up_for_a_few_at_a_time(spark: SparkS
 
 def test_a_clock_that_was_ahead_keeps_no_later_minute_out(spark: SparkSession, tmp_path: Path) -> None:
     settings = Settings(data_dir=tmp_path)
-    for name, schema in ((tables.ENGAGEMENT_BY_MINUTE, PANES), (tables.POST_FACTS, POST_FACTS)):
+    for name, schema in ((tables.ENGAGEMENT_BY_MINUTE, KEPT_PANES), (tables.POST_FACTS, POST_FACTS)):
         ensure_table(spark, table_path(settings, name), schema)
     history = table_path(settings, tables.TRENDING_POSTS)
     Rankings(spark, settings).remember(spark, NOON.replace(year=2100))

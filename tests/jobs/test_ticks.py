@@ -19,8 +19,9 @@ from jobs.sinks import rankings as sink
 from jobs.sinks.lake import append_once, ensure_table, table_path
 from jobs.sinks.rankings import FirstHours, Fresh, Rankings
 from jobs.transforms import ranking
+from jobs.transforms.panes import as_kept
 from jobs.transforms.ranking import PastHour
-from jobs.trending_posts import FIRST_HOUR, PANES, POST_FACTS
+from jobs.trending_posts import FIRST_HOUR, KEPT_PANES, PANES, POST_FACTS
 
 pytestmark = pytest.mark.spark
 NOON = datetime(2026, 11, 20, 12, 0, 5, tzinfo=timezone.utc)
@@ -35,7 +36,7 @@ class Tables:
     def __init__(self, spark: SparkSession, folder: Path) -> None:
         self.spark, self.settings, self._batch = spark, Settings(data_dir=folder), 0
         schemas = {tables.POST_FACTS: POST_FACTS, tables.FIRST_HOUR_ENGAGEMENT: FIRST_HOUR}
-        for name, schema in {tables.ENGAGEMENT_BY_MINUTE: PANES, **schemas}.items():
+        for name, schema in {tables.ENGAGEMENT_BY_MINUTE: KEPT_PANES, **schemas}.items():
             ensure_table(spark, table_path(self.settings, name), schema)
 
     def batch(self, panes: dict[tuple[str, int], int], posts: list[tuple[str, str]]) -> Fresh:
@@ -54,7 +55,7 @@ class Tables:
 
     def keep(self, fresh: Fresh) -> None:
         self._batch += 1
-        for name, rows in ((tables.ENGAGEMENT_BY_MINUTE, fresh.panes), (tables.POST_FACTS, fresh.posts)):
+        for name, rows in ((tables.ENGAGEMENT_BY_MINUTE, as_kept(fresh.panes)), (tables.POST_FACTS, fresh.posts)):
             append_once(rows, table_path(self.settings, name), "w", self._batch)
 
 

@@ -15,9 +15,9 @@ from jobs.sinks.lake import append_once, ensure_table, table_path
 from jobs.sinks.rankings import Rankings
 from jobs.transforms.counts import count
 from jobs.transforms.facts import facts, valid
-from jobs.transforms.panes import dated_acts, minute_panes, summed
+from jobs.transforms.panes import PANE, as_kept, dated_acts, minute_panes, summed
 from jobs.transforms.ranking import MINUTE
-from jobs.trending_posts import FIRST_HOUR, PANES, POST_FACTS
+from jobs.trending_posts import FIRST_HOUR, KEPT_PANES, POST_FACTS
 from producers.publisher import Record
 from producers.simulator.arrivals import spread
 from producers.simulator.history import Mix, history
@@ -68,10 +68,10 @@ def write_rankings(spark: SparkSession, settings: Settings, records: DataFrame, 
     """Panes and facts of posts, and the rankings at the end of the last minutes."""
     judged = records.transform(facts).transform(valid).persist()
     panes = judged.where("topic <> 'posts'").transform(dated_acts).transform(minute_panes)
-    changes = panes.transform(summed, "judged_from", "post_id", "minute")
+    changes = panes.transform(summed, *PANE).transform(as_kept)
     posts = judged.where("topic = 'posts'").select(POST_FACTS.fieldNames())
     post_facts = ensure_table(spark, table_path(settings, tables.POST_FACTS), POST_FACTS)
-    by_minute = ensure_table(spark, table_path(settings, tables.ENGAGEMENT_BY_MINUTE), PANES, ["judged_from"])
+    by_minute = ensure_table(spark, table_path(settings, tables.ENGAGEMENT_BY_MINUTE), KEPT_PANES, ["judged_from"])
     ensure_table(spark, table_path(settings, tables.FIRST_HOUR_ENGAGEMENT), FIRST_HOUR)
     append_once(changes, by_minute, "panes", 0)
     append_once(posts, post_facts, "posts", 0)

@@ -67,7 +67,7 @@ def panes(settings: Settings, post: str) -> dict[datetime, int]:
     likes: Counter[datetime] = Counter()
     for pane in DeltaTable(settings.lake_dir / tables.ENGAGEMENT_BY_MINUTE).to_pyarrow_table().to_pylist():
         if pane["post_id"] == post:
-            likes[pane["judged_from"]] += pane["likes"]
+            likes[pane["judged_from"]] += pane["judged_likes"]
     return dict(likes)
 
 
