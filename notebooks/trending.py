@@ -73,8 +73,8 @@ published.head(10)
 # `engagement_by_minute` holds signed changes: when a like moves to another minute or is taken back, -1 goes to the old
 # minute and +1 to the new one. Summed, `likes` and `comments` are what stands, minute by minute.
 #
-# Whether a like stands is judged by the facts of some two hours, from `judged_from` on. Each fact is judged for two full
-# hours (three, in the first five minutes of an hour), so every ranking finds one set of panes that holds all it needs,
+# Whether a like stands is judged by the facts of some two hours, from `judged_from` on. Each fact is judged for two
+# full hours (three, in the first five minutes of an hour), so every ranking finds one set of panes that holds all it needs,
 # and old state can leave. A ranking sums `judged_likes` and `judged_comments` of that set alone. `PastHour` names it:
 # the full hour of the window's last minute, less one hour.
 
