@@ -74,9 +74,9 @@ published.head(10)
 # minute and +1 to the new one. Summed, `likes` and `comments` are what stands, minute by minute.
 #
 # Whether a like stands is judged by the facts of some two hours, from `judged_from` on. Each fact is judged for two
-# full hours (three, in the first five minutes of an hour), so every ranking finds one set of panes that holds all it needs,
-# and old state can leave. A ranking sums `judged_likes` and `judged_comments` of that set alone. `PastHour` names it:
-# the full hour of the window's last minute, less one hour.
+# full hours (three, in the first five minutes of an hour), so every ranking finds one set of panes that holds all it
+# needs, and old state can leave. A ranking sums `judged_likes` and `judged_comments` of that set alone. `PastHour`
+# names it: the full hour of the window's last minute, less one hour.
 
 # %%
 minute = ds.field("minute")
