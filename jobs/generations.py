@@ -84,11 +84,14 @@ def judge(verdicts: DataFrame) -> Comparison:
 
 def differing_minutes(spark: SparkSession, settings: Settings, new: Settings, moment: datetime) -> DataFrame:
     """(post_id, minute, ...) of the hour before the moment that counts otherwise beside."""
-    live, there = (
-        spark.read.format("delta").load(table_path(one, tables.ENGAGEMENT_BY_MINUTE)).transform(as_judged)
-        for one in (settings, new)
-    )
+    live, there = (_judged(spark, one) for one in (settings, new))
     return panes_that_differ(live, there, PastHour.at(moment))
+
+
+def _judged(spark: SparkSession, settings: Settings) -> DataFrame:
+    table = spark.read.format("delta").load(table_path(settings, tables.ENGAGEMENT_BY_MINUTE))
+    # Of an older version, which is rebuilt therefore, it has one pair of numbers.
+    return table.transform(as_judged) if "judged_likes" in table.columns else table
 
 
 def stage(verdicts: DataFrame, folder: Path) -> None:

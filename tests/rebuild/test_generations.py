@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator
 from contextlib import closing
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,10 @@ from feeds.records import Record, post_change
 from feeds.store import PostStore
 from jobs import generations
 from jobs.generations import Comparison, judge
-from jobs.sinks.lake import table_path
+from jobs.sinks.lake import append, ensure_table, table_path
 from jobs.transforms.generations import compared, newest_posts, newest_term, replacements, settled, told_otherwise
+from jobs.transforms.panes import as_kept
+from jobs.trending_posts import PANES
 from tests.jobs.histories import fact, records
 
 pytestmark = pytest.mark.spark
@@ -193,3 +196,18 @@ def test_a_build_that_is_interrupted_and_begun_again_has_the_archived_posts_of_b
         generations.keep_archived_posts(spark, settings, {}, settings)
     there = spark.read.format("delta").load(table_path(settings, tables.POST_FACTS))
     assert {row.post_id for row in there.collect()} == {"p1", "p2"}
+
+
+def test_panes_of_a_version_before_are_compared_too(spark: SparkSession, tmp_path: Path) -> None:
+    live, new = (Settings(data_dir=tmp_path / side) for side in ("live", "new"))
+    moment = datetime(2026, 11, 20, 12, 30, tzinfo=timezone.utc)
+    judged_from = moment.replace(hour=11, minute=0)
+    minutes = [moment - timedelta(minutes=back) for back in (1, 40)]  # of the window's second hour, and of its first
+    of_before = spark.createDataFrame([(judged_from, "p", minute, 2, 0) for minute in minutes], PANES)
+    for settings, panes in ((live, of_before), (new, as_kept(of_before))):
+        append(panes, ensure_table(spark, table_path(settings, tables.ENGAGEMENT_BY_MINUTE), panes.schema))
+    assert generations.differing_minutes(spark, live, new, moment).isEmpty()
+    more = spark.createDataFrame([(judged_from, "p", minutes[0], 1, 0)], PANES).transform(as_kept)
+    append(more, table_path(new, tables.ENGAGEMENT_BY_MINUTE))
+    (differing,) = generations.differing_minutes(spark, live, new, moment).collect()
+    assert (differing.post_id, differing.likes) == ("p", -1)
