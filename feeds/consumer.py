@@ -52,9 +52,7 @@ class FeedConsumer:
         self._trouble: str | None = "it has not reached Kafka yet"
         self._to_go = 0
         self._goal: tuple[float, dict[TopicPartition, int]] | None = None  # where the topics ended, and when
-        self._stands: dict[
-            TopicPartition, tuple[int, float]
-        ] = {}  # where something is left: its position, and since when
+        self._stands: dict[tuple[TopicPartition, int], float] = {}  # where more is to be read, and since when
         self._newest_ms: dict[TopicPartition, int] = {}
         self._in_step = 0.0
         self.as_of = 0.0
@@ -222,12 +220,8 @@ class FeedConsumer:
     def _refuse_to_be_stuck(self, unread: dict[TopicPartition, int]) -> None:
         """RuntimeError where nothing comes of a partition that has more: a new client begins where the view stands."""
         now = time.monotonic()
-        before = self._stands
-        self._stands = {
-            place: (position, before[place][1] if place in before and before[place][0] == position else now)
-            for place, position in unread.items()
-        }
-        for place, (position, since) in self._stands.items():
+        self._stands = {stand: self._stands.get(stand, now) for stand in unread.items()}
+        for (place, position), since in self._stands.items():
             if now - since > STUCK_SECONDS:
                 raise RuntimeError(
                     f"Kafka sends nothing of {place.topic}, partition {place.partition}, from {position}"

@@ -233,20 +233,25 @@ def test_state_leaves_with_the_watermark(chained: SparkSession, tmp_path: Path) 
     assert all(operator.numRowsTotal <= 6 for operator in query.lastProgress.stateOperators)
 
 
+def joined(spark: SparkSession, folder: Path, batches: list[list[Fact]]) -> tuple[list[Row], dict[str, int]]:
+    """The changes of first hours, and how many rows of state each kind of operator has after the last batch."""
+    stream, changes = CutStream(spark, folder), list[Row]()
+    for batch in batches:
+        stream.add(batch)
+    query = stream.run(
+        first_hours, lambda batch, _: changes.extend(batch.transform(summed, "born", "post_id").collect())
+    )
+    assert query.lastProgress is not None
+    return changes, {operator.operatorName: operator.numRowsTotal for operator in query.lastProgress.stateOperators}
+
+
 def test_a_pair_that_flaps_and_a_post_told_again_hardly_grow_the_join(chained: SparkSession, tmp_path: Path) -> None:
     at, minute = [NOON + timedelta(seconds=number) for number in range(80)], timedelta(minutes=1)
     post = fact("post_created", "e0", NOON - minute, "ada")
     flaps = [fact(("post_liked", "post_unliked")[number % 2], f"f{number}", at[number]) for number in range(80)]
     comments = [fact("comment_added", f"c{number}", at[number], comment_id=f"c{number}") for number in range(12)]
     history = [post] * 30 + flaps + comments
-    stream, changes = CutStream(chained, tmp_path), list[Row]()
-    for batch in (history, [post] * 30, [flaps[0]]):
-        stream.add(batch)
-    query = stream.run(
-        first_hours, lambda batch, _: changes.extend(batch.transform(summed, "born", "post_id").collect())
-    )
-    assert query.lastProgress is not None
-    rows = {operator.operatorName: operator.numRowsTotal for operator in query.lastProgress.stateOperators}
+    changes, rows = joined(chained, tmp_path, [history, [post] * 30, [flaps[0]]])
     # One post, two rows of its acts, and one of the like that came again.
     assert (rows["symmetricHashJoin"], rows["dedupe"]) == (4, 1)
     end, posts = NOON + 2 * minute, posts_of(chained, history)
@@ -265,14 +270,7 @@ def test_a_post_told_at_other_moments_and_a_comment_told_again_hardly_grow_the_j
     deletions = [fact("comment_deleted", f"d{number}", at + second / 2, comment_id="c2") for number, at in numbered]
     others = [fact("comment_added", "c2", NOON + 50 * second, comment_id="c2"), fact("post_liked", "l", NOON + second)]
     history = [*posts, *comments * 3, *deletions, *others]
-    stream, changes = CutStream(chained, tmp_path), list[Row]()
-    for batch in (history, posts):
-        stream.add(batch)
-    query = stream.run(
-        first_hours, lambda batch, _: changes.extend(batch.transform(summed, "born", "post_id").collect())
-    )
-    assert query.lastProgress is not None
-    rows = {operator.operatorName: operator.numRowsTotal for operator in query.lastProgress.stateOperators}
+    changes, rows = joined(chained, tmp_path, [history, posts])
     # A post in the hour before noon, and one in the hour after it; six acts in two hours.
     assert (rows["symmetricHashJoin"], rows["dedupe"]) == (3, 1)
     end = NOON + timedelta(minutes=2)
