@@ -1,7 +1,5 @@
 """Puts what everybody says of a post side by side, and says what does not agree."""
 
-from datetime import datetime
-
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
@@ -16,20 +14,20 @@ def side_by_side(
     feed: DataFrame | None,
     erased: DataFrame,
     newer: DataFrame,
-    settled_at: datetime | None = None,
 ) -> DataFrame:
     """One row a post of which anybody says anything, with `why`: the sentences on what does not agree.
 
-    `read`: (post_id, topic, at_table, at_feed, and each with _again), as `published.as_read` has them; `transforms`:
+    `read`: (post_id, topic, at_table, at_feed, and each with _again), as `published.as_read` has them, and the row that
+    is `judged` by the facts, the topic's where nothing is on its way, and whether it `is_young`; `transforms`:
     (post_id, alive, said, seen); `statement`: the same and (counted, superseded, waiting, missed, unsettled); `table`:
     (post_id, said); `feed`: (post_id, said, feed_later); `erased`: (post_id) of posts of which records were erased;
     `newer`: (post_id) of posts with a row behind those of `topic`.
 
     Of a post that had something erased, likes and comments are compared, but not how many records went in, nor which.
 
-    A post that `is_unsettled` is judged the next time. So is one that does not agree, and whose row is of `settled_at`
-    or later: in real time a row may say of a fact that it went in while an older one is still on its way. And one that
-    has nothing but newer rows: compaction took the others before they were read.
+    A post that `is_unsettled` is judged by its facts the next time. So is one that does not agree with them, and whose
+    row `is_young`: in real time a row may say of a fact that it went in while an older one is still on its way. One
+    that has nothing but newer rows is not judged at all: compaction took the others before they were read.
     """
     wide = read.join(_named(statement, "statement"), "post_id", "full").join(
         _named(transforms, "transforms"), "post_id", "full"
@@ -39,17 +37,29 @@ def side_by_side(
     wide = _with(wide, feed, "feed")
     moved = newer.select("post_id", F.lit(True).alias("has_moved")).distinct()
     wide = wide.join(moved, "post_id", "left")
-    checks = [*_against_facts(), *_topic_itself()]
-    checks += _table_is_topic() if table is not None else []
-    checks += _feed_is_topic() if feed is not None else []
-    why = F.array_compact(F.array(*(F.when(F.coalesce(wrong, F.lit(False)), F.lit(say)) for say, wrong in checks)))
-    wide = wide.withColumn("why", why)
-    is_young = F.col("topic.place.timestamp") >= F.lit(settled_at) if settled_at else F.lit(False)
-    is_compacted = F.col("topic").isNull() & F.coalesce(F.col("has_moved"), F.lit(False))
-    is_unsettled = (F.col("unsettled") > 0) | ((is_young | is_compacted) & (F.size("why") > 0))
-    wide = wide.withColumn("is_unsettled", F.coalesce(is_unsettled, F.lit(False)))
+    of_facts = _sentences(_against_facts())
+    of_topic = _sentences(
+        _topic_itself()
+        + (_table_is_topic() if table is not None else [])
+        + (_feed_is_topic() if feed is not None else [])
+    )
+    is_any = F.size(of_facts) + F.size(of_topic) > 0
+    is_on_its_way = _is((F.col("unsettled") > 0) | (F.col("is_young") & (F.size(of_facts) > 0)))
+    is_compacted = _is(F.col("topic").isNull() & F.col("has_moved") & is_any)
     nothing = F.array().cast("array<string>")
-    return wide.withColumn("why", F.when(F.col("is_unsettled"), nothing).otherwise(F.col("why")))
+    facts_say = F.when(is_on_its_way, nothing).otherwise(of_facts)
+    why = F.when(is_compacted, nothing).otherwise(F.concat(facts_say, of_topic))
+    return wide.withColumns({"why": why, "is_unsettled": is_on_its_way | is_compacted})
+
+
+def _is(claim: Column) -> Column:
+    """Whether it is so; what nobody can say is not."""
+    return F.coalesce(claim, F.lit(False))
+
+
+def _sentences(checks: list[tuple[str, Column]]) -> Column:
+    """What is wrong of these."""
+    return F.array_compact(F.array(*(F.when(_is(wrong), F.lit(say)) for say, wrong in checks)))
 
 
 def _named(recount: DataFrame, name: str) -> DataFrame:
@@ -64,16 +74,16 @@ def _with(wide: DataFrame, source: DataFrame | None, name: str) -> DataFrame:
 
 
 def _against_facts() -> list[tuple[str, Column]]:
-    published, living = F.col("topic").isNotNull(), F.col("topic.said").isNotNull()
+    published, living = F.col("judged").isNotNull(), F.col("judged.said").isNotNull()
     checks = [
-        ("the topic's row has no header `seen`", published & F.col("topic.seen").isNull()),
+        ("the topic's row has no header `seen`", F.col("topic").isNotNull() & F.col("topic.seen").isNull()),
         ("facts that the counts job has passed are not in the topic's row", published & (F.col("missed") > 0)),
     ]
     for name in ("statement", "transforms"):
-        alive = F.coalesce(F.col(f"{name}.alive"), F.lit(False))
-        said = F.col("topic.said").withField("version", F.col("topic.said.version") % TERM)
-        same = said.eqNullSafe(F.col(f"{name}.said")) & F.col("topic.seen").eqNullSafe(F.col(f"{name}.seen"))
-        same |= F.coalesce(F.col("had_erased"), F.lit(False)) & _same_numbers(said, F.col(f"{name}.said"))
+        alive = _is(F.col(f"{name}.alive"))
+        said = F.col("judged.said").withField("version", F.col("judged.said.version") % TERM)
+        same = said.eqNullSafe(F.col(f"{name}.said")) & F.col("judged.seen").eqNullSafe(F.col(f"{name}.seen"))
+        same |= _is(F.col("had_erased")) & _same_numbers(said, F.col(f"{name}.said"))
         checks += [
             (f"the topic's row is not what the {name} make of its facts", living & alive & ~same),
             (f"the topic has a post that the {name} do not know, or know as deleted", living & ~alive),
@@ -105,8 +115,8 @@ def _feed_is_topic() -> list[tuple[str, Column]]:
     feed, asked, now = F.col("feed"), F.col("at_feed.said"), F.col("topic.said")
     # Records are written again after a fault: a reader ignores them.
     is_news = F.coalesce(feed["version"] > asked["version"], F.lit(True))
-    is_later = F.coalesce(F.col("feed_later"), F.lit(False)) & is_news
+    is_later = _is(F.col("feed_later")) & is_news
     is_same = feed.eqNullSafe(asked) | feed.eqNullSafe(now) | is_later
     # Before the feed was asked the topic had nothing that is still there: it was compacted away, or is new.
     is_new = F.col("at_feed").isNull() & (feed.isNull() | (F.col("topic.said.version") > F.col("feed.version")))
-    return [("the feed's answer is not the topic's row", ~is_same & ~F.coalesce(is_new, F.lit(False)))]
+    return [("the feed's answer is not the topic's row", ~is_same & ~_is(is_new))]

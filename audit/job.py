@@ -14,7 +14,6 @@ import time
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
-from typing import Any
 
 import structlog
 from kafka.errors import KafkaError
@@ -36,6 +35,7 @@ from jobs.offsets import Offsets, lacking
 from jobs.realtime import is_real_time
 
 PARTITIONS, RECORDS_A_TASK = 8, 500_000
+RECOUNTS = ("transforms", "statement")
 log = structlog.get_logger()
 LEFT_BEHIND_SECONDS = 6 * 60 * 60
 ARCHIVE_SECONDS = 90.0
@@ -165,18 +165,32 @@ def _judge_archive(report: Report, records: DataFrame, reached: Offsets, setting
 
 def _judge_posts(report: Report, now: Published, known: DataFrame, erased: DataFrame, folder: Path) -> None:
     cut = published.cut_frame(known.sparkSession, now.cut)
-    read = recount.kept(published.as_read(now.topic, now.bounds), folder / "read")
-    targets = read.select("post_id", _seen_map().alias("seen")).where("seen IS NOT NULL")
+    read = _with_judged(published.as_read(now.topic, now.bounds), now, cut, folder)
+    targets = read.where("judged IS NOT NULL").select("post_id", published.seen_map(F.col("judged.seen")).alias("seen"))
     statement = recount.by_statement(targets, cut)
     transforms = recount.by_transforms(known, targets, cut)
     answered = None if now.feed is None else with_later(now.feed, now.topic, now.bounds["at_feed"])
-    wide = compare.side_by_side(read, transforms, statement, now.table, answered, erased, now.newer, now.settled_at)
+    wide = compare.side_by_side(read, transforms, statement, now.table, answered, erased, now.newer)
     _sum_up(report, recount.kept(wide, folder / "wide"))
 
 
-def _seen_map() -> Any:
-    pairs = [part for topic in FACT_TOPICS for part in (F.lit(topic), F.col(f"topic.seen.{topic}"))]
-    return F.when(F.col("topic").isNotNull(), F.create_map(*pairs))
+def _with_judged(read: DataFrame, now: Published, cut: DataFrame, folder: Path) -> DataFrame:
+    """What was read with the row that is to be `judged` of each post, and whether it `is_young`.
+
+    In real time the newest row may lack what it says it has; then it is the newest one that does not.
+    """
+    read = recount.kept(read, folder / "read")
+    if now.settled_at is None:
+        return read.select("*", F.col("topic").alias("judged"), F.lit(False).alias("is_young"))
+    is_young = F.col("topic.place.timestamp") >= F.lit(now.settled_at)
+    young = read.where(is_young & F.col("topic.said").isNotNull()).select("post_id")
+    rows = now.topic.join(young, "post_id", "left_semi")
+    facts = read.sparkSession.table("judged").where("reason IS NULL").join(young, "post_id", "left_semi")
+    judged = F.col("judged")
+    found = read.join(published.judged_rows(rows, facts, cut), "post_id", "left").withColumns(
+        {"is_young": is_young & judged.isNull(), "judged": F.coalesce(judged, "topic")}
+    )
+    return recount.kept(found, folder / "read_and_judged")
 
 
 def with_later(answers: DataFrame, rows: DataFrame, asked: Offsets) -> DataFrame:
@@ -199,7 +213,7 @@ def _sum_up(report: Report, wide: DataFrame) -> None:
     assert sums is not None
     for name, value in sums.asDict().items():
         setattr(report, name, value)
-    says = [F.col(f"{name}.said").alias(name) for name in ("topic", "transforms", "statement")]
+    says = [F.col("judged.said").alias("topic"), *(F.col(f"{name}.said").alias(name) for name in RECOUNTS)]
     first = wide.where(differs).orderBy("post_id").limit(SHOWN).select("post_id", *says, "table", "feed", "why")
     report.first = [row.asDict(recursive=True) for row in first.collect()]
 

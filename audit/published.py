@@ -1,10 +1,11 @@
 """What is published of each post: in the result topic, in the table, and in the feed's answers."""
 
-from pyspark.sql import Column, DataFrame, SparkSession
+from pyspark.sql import Column, DataFrame, SparkSession, Window
 from pyspark.sql import functions as F
 
 from audit.recount import SAID
-from contract.results import SEEN_HEADER
+from contract.facts import FACT_TOPICS
+from contract.results import SEEN_HEADER, TERM
 from contract.spark import POST_WITH_COUNTS_JSON
 from jobs.offsets import Offsets, rows
 
@@ -74,10 +75,9 @@ def is_below(bound: Offsets) -> Column:
 def _ends(name: str, is_below: Column) -> list[Column]:
     row, living = F.struct(*_ROW), is_below & F.col("said").isNotNull()
     version, place = F.col("said.version"), F.col("place")
-    earlier = F.struct(version, -F.col("place.timestamp").cast("double"), -F.col("offset"))
     return [
         F.max_by(F.when(is_below, row), F.when(is_below, place)).alias(f"{name}_end"),
-        F.max_by(F.when(living, row), F.when(living, earlier)).alias(f"{name}_first"),
+        F.max_by(F.when(living, row), F.when(living, _earlier(row))).alias(f"{name}_first"),
         F.max_by(F.when(living, row), F.when(living, F.struct(version, place))).alias(f"{name}_last"),
         F.max(F.when(is_below & F.col("said").isNull(), place)).alias(f"{name}_gone"),
     ]
@@ -88,6 +88,49 @@ def _reader(name: str) -> Column:
     is_deleted = end["said"].isNull()
     is_after = gone.isNull() | (first["place"] > gone)
     return F.when(is_deleted | ~is_after, end).otherwise(first)
+
+
+def judged_rows(found: DataFrame, facts: DataFrame, cut: DataFrame) -> DataFrame:
+    """Of each post its newest row of which facts on their way are no excuse: (post_id, judged), none where none is.
+
+    One lacks no fact up to those that it has `seen`: by its `version` a row says how many went in. And none below the
+    cut; the newest row of all is judged also where it lacks such, since all were counted before it was read. `found`:
+    rows of the topic; `facts`: (post_id, topic, partition, offset).
+    """
+    living = found.where("said IS NOT NULL AND seen IS NOT NULL").select("post_id", F.struct(*_ROW).alias("row"))
+    asked = living.select("post_id", "row", F.explode(seen_map(F.col("row.seen"))).alias("topic", "at"))
+    seen = F.struct(F.get("at", F.lit(0)).alias("partition"), F.get("at", F.lit(1)).alias("offset")).alias("up_to")
+    places = asked.select("post_id", "topic", "row", seen, F.lit(0).alias("is_fact"), F.lit(0).alias("is_old"))
+    place = F.struct(F.col("partition").cast("long").alias("partition"), "offset").alias("up_to")
+    is_old = F.coalesce(F.col("offset") < F.col("next"), F.lit(False)).cast("int").alias("is_old")
+    near = facts.join(F.broadcast(cut), ["topic", "partition"], "left")
+    each = near.select("post_id", "topic", place, F.lit(1).alias("is_fact"), is_old)
+    of_topic = Window.partitionBy("post_id", "topic")
+    until = of_topic.orderBy("up_to", F.desc("is_fact")).rowsBetween(Window.unboundedPreceding, Window.currentRow)
+    counted = places.unionByName(each, allowMissingColumns=True).select(
+        "post_id",
+        "row",
+        F.sum("is_fact").over(until).alias("there"),
+        (F.sum("is_old").over(of_topic) - F.sum("is_old").over(until)).alias("missed"),
+    )
+    sums = F.sum("there").alias("there"), F.sum("missed").alias("missed")
+    rows = counted.where("row IS NOT NULL").groupBy("post_id", "row").agg(*sums)
+    order, row, is_missing = _earlier(F.col("row")), F.col("row"), F.col("missed") > 0
+    is_whole = ~is_missing & (F.col("there") <= row["said"]["version"] % TERM)
+    whole = F.max_by("row", F.when(is_whole, order))
+    newest = F.max_by(F.when(is_missing, row), order)
+    return rows.groupBy("post_id").agg(F.coalesce(newest, whole).alias("judged")).where("judged IS NOT NULL")
+
+
+def _earlier(row: Column) -> Column:
+    """Of rows the greatest is the one of the highest version, the first of them where there are several."""
+    place = row["place"]
+    return F.struct(row["said"]["version"], -place["timestamp"].cast("double"), -place["offset"])
+
+
+def seen_map(seen: Column) -> Column:
+    """`seen` as {topic: [partition, offset]}."""
+    return F.create_map(*(part for topic in FACT_TOPICS for part in (F.lit(topic), seen[topic])))
 
 
 def table_rows(posts: DataFrame) -> DataFrame:

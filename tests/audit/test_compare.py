@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from pyspark.sql import Row, SparkSession
+from pyspark.sql import functions as F
 
 from audit import compare, job, published
 from jobs.offsets import Offsets
@@ -68,7 +69,7 @@ def compared(spark: SparkSession, cases: Sequence[Case]) -> dict[str, Row]:
     answers = [(one.name, said(one.answer)) for one in cases if one.answer]
     recount = [(one.name, True, said(one.alive), None) for one in cases if one.alive]
     found = compare.side_by_side(
-        published.as_read(topic, bounds),
+        published.as_read(topic, bounds).select("*", F.col("topic").alias("judged"), F.lit(False).alias("is_young")),
         spark.createDataFrame(recount, TRANSFORMS),
         spark.createDataFrame([(*row, 1, 0, 0, 0, 0) for row in recount], STATEMENT),
         None,
