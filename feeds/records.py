@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pydantic import TypeAdapter, ValidationError
 
 from contract.facts import Identifier
-from contract.results import RISING_KEY, TRENDING_KEY, PostWithCounts, Ranking
+from contract.results import BIRTHS, RISING_KEY, TRENDING_KEY, PostWithCounts, Ranking
 from contract.topics import RISING_POSTS, TRENDING_POSTS
 
 Position = tuple[int, int]
@@ -94,8 +94,12 @@ def has_post_token(seen: PostSeen, topic: str, partition: int, offset: int) -> b
 
 
 def has_ranking_token(seen: RankingSeen, topic: str, partition: int, offset: int) -> bool:
-    """Whether the fact at this place had been read when the ranking was made."""
-    return seen.get(topic, {}).get(str(partition), 0) > offset
+    """Whether the fact at this place had been read when the ranking was made.
+
+    The rising ones read posts twice, for what is said of a post and for its birth: the slower one tells.
+    """
+    read = [topic, BIRTHS] if topic == "posts" and BIRTHS in seen else [topic]
+    return all(seen.get(name, {}).get(str(partition), 0) > offset for name in read)
 
 
 def _seen(adapter: TypeAdapter, record: Record):  # type: ignore[no-untyped-def, type-arg]
