@@ -6,7 +6,7 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 
 from bench.measures import Measure
-from bench.place import Place
+from bench.place import Place, refuse_ended
 from bench.usage import Usage, usage_of
 from conf.kafka import partitions_of
 from conf.settings import Settings
@@ -14,6 +14,7 @@ from contract.facts import FACT_TOPICS
 from contract.topics import POSTS_WITH_COUNTS, TRENDING_POSTS
 from jobs.checkpoints import committed_offsets
 from jobs.offsets import Offsets, consumer_of, ends, reached, total
+from jobs.submit import MANY
 from runtime.processes import Process
 
 LOOK_SECONDS = 0.05
@@ -72,6 +73,11 @@ class CaughtUp:
         """Processor seconds a million facts, without start-up."""
         return (self.usage.cpu_seconds - self.start_up[1]) / self.facts * MILLION
 
+    @property
+    def way(self) -> str:
+        """How a job, unlike the floor, goes about few facts."""
+        return "" if self.facts >= MANY else "; interpreted, as live batches are, since few facts wait"
+
 
 def _rate(since: tuple[float, int], until: tuple[float, int]) -> float | None:
     """Facts a second between two moments of (seconds, facts done); None where nothing was done."""
@@ -106,10 +112,9 @@ def until_caught_up(settings: Settings, job: Job, process: Process, began: float
 
 
 def _refuse_hopeless(job: Job, process: Process, seconds: float) -> None:
-    if process.exit_code is not None:
-        raise SystemExit(f"{job.name} ended: {process.last_words()} (log: {process.log})")
+    refuse_ended(process)
     if seconds > PATIENCE_SECONDS:
-        raise SystemExit(f"{job.name} has not caught up in {PATIENCE_SECONDS} s (log: {process.log})")
+        raise SystemExit(f"{job.name} has not caught up in {PATIENCE_SECONDS} s (log: {process.log.name})")
 
 
 def _done(settings: Settings, query: str) -> Offsets:
@@ -123,12 +128,13 @@ def catch_up(place: Place, job: Job, name: str) -> Sequence[Measure]:
     """Run the job from nothing until it has caught up; `name` is what the measures are called."""
     began = time.monotonic()
     with place.running(job.name) as process:
-        return as_measures(name, until_caught_up(place.settings, job, process, began))
+        found = until_caught_up(place.settings, job, process, began)
+    return as_measures(name, found, found.way)
 
 
-def as_measures(name: str, found: CaughtUp, floor: str = "floor") -> Sequence[Measure]:
+def as_measures(name: str, found: CaughtUp, way: str = "", floor: str = "floor") -> Sequence[Measure]:
     """What is said of a catch-up, each beside the same of the floor."""
-    after = f"{found.facts:,} facts, from the start of spark-submit until the last one was committed"
+    after = f"{found.facts:,} facts, from the start of spark-submit until the last one was committed{way}"
     rate, cost = f"{floor}.overall", f"{floor}.cpu"
     measures = [
         Measure(f"{name}.overall", "facts/s", found.overall, after, "higher", rate),
@@ -137,7 +143,7 @@ def as_measures(name: str, found: CaughtUp, floor: str = "floor") -> Sequence[Me
             f"{name}.cpu",
             "CPU s/million",
             found.usage.cpu_seconds / found.facts * MILLION,
-            "user and system time of the JVM and all its children, start-up included",
+            f"user and system time of the JVM and all its children, start-up included{way}",
             "lower",
             cost,
         ),
@@ -154,5 +160,5 @@ def as_measures(name: str, found: CaughtUp, floor: str = "floor") -> Sequence[Me
     ]
     if found.steady is not None:
         how = f"{found.facts - found.first_batch[1]:,} facts after the first batch"
-        measures.insert(1, Measure(f"{name}.steady", "facts/s", found.steady, how, "higher", f"{floor}.steady"))
+        measures.insert(1, Measure(f"{name}.steady", "facts/s", found.steady, how, "higher", rate))
     return measures if name != floor else [replace(one, floor="") for one in measures]

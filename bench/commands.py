@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from bench.compare import BOUND, changes, missing, show_changes
+from bench.compare import BOUND, changes, missing, refuse_unlike, show_changes
 from bench.measures import Run
 from bench.probes import Unmatched
 from conf import REPOSITORY
@@ -17,14 +17,16 @@ from runtime.processes import end_as_by_ctrl_c
 
 cli = typer.Typer(invoke_without_command=True, help="Measure what the engine costs and how fast it is.")
 console = Console(highlight=False)
+LEAST = 20_000
+"""A history has so many posts, and each is a fact."""
 
 
 @cli.callback()
 def measure(
     context: typer.Context,
     quick: Annotated[bool, typer.Option("--quick", help="A small run, below five minutes on 4 cores.")] = False,
-    facts: Annotated[int, typer.Option(help="Facts to catch up on; 0: as the size of the run has it.")] = 0,
-    pairs: Annotated[int, typer.Option(help="Pairs to grow to; 0: as the size of the run has it.")] = 0,
+    facts: Annotated[int | None, typer.Option(min=LEAST, help="Facts to catch up on, other than the size has.")] = None,
+    pairs: Annotated[int | None, typer.Option(min=LEAST, help="Pairs to grow to, other than the size has.")] = None,
     minutes: Annotated[float, typer.Option(help="How long a soak takes; 0: three hours.")] = 0,
     rate: Annotated[float, typer.Option(help="Facts a second of a soak; 0: 200.")] = 0,
     only: Annotated[list[str] | None, typer.Option(help="This group of measures; several times for several.")] = None,
@@ -49,7 +51,11 @@ def measure(
     except KeyboardInterrupt:
         raise SystemExit("interrupted; what was started is stopped") from None
     except Unmatched as error:
-        raise SystemExit(f"a measure means nothing: {error}; what was measured before it: {folder}") from None
+        raise SystemExit(f"a measure means nothing: {error}; what was measured before it, and logs: {folder}") from None
+    except (Exception, SystemExit):
+        if folder.exists():
+            console.print(f"it failed; what was measured before, and logs: {folder}", soft_wrap=True)
+        raise
     raise typer.Exit(code)
 
 
@@ -61,10 +67,7 @@ def compare(
 ) -> None:
     """Set two runs beside each other, each over its own floor; exit code 1 where a measure got worse than the bound."""
     runs = Run.read(before), Run.read(after)
-    if runs[0].about["size"] != runs[1].about["size"]:  # start-up is part of every cost, and of the floors
-        raise SystemExit(
-            f"{before} and {after} are of different size: {runs[0].about['size']}; {runs[1].about['size']}"
-        )
+    refuse_unlike(*runs)
     found = changes(*runs)
     if not found:
         raise SystemExit(f"{before} and {after} have no measure in common")

@@ -1,7 +1,7 @@
 """Sets two runs beside each other: each measure over its own run's floor, so that a slower machine is no regression."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from rich.console import Console
 from rich.table import Column, Table
@@ -27,10 +27,25 @@ class Change:
         return self.worse > bound
 
 
+def refuse_unlike(before: Run, after: Run) -> None:
+    """SystemExit where two runs differ in what no floor evens out."""
+    was, now = _kind(before), _kind(after)
+    if was != now:
+        differ = ", ".join(f"{what} ({was[what]}; {now[what]})" for what in was if was[what] != now[what])
+        raise SystemExit(f"these runs cannot be compared, they differ in {differ}")
+
+
+def _kind(run: Run) -> dict[str, str]:
+    """Start-up is part of every cost, and more so of a small one. Other versions of Spark may well be compared."""
+    said = {what: str(run.about.get(what, "not said")) for what in ("size", "cores", "counts", "spark")}
+    return {**said, "counts": said["counts"].partition(",")[0]}
+
+
 def changes(before: Run, after: Run) -> list[Change]:
-    """Of every measure that both runs have, except the floors themselves."""
+    """Of every measure that both runs have, except the floors themselves and what else is measured of their job."""
     old = {one.name: one for one in before.measures}
     floors = {one.floor for one in (*before.measures, *after.measures)}
+    floors |= {one.name for one in after.measures if one.name.startswith("floor.") and not one.floor}
     both = [one for one in after.measures if one.name in old and one.name not in floors]
     return [_change(before, old[one.name], after, one) for one in both]
 
@@ -42,7 +57,7 @@ def missing(before: Run, after: Run) -> list[str]:
 
 
 def _change(before: Run, old: Measure, after: Run, new: Measure) -> Change:
-    ratios = before.ratio(old), after.ratio(new)
+    ratios = before.ratio(replace(old, floor=new.floor)), after.ratio(new)
     was, now = (old.value, new.value) if None in ratios else ratios
     assert was is not None
     assert now is not None

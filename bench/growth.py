@@ -57,11 +57,11 @@ def growth(place: Place, many: int) -> Iterable[Measure]:
     in_batches = Place(place.settings.counting_in_batches())
     with in_batches.running(COUNTS.name) as job:
         of_even = until_caught_up(place.settings, COUNTS, job, began)
-        yield from as_measures("even", of_even)
+        yield from as_measures("even", of_even, of_even.way)
         if of_even.slower is not None:
             how = "seconds a fact in the second half over those in the first, the first batch left out"
             yield Measure("even.second_half", "times", of_even.slower, how)
-        until_ready(place, COUNTS.name)
+        until_ready(place, job)
         phases = Phases(place, COUNTS.name, job)
         send(place, LIVE, "growth", [phases])
         wait_until(lambda: _told(place), TOLD_SECONDS, lambda: "the job does not tell its rows of state")
@@ -69,7 +69,7 @@ def growth(place: Place, many: int) -> Iterable[Measure]:
     yield phases.cores("state.1000")
     yield from phases.of_batch("state.1000", COUNTS.name)
     of_hot = _hot(in_batches, replace(even, hot=0.5))
-    yield from as_measures("hot", of_hot)
+    yield from as_measures("hot", of_hot, of_hot.way)
     how = "processor time after start-up, one post with half of the engagement over all posts alike"
     yield Measure("hot.over_even", "times", of_hot.cost / of_even.cost, how)
 

@@ -11,6 +11,7 @@ from bench.place import Place
 from bench.probes import first_rows, percentiles
 from contract.facts import PostLiked
 from contract.topics import POSTS_WITH_COUNTS
+from jobs.realtime import is_real_time
 
 POSTS = History(20_000)
 """Nothing but the posts that the traffic is about."""
@@ -23,14 +24,15 @@ def latency(place: Place, paces: Sequence[Pace]) -> Iterable[Measure]:
     facts.write(place.settings, POSTS)
     yield from floor(place)
     with place.running(POSTS_WITH_COUNTS) as job:
-        until_ready(place, POSTS_WITH_COUNTS)
+        until_ready(place, job)
         for pace in paces:
             name = f"latency.{pace.rate}"
             phases = Phases(place, POSTS_WITH_COUNTS, job)
             with reading(place, "reader", "--topic", POSTS_WITH_COUNTS) as rows:
                 traffic = send(place, pace, f"alone-{pace.rate}", [phases])
                 seconds = of_rows(traffic, rows)
-            yield from percentiles(f"{name}.kafka", seconds, told("a committed row of the counts", traffic))
+            how = told("a committed row of the counts", traffic) + commits(place, phases)
+            yield from percentiles(f"{name}.kafka", seconds, how)
             yield reached(name, traffic)
             yield phases.cores(name)
             yield from phases.of_batch(name, POSTS_WITH_COUNTS)
@@ -52,6 +54,13 @@ def of_rows(traffic: Traffic, rows: Reading) -> list[float]:
 
 def told(what: str, traffic: Traffic) -> str:
     return f"from the producer's call to {what}, at {traffic.rate:,.0f} facts/s after {traffic.pace.warm:.0f} s"
+
+
+def commits(place: Place, counts: Phases) -> str:
+    """To add where the counts are in real time: a commit of their state holds rows up for about a second."""
+    if not is_real_time(place.settings):
+        return ""
+    return f"; in real time, commits of the state meanwhile: {counts.batches[POSTS_WITH_COUNTS]:.0f}"
 
 
 def reached(name: str, traffic: Traffic) -> Measure:

@@ -1,5 +1,6 @@
 """Steady traffic against what runs, read at every place where a like can be seen."""
 
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -8,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-from bench.place import Place
+from bench.place import Place, refuse_ended
 from bench.probes import EVERY, Mark, Seen, Sent, Unmatched, read_lines
 from jobs.offsets import parsed
 from runtime.processes import Process, wait_until
@@ -69,8 +70,7 @@ def reading(place: Place, *arguments: str) -> Iterator[Reading]:
     with place.running_other(name, (sys.executable, "-m", f"bench.{module}", *rest, "--log", str(log))) as process:
         wait_until(log.exists, START_SECONDS, process.last_words)
         yield Reading(log)
-        if process.exit_code is not None:  # what it saw is not all that there was to see
-            raise SystemExit(f"{name} ended: {process.last_words()} (log: {process.log})")
+        refuse_ended(process)  # what it saw is not all that there was to see
 
 
 def send(place: Place, pace: Pace, tag: str, watch: Sequence[AbstractContextManager[Any]] = ()) -> Traffic:
@@ -86,9 +86,13 @@ def send(place: Place, pace: Pace, tag: str, watch: Sequence[AbstractContextMana
             for one in watch:
                 stack.enter_context(one)
             _sleep(process, pace.seconds)
-        process.popen.wait(START_SECONDS)
+        try:
+            process.popen.wait(START_SECONDS)
+        except subprocess.TimeoutExpired:
+            late = f"{START_SECONDS} s after the {seconds:.0f} s of {pace.rate:,} facts/s"
+            raise SystemExit(f"{process.name} is still at work {late} (log: {process.log.name})") from None
     if process.exit_code:
-        raise SystemExit(f"the traffic ended: {process.last_words()} (log: {process.log})")
+        refuse_ended(process)
     sent = read_lines(log, Sent)
     return Traffic(pace, sent, min(one.at for one in sent) + pace.warm)
 
@@ -111,7 +115,15 @@ def matched(match: Callable[[], T]) -> T:
             time.sleep(0.5)
 
 
-def until_ready(place: Place, *names: str) -> None:
-    """Wait until the parts say that they are."""
-    for name in names:
-        wait_until(lambda name=name: place.is_ready(name), START_SECONDS, lambda name=name: f"{name} is not ready")  # type: ignore[misc]
+def until_ready(place: Place, *parts: Process, seconds: float = START_SECONDS) -> None:
+    """Wait until the parts say that they are; SystemExit where one ends instead."""
+    for part in parts:
+        _until_one_is_ready(place, part, seconds)
+
+
+def _until_one_is_ready(place: Place, part: Process, seconds: float) -> None:
+    def is_ready() -> bool:
+        refuse_ended(part)
+        return place.is_ready(part.name)
+
+    wait_until(is_ready, seconds, lambda: f"{part.name} is not ready (log: {part.log.name})")

@@ -29,11 +29,15 @@ cli = typer.Typer(add_completion=False)
 
 @dataclass
 class Answers:
-    """Of each answer its status, and the seconds from when it was due; of commands that were taken their tokens."""
+    """Of each answer its status, and the seconds from when it was due; of commands that were taken their tokens.
+
+    `span`: seconds from when the first was due until the last was answered.
+    """
 
     statuses: "array[int]"
     seconds: "array[float]"
     tokens: list[str]
+    span: float = 0.0
 
     def add(self, status: int, seconds: float, body: bytes = b"") -> None:
         self.statuses.append(status)
@@ -44,10 +48,14 @@ class Answers:
     def of(self, *statuses: int) -> list[float]:
         return [took for status, took in zip(self.statuses, self.seconds, strict=True) if status in statuses]
 
+    def rate(self, *statuses: int) -> float:
+        """Answers a second with one of these."""
+        return len(self.of(*statuses)) / self.span
+
     @classmethod
     def read(cls, path: Path) -> "Answers":
-        said: dict[str, list[Any]] = json.loads(path.read_text())
-        return cls(array("i", said["statuses"]), array("d", said["seconds"]), said["tokens"])
+        said: dict[str, Any] = json.loads(path.read_text())
+        return cls(array("i", said["statuses"]), array("d", said["seconds"]), said["tokens"], said["span"])
 
 
 @cli.command()
@@ -65,8 +73,8 @@ def main(
     settings = load_settings()
     asks = likes(settings, posts) if kind == "like" else reads(posts)
     answers = asyncio.run(ask(settings, asks, rate, seconds, connections))
-    said = {"statuses": list(answers.statuses), "seconds": list(answers.seconds), "tokens": answers.tokens}
-    write_whole(log, said)
+    lists = {"statuses": list(answers.statuses), "seconds": list(answers.seconds), "tokens": answers.tokens}
+    write_whole(log, {**lists, "span": answers.span})
 
 
 def reads(posts: int) -> Iterator[Ask]:
@@ -102,7 +110,9 @@ async def ask(settings: Settings, asks: Iterator[Ask], rate: float, seconds: flo
             connection = await Connection.open(settings.http_host, settings.http_port)
         idle.put_nowait(connection)
 
+    began = time.monotonic()
     await (_paced(one, asks, rate, seconds) if rate else _driven(one, asks, seconds, connections))
+    answers.span = time.monotonic() - began
     while not idle.empty():
         idle.get_nowait().close()
     return answers

@@ -82,14 +82,16 @@ class Run:
             raise SystemExit(f"{path} is no result of make bench: {error}") from None
 
 
-def about(size: str) -> dict[str, Any]:
-    """The machine, the versions and the commit; `size` is what was asked for."""
+def about(size: str, counts: str, spark: str) -> dict[str, Any]:
+    """The machine, the versions and the commit; `size` is what was asked for, `counts` how these go, `spark` where."""
     return {
         "date": format_time(datetime.now(timezone.utc)),
         "size": size,
+        "counts": counts,
+        "spark": spark,
         "commit": _commit(),
         "machine": _processor(),
-        "cores": os.cpu_count(),
+        "cores": len(os.sched_getaffinity(0)),
         "memory_gib": round(psutil.virtual_memory().total / 2**30, 1),
         "load_before": round(os.getloadavg()[0], 1),
         "versions": {

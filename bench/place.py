@@ -11,13 +11,12 @@ from typing import Any
 from audit.run import audit_once
 from conf import REPOSITORY
 from conf.settings import Settings
-from contract.facts import FACT_TOPICS
-from contract.topics import TOPICS
-from jobs.offsets import ends, total
+from contract.topics import TOPIC_BY_NAME
+from jobs.offsets import ends
 from jobs.submit import job_env
 from runtime.access import ensure_access
 from runtime.admin import admin_client
-from runtime.broker import embedded_broker, free_ports
+from runtime.broker import embedded_broker, free_ports, is_taken
 from runtime.parts import stack_parts
 from runtime.processes import Process, wait_until
 from runtime.topics import ensure_topics
@@ -80,16 +79,27 @@ def _stopped_after(process: Process, ask: Callable[[], bool] | None = None) -> I
     process.stop(STOP_SECONDS, asked=bool(ask and ask()))
 
 
+def refuse_ended(process: Process) -> None:
+    """SystemExit with its last words where it has ended before its time."""
+    if process.exit_code is not None:
+        raise SystemExit(f"{process.name} ended: {process.last_words()} (log: {process.log.name})")
+
+
 @contextmanager
-def a_place(folder: Path) -> Iterator[Place]:
-    """A broker and a data dir for a block, removed after it. SystemExit where a cluster that is set holds facts."""
+def a_place(folder: Path, report: Path) -> Iterator[Place]:
+    """A broker and a data dir for a block, removed after it; where the block fails, `report` has the logs.
+
+    SystemExit where a cluster that is set holds records, or something else has the website's port.
+    """
     settings = own_settings(folder)
+    _refuse_taken_port(settings)
     with ExitStack() as stack:
         stack.callback(shutil.rmtree, folder, ignore_errors=True)
+        stack.enter_context(_logs_kept(settings.log_dir, report / "logs"))
         if settings.embedded_kafka:
             stack.enter_context(embedded_broker(settings))
         else:
-            _refuse_facts_of_others(settings)
+            _refuse_records_of_others(settings)
             stack.callback(_remove_topics, settings)
         yield Place(settings)
 
@@ -103,20 +113,38 @@ def own_settings(folder: Path) -> Settings:
     return Settings()
 
 
-def _refuse_facts_of_others(settings: Settings) -> None:
-    """The jobs read whole topics, and topics are made anew: never where somebody's facts are."""
+@contextmanager
+def _logs_kept(logs: Path, kept: Path) -> Iterator[None]:
+    """Where the block fails; whoever interrupts it wants none of them."""
+    try:
+        yield
+    except (Exception, SystemExit):
+        if logs.exists():
+            shutil.copytree(logs, kept)
+        raise
+
+
+def _refuse_taken_port(settings: Settings) -> None:
+    """SystemExit where something else has the website's port."""
+    if is_taken(settings.http_port, settings.http_host):
+        raise SystemExit(f"port {settings.http_port} of the website is in use: set MSM_HTTP_PORT to a free one")
+
+
+def _refuse_records_of_others(settings: Settings) -> None:
+    """The jobs read whole topics, and all are made anew and removed at the end: never where somebody's records are."""
     with closing(admin_client(settings)) as admin:
-        there = set(admin.list_topics()) & set(FACT_TOPICS)
-    if there and (facts := total(ends(settings, sorted(there)))):
+        there = sorted(set(admin.list_topics()) & set(TOPIC_BY_NAME))
+    records = {topic: sum(parts.values()) for topic, parts in ends(settings, there).items()}
+    if held := [f"{topic} ({many:,})" for topic, many in records.items() if many]:
         raise SystemExit(
-            f"the topics {', '.join(sorted(there))} at {settings.bootstrap} hold {facts:,} facts, and make bench would "
-            "remove them: name a cluster without facts, or leave MSM_KAFKA_BOOTSTRAP empty"
+            f"{settings.bootstrap} has records in {', '.join(held)}, and make bench would remove these topics: "
+            "name a cluster where they are empty, or leave MSM_KAFKA_BOOTSTRAP empty"
         )
 
 
 def _remove_topics(settings: Settings) -> None:
     with closing(admin_client(settings)) as admin:
-        there = set(admin.list_topics()) & {topic.name for topic in TOPICS}
+        there = set(admin.list_topics()) & set(TOPIC_BY_NAME)
         if there:
             admin.delete_topics(sorted(there))
             wait_until(lambda: not there & set(admin.list_topics()), 60, lambda: "Kafka does not delete its topics")

@@ -32,6 +32,9 @@ def number(value: float) -> str:
     return f"{value:.3g}"
 
 
+DRIVERS = "**Processor time and memory are those of the drivers: of Spark's executors nothing is known here.**"
+
+
 def as_markdown(run: Run) -> str:
     """The table, under a line for each thing that one must know of the run."""
     about = run.about
@@ -39,8 +42,10 @@ def as_markdown(run: Run) -> str:
     head = [
         f"# make bench, {about['date']}",
         "",
-        f"Size {about['size']}; commit {about['commit']} on {about['machine']}, {about['cores']} cores, "
-        f"{about['memory_gib']} GiB, load {about['load_before']} before it. {versions}.",
+        *([] if about["spark"].startswith("local") else [DRIVERS, ""]),
+        f"Size {about['size']}; counts in {about['counts']}, on {about['spark']}; commit {about['commit']} on "
+        f"{about['machine']}, {about['cores']} cores, {about['memory_gib']} GiB, load {about['load_before']} before it. "
+        f"{versions}.",
         "",
         "| measure | value | unit | over the floor | how |",
         "|---|---:|---|---:|---|",

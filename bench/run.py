@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from importlib.metadata import version
 from pathlib import Path
 
 from rich.console import Console
@@ -15,12 +16,14 @@ from bench.growth import growth
 from bench.latency import latency
 from bench.live import Pace
 from bench.measures import Look, Measure, Run, about
-from bench.place import Place, a_place
+from bench.place import Place, a_place, own_settings
 from bench.report import number, show, write_report
 from bench.rows import publisher_speed
 from bench.serving import Serving, serving
 from bench.soak import Soak, soak
 from bench.whole import whole
+from conf.settings import Settings
+from jobs.realtime import PYTHON, is_real_time
 
 
 @dataclass(frozen=True)
@@ -92,14 +95,30 @@ WRONG = ("catch-up.drift", "soak.drift", "overload.lost")
 
 def bench(folder: Path, data: Path, size: Size, only: Sequence[str], console: Console) -> int:
     """Take the measures and write the report; 1 where counts were wrong or drifted."""
-    run = Run(about(f"{size.name}, {size.facts:,} facts, {size.pairs:,} pairs"))
-    with a_place(data) as place:
-        for name in dict.fromkeys(["floor", *only]) if only else (step for step in STEPS if step not in size.without):
+    settings = own_settings(data)
+    asked = f"{size.name}, {size.facts:,} facts, {size.pairs:,} pairs"
+    run = Run(about(asked, counting(settings), settings.spark_master))
+    with a_place(data, folder) as place:
+        for name in chosen(size, only):
             _take(run, name, STEPS[name](place, size), folder, console)
     write_report(run, folder)
     show(run, console)
     console.print(f"the report: {folder}", soft_wrap=True)
     return 1 if any(run.value(wrong) for wrong in WRONG) else 0
+
+
+def counting(settings: Settings) -> str:
+    """How the counts go, and on which Spark: in real time that is the one of another environment."""
+    if not is_real_time(settings):
+        return f"batches, Spark {version('pyspark')}"
+    found = PYTHON.parents[1].glob("lib/python3*/site-packages/pyspark-*.dist-info")
+    return f"real time, Spark {next((one.stem.partition('-')[2] for one in found), 'unknown')}"
+
+
+def chosen(size: Size, only: Sequence[str]) -> list[str]:
+    """In the order of STEPS, since some read what the floor wrote; the floor is always among them."""
+    wanted = {"floor", *only} if only else set(STEPS) - set(size.without)
+    return [step for step in STEPS if step in wanted]
 
 
 def _take(run: Run, name: str, measures: Iterable[Measure | Look], folder: Path, console: Console) -> None:

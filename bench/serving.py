@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from zlib import crc32
 
+from bench.live import until_ready
 from bench.load import Answers
 from bench.measures import Measure
-from bench.place import Place
+from bench.place import Place, refuse_ended
 from bench.probes import percentiles
 from bench.rows import change, probe, publishing, write_posts
 from bench.usage import usage_of
@@ -49,7 +50,7 @@ def serving(place: Place, size: Serving) -> Iterable[Measure]:
     yield from _build(place, size)
     began = time.monotonic()
     with place.running("web", _two_cores(), **NO_LIMITS) as web:
-        _until_well(place, web)
+        until_ready(place, web, seconds=WELL_SECONDS)
         how = f"with {size.posts:,} posts in its view, until /healthz says that all is well"
         yield Measure("feed.restart", "s", time.monotonic() - began, how, "lower", "floor.cpu")
         yield from _reads(place, size, web)
@@ -63,19 +64,10 @@ def _two_cores() -> tuple[str, ...]:
     return ("taskset", "-c", ",".join(map(str, cores[:CORES]))) if len(cores) > CORES else ()
 
 
-def _until_well(place: Place, web: Process) -> None:
-    def is_well() -> bool:
-        if web.exit_code is not None:
-            raise SystemExit(f"web ended: {web.last_words()} (log: {web.log})")
-        return place.is_ready("web")
-
-    wait_until(is_well, WELL_SECONDS, lambda: f"the website is not well: see {web.log}")
-
-
 def _build(place: Place, size: Serving) -> Iterable[Measure]:
     began = time.monotonic()
     with place.running("web", _two_cores(), **NO_LIMITS) as web:
-        _until_well(place, web)
+        until_ready(place, web, seconds=WELL_SECONDS)
         seconds = time.monotonic() - began
         how = f"{size.posts:,} posts, from the start of a website without a view until all is well"
         yield Measure("feed.build", "posts/s", size.posts / seconds, how, "higher")
@@ -85,11 +77,11 @@ def _build(place: Place, size: Serving) -> Iterable[Measure]:
 def _reads(place: Place, size: Serving, web: Process) -> Iterable[Measure]:
     most = _asked(place, "read", size.posts, size.seconds / 2, 32)
     how = "GET of a page of 20, or of a post, on 32 connections, one after the other"
-    yield Measure("feed.most", "requests/s", len(most.of(200)) / (size.seconds / 2), how, "higher")
+    yield Measure("feed.most", "requests/s", most.rate(200), how, "higher")
     with _beside(place, lambda publisher: change(publisher, CHANGES, size.seconds, size.posts)):
         before = usage_of(web.popen.pid).cpu_seconds
         paced = _asked(place, "read", size.posts, size.seconds, 64, READS)
-        busy = (usage_of(web.popen.pid).cpu_seconds - before) / size.seconds
+        busy = (usage_of(web.popen.pid).cpu_seconds - before) / paced.span
     how = f"of the same at {READS} a second, from when each was due, while {CHANGES} posts a second change"
     yield from percentiles("feed.read", paced.of(200), how)
     yield Measure("feed.read.failed", "requests", len(paced.seconds) - len(paced.of(200)), how)
@@ -118,7 +110,7 @@ def _streams(place: Place, size: Serving, web: Process) -> Iterable[Measure]:
 
 def _commands(place: Place, size: Serving) -> Iterable[Measure]:
     most = _asked(place, "like", size.posts, size.seconds / 2, 64)
-    capacity = len(most.of(202)) / (size.seconds / 2)
+    capacity = most.rate(202)
     how = "PUT of a like on 64 connections, one after the other, each answered after the broker has it"
     yield Measure("commands.most", "requests/s", capacity, how, "higher")
     yield from percentiles("commands.most", most.of(202), how)
@@ -126,11 +118,12 @@ def _commands(place: Place, size: Serving) -> Iterable[Measure]:
     flood = _asked(place, "like", size.posts, size.seconds, 4_000, offered)
     counts = Counter(flood.statuses)
     told = ", ".join(f"{status}: {many:,}" for status, many in sorted(counts.items()))
-    how = f"{offered:,.0f} likes a second, three times what was possible; answers by status: {told}"
+    reached = len(flood.seconds) / flood.span
+    how = f"{offered:,.0f} likes a second due, three times what was possible, {reached:,.0f} reached; by status: {told}"
     yield from percentiles("overload.accepted", flood.of(202), how)
     if refused := flood.of(429, 503):
         yield from percentiles("overload.refused", refused, how)
-    yield Measure("overload.accepted", "requests/s", counts[202] / size.seconds, how, "higher")
+    yield Measure("overload.accepted", "requests/s", flood.rate(202), how, "higher")
     yield Measure("overload.unanswered", "requests", len(flood.seconds) - sum(counts[s] for s in (202, 429, 503)), how)
     yield Measure("overload.lost", "facts", _lost(place, most.tokens + flood.tokens), "answered with 202, not in Kafka")
 
@@ -149,9 +142,10 @@ def _asked(place: Place, kind: str, posts: int, seconds: float, connections: int
     options = {"kind": kind, "posts": posts, "seconds": seconds, "connections": connections, "rate": rate, "log": log}
     arguments = [part for name, value in options.items() for part in (f"--{name}", str(value))]
     with place.running_other("load", (sys.executable, "-m", "bench.load", *arguments)) as process:
-        wait_until(lambda: process.exit_code is not None, 120 + 3 * seconds, lambda: f"no end of {kind}: {process.log}")
+        late = f"no end of {kind} (log: {process.log.name})"
+        wait_until(lambda: process.exit_code is not None, 120 + 3 * seconds, lambda: late)
     if process.exit_code:
-        raise SystemExit(f"the clients ended: {process.last_words()} (log: {process.log})")
+        refuse_ended(process)
     return Answers.read(log)
 
 

@@ -4,9 +4,10 @@ import json
 import statistics
 import sys
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from typing import Any
 
 from audit.results import result_path
 from bench import facts
@@ -14,7 +15,7 @@ from bench.facts import History, post_id
 from bench.live import reading
 from bench.measures import Look, Measure
 from bench.phases import Phases
-from bench.place import Place
+from bench.place import Place, refuse_ended
 from bench.probes import OwnWrite, read_lines
 from bench.usage import files_in, usage_of
 from bench.whole import start_all
@@ -27,7 +28,7 @@ from runtime.processes import Process
 
 LOOKS = 24
 """Stretches of the time, each looked at by itself."""
-AUDIT_SECONDS = 300
+AUDIT_SECONDS, LOOK_SECONDS = 300, 0.5
 FOLDERS = ("checkpoints", "lake", "feeds")
 OPENING = History(2_000, posts=100)
 MUST_BE_FLAT = ("batch", "cores", "memory", "files", "own_write")
@@ -48,6 +49,7 @@ def soak(place: Place, size: Soak) -> Iterator[Measure | Look]:
     facts.write(place.settings, OPENING)
     audited = Place(place.settings.model_copy(update={"audit_every_seconds": AUDIT_SECONDS}))
     looks: list[Look] = []
+    audits: dict[str, float] = {}
     with ExitStack() as parts:
         started = start_all(place, parts)
         with ExitStack() as traffic:
@@ -55,13 +57,14 @@ def soak(place: Place, size: Soak) -> Iterator[Measure | Look]:
             command = (sys.executable, "-m", "producers.simulator", "--rate", str(size.rate))
             simulator = traffic.enter_context(place.running_other("simulator", command))
             page = traffic.enter_context(reading(place, "page", "own", "--post", post_id(0)))
+            running = [*started.values(), auditor, simulator]
             began = time.monotonic()
             for number in range(1, LOOKS + 1):
                 since, phases = time.monotonic(), {job: Phases(place, job, started[job]) for job in JOBS}
                 with ExitStack() as watching:
                     for one in phases.values():
                         watching.enter_context(one)
-                    _wait(began + size.minutes * 60 * number / LOOKS, [*started.values(), auditor, simulator])
+                    _wait(began + size.minutes * 60 * number / LOOKS, running, place, audits)
                 own = [one for one in read_lines(page.log, OwnWrite) if one.began >= since]
                 numbers = (
                     _of_jobs(phases, place.settings)
@@ -72,19 +75,27 @@ def soak(place: Place, size: Soak) -> Iterator[Measure | Look]:
                 )
                 looks.append(Look((time.monotonic() - began) / 60, numbers))
                 yield looks[-1]
+        note_audit(place, audits)
         found = place.audited("kafka")
-    drift = max(found["drift"], *(look.numbers.get("audit.drift", 0) for look in looks))
-    how = f"the most that an audit found, of all while it ran and of one of {found['facts']:,} facts at its end"
+    drift = max([found["drift"], *audits.values()])
+    how = f"the most that an audit found, of {len(audits)} meanwhile and of one of {found['facts']:,} facts at the end"
     yield Measure("soak.drift", "differences", drift, how)
     yield from flatness(looks, f"{size.minutes:g} minutes of {size.rate:g} facts/s")
 
 
-def _wait(until: float, running: Iterable[Process]) -> None:
+def _wait(until: float, running: Sequence[Process], place: Place, audits: dict[str, float]) -> None:
+    """Meanwhile note each audit that ends: the next one takes its place."""
     while time.monotonic() < until:
         for process in running:
-            if process.exit_code is not None:
-                raise SystemExit(f"{process.name} ended: {process.last_words()} (log: {process.log})")
-        time.sleep(0.5)
+            refuse_ended(process)
+        note_audit(place, audits)
+        time.sleep(LOOK_SECONDS)
+
+
+def note_audit(place: Place, audits: dict[str, float]) -> None:
+    """Keep the drift of the newest audit, by when that was made."""
+    if newest := _newest_audit(place):
+        audits[newest["audited_at"]] = newest["drift"]
 
 
 def _of_jobs(phases: Mapping[str, Phases], settings: Settings) -> dict[str, float]:
@@ -117,12 +128,15 @@ def of_own_writes(writes: Sequence[OwnWrite]) -> dict[str, float]:
 
 
 def _audited(place: Place) -> dict[str, float]:
-    """What the newest audit of the stack says; nothing before there is one."""
+    found = _newest_audit(place)
+    return {"audit.drift": found["drift"], "audit.seconds": found["seconds"]} if found else {}
+
+
+def _newest_audit(place: Place) -> dict[str, Any]:
+    """What it says; nothing before there is one."""
     path = result_path(place.settings)
-    if not path.exists():
-        return {}
-    found = json.loads(path.read_text())
-    return {"audit.drift": found["drift"], "audit.seconds": found["seconds"]}
+    found: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
+    return found
 
 
 def flatness(looks: Sequence[Look], of_what: str) -> Iterator[Measure]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from bench import facts
 from bench.facts import post_id
-from bench.latency import POSTS, of_rows, reached, told
+from bench.latency import POSTS, commits, of_rows, reached, told
 from bench.live import Pace, Reading, Traffic, matched, reading, send, until_ready
 from bench.measures import Measure
 from bench.phases import Phases
@@ -74,16 +74,16 @@ def whole(place: Place, paces: Sequence[Pace]) -> Iterable[Measure]:
             with ExitStack() as readers:
                 seeing = _look_on(place, readers)
                 traffic = send(place, pace, f"whole-{pace.rate}", list(phases.values()))
-                yield from _latencies(f"whole.{pace.rate}", traffic, seeing)
+                yield from _latencies(f"whole.{pace.rate}", traffic, seeing, commits(place, phases[POSTS_WITH_COUNTS]))
             yield from _costs(f"whole.{pace.rate}", phases)
 
 
 def start_all(place: Place, stack: ExitStack) -> dict[str, Process]:
     """All jobs and the website, in the order in which the supervisor starts them, until they are ready."""
     started = {name: stack.enter_context(place.running(name)) for name in (JOBS[0], "web")}
-    until_ready(place, *started)
+    until_ready(place, *started.values())
     started |= {name: stack.enter_context(place.running(name)) for name in JOBS[1:]}
-    until_ready(place, *started)
+    until_ready(place, *started.values())
     return started
 
 
@@ -97,11 +97,13 @@ def _look_on(place: Place, stack: ExitStack) -> Seeing:
     )
 
 
-def _latencies(name: str, traffic: Traffic, seeing: Seeing) -> Iterable[Measure]:
+def _latencies(name: str, traffic: Traffic, seeing: Seeing, note: str) -> Iterable[Measure]:
+    """`note` is for what comes by way of the counts."""
     yield reached(name, traffic)
-    yield from percentiles(f"{name}.kafka", of_rows(traffic, seeing.rows), told("a committed row", traffic))
-    yield from percentiles(f"{name}.sse", of_rows(traffic, seeing.page), told("a client of /feed/stream", traffic))
-    yield from _own_writes(name, traffic, read_lines(seeing.own.log, OwnWrite))
+    yield from percentiles(f"{name}.kafka", of_rows(traffic, seeing.rows), told("a committed row", traffic) + note)
+    how = told("a client of /feed/stream", traffic) + note
+    yield from percentiles(f"{name}.sse", of_rows(traffic, seeing.page), how)
+    yield from _own_writes(name, traffic, read_lines(seeing.own.log, OwnWrite), note)
     likes = [(one, one.topic, one.partition, one.offset) for one in traffic.sent if traffic.is_measured(one)]
     ranked = matched(lambda: first_marks(likes, seeing.rankings.marks()))
     fresh = [at - like.at for like, at in ranked]
@@ -119,7 +121,7 @@ def _latencies(name: str, traffic: Traffic, seeing: Seeing) -> Iterable[Measure]
     yield from percentiles(f"{name}.lake.counts", fresh, told("the commit of the table posts_with_counts", traffic))
 
 
-def _own_writes(name: str, traffic: Traffic, writes: Sequence[OwnWrite]) -> Iterable[Measure]:
+def _own_writes(name: str, traffic: Traffic, writes: Sequence[OwnWrite], note: str) -> Iterable[Measure]:
     last = max(one.at for one in traffic.sent)
     measured = [one for one in writes if traffic.measured_from <= one.began <= last]
     if not all(one.caught_up for one in measured):
@@ -128,7 +130,7 @@ def _own_writes(name: str, traffic: Traffic, writes: Sequence[OwnWrite]) -> Iter
     beside = f"at {traffic.rate:,.0f} other facts/s"
     yield from percentiles(f"{name}.command", commands, f"PUT of a like until the broker has it, {beside}")
     own = [one.visible - one.began for one in measured]
-    yield from percentiles(f"{name}.own_write", own, f"PUT of a like until GET with its token has it, {beside}")
+    yield from percentiles(f"{name}.own_write", own, f"PUT of a like until GET with its token has it, {beside}{note}")
 
 
 def _costs(name: str, phases: dict[str, Phases]) -> Iterable[Measure]:

@@ -53,13 +53,18 @@ class Process:
         return self.popen.poll()
 
     def stop(self, seconds: float = 30, asked: bool = False) -> None:
-        """Ask it to end with SIGTERM, unless it was asked already; kill what is left of it after the time is up."""
-        if self.exit_code is None:
-            if not asked:
-                self.popen.terminate()
-            with suppress(subprocess.TimeoutExpired):
-                self.popen.wait(seconds)
-        self.kill()
+        """Ask it to end with SIGTERM, unless it was asked already; kill what is left of it after the time is up.
+
+        Also where the wait is interrupted.
+        """
+        try:
+            if self.exit_code is None:
+                if not asked:
+                    self.popen.terminate()
+                with suppress(subprocess.TimeoutExpired):
+                    self.popen.wait(seconds)
+        finally:
+            self.kill()
 
     def kill(self) -> None:
         """SIGKILL to the whole session, also to what outlived its parent."""

@@ -1,9 +1,12 @@
 """What is made of a catch-up that was watched."""
 
+from dataclasses import replace
+
 import pytest
 
 from bench.catch_up import CaughtUp, as_measures
 from bench.usage import Usage
+from jobs.submit import MANY
 
 
 def caught_up(first_batch: tuple[float, int], half: tuple[float, int] = (12.0, 500)) -> CaughtUp:
@@ -43,4 +46,11 @@ def test_cost_is_for_a_million_facts_and_the_rate_from_the_start() -> None:
 def test_a_floor_has_none_itself() -> None:
     assert {one.floor for one in as_measures("floor", caught_up((10.0, 400)))} == {""}
     floors = {one.floor for one in as_measures("x", caught_up((10.0, 400)))}
-    assert floors == {"", "floor.overall", "floor.steady", "floor.cpu", "floor.cpu_after_start_up"}
+    assert floors == {"", "floor.overall", "floor.cpu", "floor.cpu_after_start_up"}
+
+
+def test_of_few_facts_it_is_said_that_a_job_takes_them_interpreted() -> None:
+    few = caught_up((10.0, 400))
+    said = {one.name for one in as_measures("x", few, few.way) if "interpreted" in one.how}
+    assert said == {"x.overall", "x.cpu"}
+    assert replace(few, facts=MANY).way == ""

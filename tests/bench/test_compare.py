@@ -1,12 +1,15 @@
 """Two runs beside each other, each over its own floor."""
 
+import re
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner
 
 from bench.commands import cli
-from bench.compare import changes
+from bench.compare import changes, refuse_unlike
 from bench.measures import Measure, Run
 
 
@@ -45,6 +48,49 @@ def test_a_count_that_was_right_and_is_wrong_is_infinitely_worse() -> None:
 
 def test_floors_are_not_compared_with_each_other() -> None:
     assert set(worse(run(100, 50), run(10, 50))) == {"counts.overall", "counts.cpu"}
+
+
+def test_what_else_is_measured_of_the_floor_is_compared_only_over_a_floor() -> None:
+    def with_more(cpu: float) -> Run:
+        more = [
+            Measure("floor.first_output", "s", cpu, ""),
+            Measure("floor.latency.p50", "ms", cpu, "", "lower", "floor.cpu"),
+        ]
+        return Run({}, [Measure("floor.cpu", "s", cpu, ""), *more, Measure("x", "s", 1, "", "lower", "floor.cpu")])
+
+    assert worse(with_more(10), with_more(20)) == pytest.approx({"floor.latency.p50": 1, "x": 0.5})
+
+
+def test_both_runs_are_set_against_the_floor_that_the_later_one_names() -> None:
+    before, after = run(100, 50), run(100, 50)
+    before.measures[2] = replace(before.measures[2], floor="floor.steady")
+    before.measures.append(Measure("floor.steady", "facts/s", 10, "", "higher"))
+    assert worse(before, after)["counts.overall"] == pytest.approx(1)
+
+
+ABOUT = {"size": "quick", "cores": 4, "counts": "real time, Spark 4.3.0", "spark": "local[*]"}
+
+
+@pytest.mark.parametrize(
+    ("other", "said"),
+    [
+        ({"size": "full"}, r"size \(quick; full\)"),
+        ({"cores": 2}, r"cores \(4; 2\)"),
+        ({"counts": "batches, Spark 4.2.0"}, r"counts \(real time; batches\)"),
+        ({"spark": "spark://one:7077"}, r"spark \(local\[\*\]; spark://one:7077\)"),
+    ],
+)
+def test_runs_of_another_size_or_kind_are_not_compared(tmp_path: Path, other: dict[str, Any], said: str) -> None:
+    paths = [tmp_path / "before.json", tmp_path / "after.json"]
+    for path, about in zip(paths, (ABOUT, ABOUT | other), strict=True):
+        Run(about, run(100, 50).measures).write(path)
+    found = CliRunner().invoke(cli, ["compare", *map(str, paths)])
+    assert found.exit_code == 1
+    assert re.search(said, str(found.exception) + found.output)
+
+
+def test_another_version_of_spark_is_compared() -> None:
+    refuse_unlike(Run(ABOUT), Run(ABOUT | {"counts": "real time, Spark 4.3.1"}))
 
 
 @pytest.mark.parametrize(("rate", "code"), [(41, 0), (39, 1)])

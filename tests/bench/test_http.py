@@ -110,6 +110,8 @@ def test_a_request_that_waits_for_a_stalled_server_is_late_and_not_left_out(port
     answers = asyncio.run(ask(settings, asks, rate=100, seconds=0.1, connections=1))
     assert list(answers.statuses) == [200] * 10
     assert min(answers.seconds) >= STALL_SECONDS - 0.1  # each was due while the first one stalled
+    assert answers.span >= STALL_SECONDS
+    assert answers.rate(200) == 10 / answers.span  # and not ten in the tenth of a second in which they were due
 
 
 def test_refused_requests_are_told_from_answered_ones(port: int) -> None:

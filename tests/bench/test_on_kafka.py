@@ -10,6 +10,7 @@ from bench.facts import History
 from bench.latency import of_rows
 from bench.live import Pace, reading, send
 from bench.place import Place, a_place
+from bench.rows import publisher_speed, publishing, row
 from jobs.offsets import ends, total
 from tests.feeds.serving import free_ports
 
@@ -24,7 +25,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
         for name, value in {**own, "KAFKA_BOOTSTRAP": ""}.items():
             patch.setenv(f"MSM_{name}", str(value))
         patch.setattr(facts, "WRITERS", 1)  # each process takes seconds to start
-        with a_place(folder) as place:
+        with a_place(folder, folder.with_name("report")) as place:
             yield place
     assert not folder.exists()
 
@@ -55,9 +56,31 @@ def test_a_cluster_with_facts_of_others_is_left_alone(
     facts.write(place.settings, History(10, posts=10))
     monkeypatch.setenv("MSM_KAFKA_BOOTSTRAP", place.settings.bootstrap)
     monkeypatch.setenv("MSM_DATA_DIR", str(tmp_path))
-    with pytest.raises(SystemExit, match="hold 10 facts"), a_place(tmp_path / "other"):
+    with pytest.raises(SystemExit, match=r"has records in posts \(10\), and"), a_place(tmp_path / "other", tmp_path):
         pytest.fail("it went on")
     assert total(ends(place.settings, ["posts"])) == 10
+
+
+def test_a_cluster_with_results_of_others_alone_is_left_alone_too(
+    place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place.empty()
+    with publishing(place.settings) as publisher:
+        publisher.acknowledged(publisher.send(row(1, 1)))
+    monkeypatch.setenv("MSM_KAFKA_BOOTSTRAP", place.settings.bootstrap)
+    monkeypatch.setenv("MSM_DATA_DIR", str(tmp_path))
+    with (
+        pytest.raises(SystemExit, match=r"has records in posts_with_counts \(1\), and"),
+        a_place(tmp_path / "other", tmp_path),
+    ):
+        pytest.fail("it went on")
+    assert total(ends(place.settings, ["posts_with_counts"])) == 1
+
+
+def test_the_publisher_is_measured_beside_the_library(place: Place) -> None:
+    place.empty()
+    assert [one.name for one in publisher_speed(place.settings, 100)] == ["publisher.bare", "publisher.records"]
+    assert total(ends(place.settings, ["posts_with_counts"])) == 600
 
 
 def test_what_a_failed_measure_started_is_gone_at_once(place: Place) -> None:

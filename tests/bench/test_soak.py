@@ -1,14 +1,20 @@
 """What a soak makes of what it saw."""
 
 import json
+import time
 from pathlib import Path
 
 import pytest
 
+from audit.results import result_path
+from bench import soak
 from bench.measures import Look, Measure, Run
+from bench.place import Place
 from bench.probes import OwnWrite
 from bench.report import write_report
 from bench.soak import flatness, of_own_writes
+from conf.settings import Settings
+from conf.store import write_whole
 
 
 def looks(**numbers: list[float]) -> list[Look]:
@@ -37,15 +43,27 @@ def test_reads_that_gave_up_are_counted_and_are_in_no_percentile() -> None:
     assert of_own_writes(writes[-1:]) == {"page.given_up": 1}
 
 
+def test_an_audit_that_another_one_replaced_is_remembered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    place, audits = Place(Settings(data_dir=tmp_path)), dict[str, float]()
+    monkeypatch.setattr(soak, "LOOK_SECONDS", 0.01)
+    soak._wait(time.monotonic() + 0.02, [], place, audits)
+    for at, drift in (("10:00", 0), ("10:05", 7), ("10:10", 0)):
+        write_whole(result_path(place.settings), {"audited_at": at, "drift": drift})
+        soak._wait(time.monotonic() + 0.02, [], place, audits)
+    assert audits == {"10:00": 0, "10:05": 7, "10:10": 0}
+
+
 def test_looks_are_kept_beside_the_measures_and_drawn(tmp_path: Path) -> None:
     about = {"commit": "c", "date": "2026-11-28T00:00:00.000Z", "cores": 2, "machine": "m", "memory_gib": 1}
     run = Run(
-        {**about, "size": "s", "load_before": 0, "versions": {}}, [Measure("soak.drift", "differences", 0, "how")]
+        {**about, "size": "s", "counts": "batches", "spark": "yarn", "load_before": 0, "versions": {}},
+        [Measure("soak.drift", "differences", 0, "how")],
     )
     run.looks += looks(lake__files=[1, 2, 3], late__batch=[1], audit__drift=[0, 0])
     write_report(run, tmp_path)
     assert Run.read(tmp_path / "bench.json") == run
     assert (tmp_path / "soak.png").stat().st_size > 10_000
+    assert "those of the drivers" in (tmp_path / "bench.md").read_text()
     before = {key: value for key, value in json.loads((tmp_path / "bench.json").read_text()).items() if key != "looks"}
     (tmp_path / "old.json").write_text(json.dumps(before))
     assert Run.read(tmp_path / "old.json").looks == []

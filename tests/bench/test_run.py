@@ -1,0 +1,34 @@
+"""What a run takes, in which order, and what it says of itself."""
+
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from bench import run
+from bench.commands import cli
+from bench.run import FULL, QUICK, chosen, counting
+from conf.settings import Settings
+
+
+def test_groups_are_taken_in_the_order_in_which_they_build_on_each_other() -> None:
+    assert chosen(FULL, ["latency", "catch-up", "limit", "latency"]) == ["floor", "limit", "catch-up", "latency"]
+    assert chosen(QUICK, ["whole"]) == ["floor", "whole"]
+    assert chosen(QUICK, []) == ["floor", "catch-up", "latency", "serving"]
+
+
+def test_the_report_says_whether_counts_are_in_real_time_and_on_which_spark(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(run, "PYTHON", tmp_path / "bin" / "python")
+    (tmp_path / "lib" / "python3.11" / "site-packages" / "pyspark-4.3.7.dist-info").mkdir(parents=True)
+    assert counting(Settings(counts_trigger="real-time")) == "real time, Spark 4.3.7"
+    assert counting(Settings(counts_trigger="micro-batch")).startswith("batches, Spark 4.")
+
+
+@pytest.mark.parametrize("option", ["--facts", "--pairs"])
+def test_fewer_facts_than_the_history_has_posts_are_refused(option: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(run, "bench", lambda *_: pytest.fail("it went on"))
+    found = CliRunner().invoke(cli, [option, "19999"])
+    assert found.exit_code == 2
+    assert "20000" in found.output
