@@ -24,8 +24,11 @@ from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 from threading import Thread
 from typing import NamedTuple
+from urllib.parse import unquote, urlsplit
+from urllib.request import getproxies
 
 from conf import REPOSITORY
 from runtime.jars import CHECKSUMS, JARS, S3, jar_folders, jar_sizes, wrong_jars
@@ -99,8 +102,17 @@ def is_done(made: Environment = USUAL, with_s3: bool = False) -> bool:
 
 
 def has_packages(made: Environment) -> bool:
-    """Whether they are those of today's pins."""
-    return read_stamp(made).get("made_from") == wanted(made) and made.python.exists()
+    """Whether they are those of today's pins, and where its Python looks for them."""
+    return read_stamp(made).get("made_from") == wanted(made) and has_python(made)
+
+
+def has_python(made: Environment) -> bool:
+    """Whether it is there and of the version of its packages: an upgrade of the system's Python changes it alone."""
+    if not made.python.exists():
+        return False
+    ask = [str(made.python), "-ISc", "import sys; print('%d.%d' % sys.version_info[:2])"]
+    version = subprocess.run(ask, capture_output=True, text=True, check=False).stdout.strip()
+    return (made.folder / "lib" / f"python{version}").is_dir()
 
 
 # Python packages
@@ -120,7 +132,7 @@ def make_venv(made: Environment) -> None:
 
 
 def install_with_uv(uv: str, made: Environment) -> None:
-    if not made.python.exists():
+    if not has_python(made):
         follow("virtual environment", [uv, "venv", "--clear", "--python", sys.executable, str(made.folder)])
     install = [uv, "pip", "install", "--python", str(made.python)]
     # The stamp is gone: an interrupted run may have left half a package, and uv's cache makes it cheap to be sure.
@@ -129,7 +141,7 @@ def install_with_uv(uv: str, made: Environment) -> None:
 
 
 def install_with_pip(made: Environment) -> None:
-    if not made.python.exists():
+    if not has_python(made):
         say("virtual environment")
         venv.create(made.folder, clear=True, symlinks=True, with_pip=False)
     if not has_pip(made.python):
@@ -161,7 +173,10 @@ def make_jars(with_s3: bool) -> None:
         return
     incoming = JARS / "incoming"
     shutil.rmtree(incoming, ignore_errors=True)
-    follow("jars", ivy_command(incoming, folders))
+    with NamedTemporaryFile("w") as options:  # a proxy's password must not be seen in a list of processes
+        options.writelines(f"{json.dumps(f'-D{option}', ensure_ascii=False)}\n" for option in java_proxies())
+        options.flush()
+        follow("jars", ivy_command(incoming, folders, options.name))
     wrong = wrong_jars(incoming, folders)
     if wrong:
         shutil.rmtree(JARS / "cache", ignore_errors=True)
@@ -172,11 +187,32 @@ def make_jars(with_s3: bool) -> None:
     shutil.rmtree(incoming)
 
 
-def ivy_command(target: Path, folders: Sequence[str]) -> list[str]:
-    """pyspark carries Ivy, so that no Maven is needed; the cache in .jars keeps what an interrupted run fetched."""
+def ivy_command(target: Path, folders: Sequence[str], options: str) -> list[str]:
+    """pyspark carries Ivy, so that no Maven is needed; the cache in .jars keeps what an interrupted run fetched.
+
+    `options` is a file of options for Java.
+    """
     ivy = next(USUAL.folder.glob("lib/python*/site-packages/pyspark/jars/ivy-*.jar"))
     what = ["-settings", str(IVY_SETTINGS), "-ivy", str(IVY), "-confs", *folders]
-    return [java_commands()[0], "-jar", str(ivy), *what, "-retrieve", f"{target}/{PATTERN}"]
+    return [java_commands()[0], f"@{options}", "-jar", str(ivy), *what, "-retrieve", f"{target}/{PATTERN}"]
+
+
+def java_proxies() -> list[str]:
+    """HTTPS_PROXY, HTTP_PROXY and NO_PROXY, in capitals or not, as properties of Java, which reads none of them."""
+    proxies, properties = getproxies(), []
+    for scheme in [scheme for scheme in ("http", "https") if scheme in proxies]:
+        try:
+            proxy = urlsplit(proxies[scheme] if "://" in proxies[scheme] else f"http://{proxies[scheme]}")
+            properties += [f"{scheme}.proxyHost={proxy.hostname}", f"{scheme}.proxyPort={proxy.port or 80}"]
+        except ValueError:  # its text may have a part of a password
+            raise SetupError(f"{scheme.upper()}_PROXY is not like http://host:port") from None
+        if proxy.username:
+            user, password = unquote(proxy.username), unquote(proxy.password or "")
+            properties += [f"http.proxyUser={user}", f"http.proxyPassword={password}"]
+            properties.append("jdk.http.auth.tunneling.disabledSchemes=")  # by default a password is for http alone
+    names = [name.strip().lstrip(".") for name in proxies.get("no", "").split(",")]
+    direct = "|".join(f"{name}|*.{name}" for name in names if name)
+    return [*properties, *([f"http.nonProxyHosts={direct}"] if direct else [])]
 
 
 # Spark's start
@@ -248,6 +284,7 @@ def has_ended(process: subprocess.Popen[str], within: float = 5) -> bool:
 UNREACHABLE = (
     r"NewConnectionError|Failed to establish|ConnectionError|ConnectTimeout|Could not find a version|No matching dist"
     r"|Failed to fetch|error sending request|dns error|UnknownHost|ConnectException|Server access error"
+    r"|UNRESOLVED DEPENDENCIES"
 )
 
 
@@ -258,8 +295,9 @@ def explain(what: str, output: str) -> str:
         return f"{what}: the disk is full: free at least {DISK_NEEDED // GIB} GiB and run make setup again"
     if re.search(UNREACHABLE, output):
         return (
-            f"{what}: the registry cannot be reached, or lacks a pinned version: check the network, proxy and mirror "
-            "settings and run make setup again; it goes on where it was"
+            f"{what}: the registry cannot be reached, or lacks a pinned version: check the network and run make setup "
+            "again; it goes on where it was. A proxy is named by HTTPS_PROXY, what needs none by NO_PROXY, a mirror of "
+            "PyPI by PIP_INDEX_URL (uv: UV_DEFAULT_INDEX), one of Maven Central by root= in conf/ivysettings.xml"
         )
     return f"{what}: failed, see above; run make setup again, it goes on where it was"
 

@@ -24,11 +24,14 @@ TARGETS = {"setup", "doctor", "demo", "up", "down", "status", "simulate", "jobs"
 TARGETS |= {"notebooks", "test", "lint", "advisories", "clean"}
 JARS = {"spark/connector-1.jar": b"connector", "kafka/broker-1.jar": b"broker"}
 S3_JARS = {"s3/store-1.jar": b"store"}
+VERSION = f"python{sys.version_info[0]}.{sys.version_info[1]}"
+for_realtime = pytest.mark.skipif(sys.version_info < REALTIME_PYTHON_NEEDED, reason="real time needs a newer Python")
 
 JAVA = """#!/bin/sh
 PATH=/usr/bin:/bin
 if [ "$1" = -version ]; then echo 'openjdk version "{version}" 2026-01-01' >&2; exit; fi
 echo "$@" >> "$TOOLS/java.log"
+cat "${{1#@}}" > "$TOOLS/options.log"
 [ -e "$TOOLS/unreachable" ] && {{ echo "Server access error at url"; exit 1; }}
 for last; do :; done
 mkdir -p "${{last%%\\[*}}" && cp -r "$TOOLS/registry/." "${{last%%\\[*}}"
@@ -39,9 +42,10 @@ echo "$@" >> "$TOOLS/uv.log"
 while [ -e "$TOOLS/hold" ]; do sleep 0.05; done
 [ "$1" = venv ] || exit 0
 for last; do :; done
-mkdir -p "$last/bin" "$last/lib/python3/site-packages/pyspark/jars"
+packages="$last/lib/{VERSION}/site-packages"
+mkdir -p "$last/bin" "$packages/pyspark/jars"
 ln -s {sys.executable} "$last/bin/python"
-touch "$last/lib/python3/site-packages/pyspark/jars/ivy-2.jar"
+touch "$packages/pyspark/jars/ivy-2.jar"
 cp "$TOOLS/spark-submit" "$last/bin/"
 """
 SPARK_SUBMIT = """#!/bin/sh
@@ -219,7 +223,7 @@ def test_jars_for_s3_are_fetched_once_they_were_asked_for_and_kept_from_then_on(
     assert folder.jars() == JARS | S3_JARS
 
 
-@pytest.mark.skipif(sys.version_info < REALTIME_PYTHON_NEEDED, reason="real time needs a newer Python")
+@for_realtime
 def test_everything_that_the_tests_need_is_made_at_once(folder: Folder) -> None:
     assert folder.run("--all")[0] == 0
     assert (folder.root / ".venv-realtime" / ".stamp").exists()
@@ -259,6 +263,35 @@ def test_jars_that_cannot_be_fetched_leave_a_run_that_goes_on(folder: Folder) ->
     assert folder.jars() == JARS
 
 
+def test_jars_come_through_the_proxy_of_the_environment_and_nobody_sees_its_password(folder: Folder) -> None:
+    proxies = {"HTTPS_PROXY": "http://ada:s3%22cret@proxy.example:3128", "http_proxy": "other.example"}
+    code, *said = folder.run(**proxies, NO_PROXY="localhost, .corp.example")
+    assert code == 0
+    assert folder.log("options") == [
+        '"-Dhttp.proxyHost=other.example"',
+        '"-Dhttp.proxyPort=80"',
+        '"-Dhttps.proxyHost=proxy.example"',
+        '"-Dhttps.proxyPort=3128"',
+        '"-Dhttp.proxyUser=ada"',
+        '"-Dhttp.proxyPassword=s3\\"cret"',
+        '"-Djdk.http.auth.tunneling.disabledSchemes="',
+        '"-Dhttp.nonProxyHosts=localhost|*.localhost|corp.example|*.corp.example"',
+    ]
+    assert "s3" not in "".join([*said, *folder.log("java")])
+
+
+def test_a_proxy_that_is_none_is_named_without_its_password(folder: Folder) -> None:
+    code, output, said = folder.run(HTTPS_PROXY="http://ada:sec/ret@proxy.example:3128")
+    assert (code, said) == (1, "make setup: HTTPS_PROXY is not like http://host:port")
+    assert "sec" not in output
+
+
+def test_what_cannot_be_reached_is_said_with_what_can_be_set(folder: Folder) -> None:
+    (folder.tools / "unreachable").touch()
+    said = folder.run()[2]
+    assert all(name in said for name in ("HTTPS_PROXY", "NO_PROXY", "PIP_INDEX_URL", "conf/ivysettings.xml"))
+
+
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
 def test_an_interrupted_run_goes_on_where_it_was(folder: Folder, how: signal.Signals) -> None:
     (folder.tools / "hold").touch()
@@ -295,6 +328,20 @@ def test_a_checkout_that_was_moved_gets_a_new_environment(folder: Folder) -> Non
     assert code == 0
     assert "the folder has moved" in output
     assert sum(line.startswith("venv") for line in folder.log("uv")) == 2
+
+
+@pytest.mark.parametrize(
+    ("name", "options"), [(".venv", ()), pytest.param(".venv-realtime", ("--realtime",), marks=for_realtime)]
+)
+def test_an_environment_of_another_python_than_its_link_leads_to_is_made_anew(
+    folder: Folder, name: str, options: tuple[str, ...]
+) -> None:
+    folder.run(*options)
+    packages = folder.root / name / "lib" / VERSION
+    packages.rename(packages.with_name("python3.1"))
+    assert "nothing to do" not in folder.run(*options)[1]
+    assert [line.split()[1] for line in folder.log("uv") if line.endswith(f"checkout/{name}")] == ["--clear"] * 2
+    assert "nothing to do" in folder.run(*options)[1]
 
 
 def test_a_half_installed_package_is_not_taken_for_installed(tmp_path: Path) -> None:
