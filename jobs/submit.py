@@ -5,6 +5,8 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 
+import pyspark
+
 from conf import REPOSITORY
 from conf.settings import Settings
 from conf.store import WITH_S3_JARS, checkpoints
@@ -45,7 +47,8 @@ def spark_submit(settings: Settings, name: str, *options: str, folder: str = "jo
     line: tuple[str, ...] = (str(python.with_name("spark-submit")), *usual)
     if python != Path(sys.executable):  # spark-submit looks for Spark where PYSPARK_PYTHON has it
         own = spark_conf()[JAVA_OPTIONS].replace(".venv/", f"{python.parents[1].name}/")
-        line = ("env", f"PYSPARK_PYTHON={python}", *line, "--conf", f"spark.pyspark.python={python}")
+        other = ("-u", "SPARK_HOME", "-u", "PYSPARK_DRIVER_PYTHON", f"PYSPARK_PYTHON={python}")
+        line = ("env", *other, *line, "--conf", f"spark.pyspark.python={python}")
         line = (*line, "--driver-java-options", own)
     own_scratch = temporary_in(settings, scratch(settings, name)) if folder == "jobs" else ()
     return (*line, *jars(settings), *own_scratch, *options, f"{folder}/{name}.py")
@@ -84,7 +87,7 @@ def jars(settings: Settings) -> tuple[str, ...]:
 
 
 def job_env(settings: Settings) -> dict[str, str]:
-    """What it gets besides the caller's environment."""
+    """What it gets besides the caller's environment, which may name another Spark."""
     loopback = {"SPARK_LOCAL_IP": "127.0.0.1"} if settings.spark_master.startswith("local") else {}
     return {
         "MSM_DATA_DIR": str(settings.data_dir.absolute()),
@@ -92,6 +95,7 @@ def job_env(settings: Settings) -> dict[str, str]:
         "MSM_BESIDE": str(settings.beside).lower(),
         "MSM_COUNTS_TRIGGER": settings.counts_trigger,
         "PYSPARK_PYTHON": sys.executable,
+        "SPARK_HOME": str(Path(pyspark.__file__).parent),
         ARENAS: spark_conf()[f"spark.executorEnv.{ARENAS}"],
         **loopback,
     }

@@ -9,7 +9,7 @@ from pyspark.sql import functions as F
 from conf.settings import Settings
 from contract import tables
 from contract.facts import FACT_TOPICS
-from jobs.archive import keep_events, project_posts
+from jobs.archive import EVENTS, project_posts
 from jobs.sinks.kafka import post_records
 from jobs.sinks.lake import append_once, ensure_table, table_path
 from jobs.sinks.rankings import Rankings
@@ -24,8 +24,8 @@ from producers.simulator.history import Mix, history
 
 FACTS, BATCHES, MINUTES_RANKED = 1_500, 2, 2
 RECORD = "topic string, partition int, offset bigint, timestamp timestamp, key binary, value binary"
-# A dead letter would want a broker; redeliveries, strangers, unlikes and likes before their post stay in.
-MIX = Mix(broken=0, create_post=5, late=0)
+# Many records are no facts; redeliveries, strangers, unlikes and likes before their post stay in.
+MIX = Mix(broken=20, create_post=5, late=0)
 Arrived = tuple[str, int, int, datetime, bytes | None, bytes]
 
 
@@ -46,6 +46,7 @@ def write_lake(spark: SparkSession, settings: Settings, now: datetime) -> None:
     """The tables that the archive and the trending job keep."""
     records = list(arrivals(now))
     frames = [spark.createDataFrame(part, RECORD).coalesce(1).persist() for part in _growing(records)]
+    write_events(spark, settings, frames[-1])
     write_counts(spark, settings, frames)
     write_rankings(spark, settings, frames[-1], now)
 
@@ -54,9 +55,15 @@ def _growing(records: Sequence[Arrived]) -> list[Sequence[Arrived]]:
     return [records[: len(records) * part // BATCHES] for part in range(1, BATCHES + 1)]
 
 
+def write_events(spark: SparkSession, settings: Settings, records: DataFrame) -> None:
+    """All records once; no dead letters, which would want a broker."""
+    path = ensure_table(spark, table_path(settings, tables.EVENTS), EVENTS, ["arrived_date"])
+    events = records.withColumnRenamed("timestamp", "arrived_at").withColumn("arrived_date", F.to_date("arrived_at"))
+    append_once(events.select(EVENTS.fieldNames()), path, "events", 0)
+
+
 def write_counts(spark: SparkSession, settings: Settings, growing: Sequence[DataFrame]) -> None:
-    """All records once; the counts of each part as a version of its own."""
-    keep_events(spark, settings)(growing[-1], 0)
+    """The counts of each part as a version of its own."""
     project = project_posts(spark, settings)
     for batch_id, records in enumerate(growing):
         counted = records.transform(facts).transform(valid).transform(count).transform(post_records)
