@@ -44,8 +44,8 @@ def as_markdown(run: Run) -> str:
         "",
         *([] if about["spark"].startswith("local") else [DRIVERS, ""]),
         f"Size {about['size']}; counts in {about['counts']}, on {about['spark']}; commit {about['commit']} on "
-        f"{about['machine']}, {about['cores']} cores, {about['memory_gib']} GiB, load {about['load_before']} before it. "
-        f"{versions}.",
+        f"{about['machine']}, {about['cores']} cores, {about['memory_gib']} GiB, load {about['load_before']} before it."
+        f" {versions}.",
         "",
         "| measure | value | unit | over the floor | how |",
         "|---|---:|---|---:|---|",
