@@ -34,8 +34,8 @@ down: $(NEEDED)  ## Stop the stack; the data stays (10 s)
 	@$(MSM) down
 simulate: ready  ## Write simulated facts to the cluster, until Ctrl-C or the end (ARGS='--rate 100 --facts 1000')
 	@$(MSM) simulate $(ARGS)
-jobs: ready  ## spark-submit every job against the configured cluster, until Ctrl-C (20 s to start)
-	@$(MSM) jobs
+jobs: ready  ## spark-submit every job against the configured cluster, until Ctrl-C (20 s to start; ARGS='--total-executor-cores 2')
+	@$(MSM) jobs $(ARGS)
 audit: ready  ## Recount every fact in two ways and compare; fails on drift (30 s; ARGS='--from kafka' reads the topics)
 	@$(MSM) audit $(ARGS)
 chaos: ready  ## Kill, pause, fill and tear a stack of its own, and audit after each fault (1 h; ARGS=--short: 5 min)

@@ -42,9 +42,17 @@ def connected(client: Callable[..., Client], **options: Any) -> Client:
         raise
 
 
-def no_broker(bootstrap: str) -> SystemExit:
-    """To raise where none answers."""
-    return SystemExit(f"no Kafka broker answers at {bootstrap}: make up starts one, or set MSM_KAFKA_BOOTSTRAP")
+def no_broker(settings: Settings, error: Exception | None = None) -> str:
+    """What is wrong, and what to look at, where none takes a connection; or takes it, and then there is an error."""
+    said = f"no Kafka broker answers at {settings.bootstrap}: "
+    if error is None:
+        fix = "make up starts one, or set" if settings.embedded_kafka else "check"
+        return f"{said}none takes a connection: {fix} MSM_KAFKA_BOOTSTRAP"
+    secret = f" and {password_file(settings, settings.principal)}" if settings.secured_kafka else ""
+    return (
+        f"{said}a connection is taken, and then comes {error!r}: check MSM_KAFKA_SECURITY (now "
+        f"{settings.kafka_security}){secret}, and that the advertised.listeners of the brokers lead there from here"
+    )
 
 
 def _listens(address: str, seconds: float) -> bool:

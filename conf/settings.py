@@ -15,15 +15,19 @@ from pydantic import Field, PrivateAttr, ValidationError, ValidationInfo, field_
 from pydantic_settings import (
     BaseSettings,
     EnvSettingsSource,
+    InitSettingsSource,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
     YamlConfigSettingsSource,
 )
 
+from conf import REPOSITORY
+
 PREFIX = "MSM_"
 SETTINGS_FILE = Path(__file__).with_name("msm.yaml")
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 STORE_SCHEME = "s3a://"
+BROKER = re.compile(r"(\[[0-9A-Za-z:.%]+\]|[A-Za-z0-9._-]+):[1-9]\d{0,4}")
 STORE = re.compile(rf"{STORE_SCHEME}[a-z0-9][a-z0-9.-]+(/[A-Za-z0-9_.=-]+)*")
 SECRET_MIN_BYTES = 32  # RFC 7518, section 3.2: no shorter than the hash of HS256
 
@@ -43,7 +47,7 @@ class _Environment(EnvSettingsSource):
 
 
 class Settings(BaseSettings):
-    """Everything that one may set; `conf/msm.yaml` has a sentence for each but the secret."""
+    """Everything that one may set; `conf/msm.yaml` has a sentence for each but the secrets."""
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, yaml_file=SETTINGS_FILE, frozen=True)
 
@@ -61,6 +65,7 @@ class Settings(BaseSettings):
     metrics_port: int = Field(0, ge=0, le=65_535)
     spark_master: str = "local[*]"
     auth_secret: str = Field("", repr=False)
+    former_auth_secrets: str = Field("", repr=False)
     like_weight: int = Field(1, ge=0)
     comment_weight: int = Field(2, ge=0)
     top: int = Field(50, ge=1, le=1_000)
@@ -97,6 +102,14 @@ class Settings(BaseSettings):
             raise ValueError("write s3a://bucket or s3a://bucket/prefix; keys and endpoint are AWS's own variables")
         return store
 
+    @field_validator("kafka_bootstrap")
+    @classmethod
+    def _addresses(cls, bootstrap: str) -> str:
+        addresses = [address.strip() for address in bootstrap.split(",")]
+        if bootstrap and not all(BROKER.fullmatch(address) for address in addresses):
+            raise ValueError("write host:port, or host:port,host:port,...; an address of IPv6 in brackets: [::1]:9092")
+        return ",".join(addresses)
+
     @field_validator("data_dir")
     @classmethod
     def _wherever_one_is(cls, folder: Path) -> Path:
@@ -122,7 +135,9 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        return init_settings, _Environment(settings_cls), YamlConfigSettingsSource(settings_cls)
+        # What nobody set is in the repository, whatever folder one is in.
+        unset = InitSettingsSource(settings_cls, {"data_dir": REPOSITORY / "data"})
+        return init_settings, _Environment(settings_cls), YamlConfigSettingsSource(settings_cls), unset
 
     @property
     def bootstrap(self) -> str:
@@ -241,7 +256,12 @@ def kept_secret(path: Path, label: str = "") -> str:
 def _kept_key(path: Path) -> str:
     try:
         return _long_enough(kept_secret(path))
-    except (OSError, ValueError):
+    except OSError as error:
+        raise SystemExit(
+            f"{path} holds no key that can be read, nor can one be made ({error.strerror}): "
+            "make the data dir yours, or set MSM_DATA_DIR to one that is"
+        ) from None
+    except ValueError:
         raise SystemExit(
             f"{path} holds no key of {SECRET_MIN_BYTES} bytes: put back the one that was there, or remove it, "
             "and then every token and every author's right to delete a post is void"

@@ -18,6 +18,7 @@ from contract import tables
 from contract.facts import FACT_TOPICS
 from contract.spark import FACT_FIELDS, POST_WITH_COUNTS_ROW
 from contract.topics import POSTS_WITH_COUNTS
+from jobs.checkpoints import PROJECTED
 from jobs.harness import main, query_id, read_topics
 from jobs.rounds import CATCH_UP
 from jobs.sinks.dead_letters import DeadLetterSink
@@ -27,8 +28,7 @@ from jobs.transforms.dead_letters import dead_letters
 from jobs.transforms.facts import facts
 
 NAME = "archive"
-KEPT, PROJECTED = "events", "posts_with_counts_lake"
-"""Its queries."""
+KEPT = "events"
 EVERY = "10 seconds"
 EVENTS = (
     StructType()

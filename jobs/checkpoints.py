@@ -23,12 +23,16 @@ SEED = "seed"
 
 The folder itself never moves, and stays as long as the checkpoint: Spark remembers it by its path."""
 MADE = "made.json"
+TOPICS = "topics.json"
+"""File in a checkpoint: {topic: id} of the topics whose offsets it knows."""
 START = "start.json"
 
+PROJECTED = "posts_with_counts_lake"
+"""The query that reads the counts, as all others read facts."""
 STATES: dict[str, dict[str, str]] = {
     "posts_with_counts": {"posts_with_counts": "e23db60b"},
     "trending_posts": {"trending_posts": "fc073939", "first_hour_engagement": "df378a24"},
-    "archive": {"events": "none", "posts_with_counts_lake": "none"},
+    "archive": {"events": "none", PROJECTED: "none"},
 }
 """Of each job and query the digest of its state's schemas; tests/rebuild/test_interrupted_batches.py has them anew."""
 
@@ -151,6 +155,26 @@ def sign_new(folder: Place, job: str) -> None:
     for checkpoint in (folder / query for query in STATES[job]):
         if done_batch(checkpoint) < 0:
             write_whole(checkpoint / MADE, {**made(checkpoint), "rules": RULES})
+
+
+def refuse_other_topics(checkpoint: Place, ids: dict[str, str]) -> None:
+    """SystemExit where a topic has another id than the one whose offsets the checkpoint knows; new ones are noted.
+
+    Spark goes on from the old offsets: of a topic that has grown beyond them it would leave out what is below.
+    """
+    path = checkpoint / TOPICS
+    try:
+        known: dict[str, str] = json.loads(path.read_text())
+    except FileNotFoundError:
+        known = {}
+    for topic in known.keys() & ids.keys():
+        if known[topic] != ids[topic]:
+            raise SystemExit(
+                f"the topic {topic} was deleted and made again since {checkpoint} has read it, so its offsets mean "
+                "nothing there: see 'a topic was made again' in docs/operations.md"
+            )
+    if ids.keys() - known.keys():
+        write_whole(path, {**ids, **known})
 
 
 def seed_name(checkpoint: Place) -> str:

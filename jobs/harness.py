@@ -6,6 +6,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import datetime, timezone
 from importlib.metadata import version
 
@@ -20,17 +21,21 @@ from conf.settings import Settings, load_settings
 from conf.store import WITH_S3_JARS, Place, checkpoints, complaint, session_conf
 from contract.facts import FACT_TOPICS
 from contract.spark import SEED_RECORD
+from contract.topics import POSTS_WITH_COUNTS, result_topic
 from jobs import realtime
 from jobs.checkpoints import (
     FIX,
     FIX_BESIDE,
     FIX_DAMAGE,
+    PROJECTED,
+    STATES,
     pinned_start,
     refuse_other_shapes,
+    refuse_other_topics,
     seed_name,
     sign_new,
 )
-from jobs.offsets import ends, total
+from jobs.offsets import ends, topic_ids, total
 from jobs.progress import ProgressListener
 from jobs.rounds import Evict, Rounds, Start, change
 from jobs.running import (
@@ -65,7 +70,7 @@ def spark_session(name: str, settings: Settings) -> SparkSession:
     if spark.version != version("pyspark"):
         raise SystemExit(
             f"spark-submit is of Spark {spark.version}, Python's is {version('pyspark')}: take both of one environment "
-            "(PYSPARK_PYTHON, spark.pyspark.python, and the folder of spark-submit)"
+            "(SPARK_HOME, PYSPARK_PYTHON, spark.pyspark.python, and the folder of spark-submit)"
         )
     spark.conf.set("spark.sql.shuffle.partitions", settings.shuffle_partitions)
     # A live batch is over before generated code would have paid for itself: docs/decisions/no-generated-code.md.
@@ -154,7 +159,7 @@ def main(
     """
     settings = load_settings().acting_as(name)
     if not broker_listens(settings.bootstrap, 5):  # Spark itself would wait for minutes
-        raise no_broker(settings.bootstrap)
+        raise SystemExit(no_broker(settings))
     if wrong := complaint(settings):
         raise SystemExit(wrong)
     with only_one(settings.run_dir, name):
@@ -164,7 +169,16 @@ def main(
         fix = FIX_BESIDE if settings.beside else FIX
         refuse_other_shapes(checkpoints(settings), name, settings.shuffle_partitions, fix)
         sign_new(checkpoints(settings), name)
+        _refuse_other_topics(settings, name)
         _run(name, start, in_real_time(settings), evict, settings)
+
+
+def _refuse_other_topics(settings: Settings, name: str) -> None:
+    """Where Kafka refuses to tell, nothing is refused: Spark will say why."""
+    for query in STATES[name]:
+        read = [result_topic(POSTS_WITH_COUNTS, settings.beside)] if query == PROJECTED else FACT_TOPICS
+        with suppress(KafkaError):
+            refuse_other_topics(checkpoints(settings) / query, topic_ids(settings, read))
 
 
 def _run(name: str, start: Start, real_time: bool, evict: Evict | None, settings: Settings) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from contextlib import closing
 from typing import Any
 
-from kafka import KafkaConsumer, TopicPartition
+from kafka import KafkaAdminClient, KafkaConsumer, TopicPartition
 
 from conf.kafka import connected, partitions_of, python_security
 from conf.settings import Settings
@@ -46,6 +46,13 @@ def partitions(settings: Settings, topics: Sequence[str]) -> int:
         return len(partitions_of(consumer, topics))
 
 
+def topic_ids(settings: Settings, topics: Sequence[str]) -> dict[str, str]:
+    """What Kafka calls each topic that is there: one that is deleted and made again gets another id."""
+    with closing(connected(KafkaAdminClient, **_connection(settings))) as admin:
+        found = admin.describe_topics(topics)
+    return {topic["name"]: str(topic["topic_id"]) for topic in found if not topic["error_code"]}
+
+
 def total(offsets: Offsets) -> int:
     return sum(sum(parts.values()) for parts in offsets.values())
 
@@ -67,15 +74,18 @@ def reached(there: Offsets, goal: Offsets) -> bool:
 
 def consumer_of(settings: Settings, **options: Any) -> KafkaConsumer:
     """A consumer without a group, as the principal that the settings act as; else as the administrator."""
-    security = python_security(settings if settings.principal else settings.acting_as(ADMIN))
     return connected(
         KafkaConsumer,
-        bootstrap_servers=settings.bootstrap.split(","),
         enable_auto_commit=False,
         auto_offset_reset="earliest",  # what retention took while one reads is gone, not all that follows
-        **security,
+        **_connection(settings),
         **options,
     )
+
+
+def _connection(settings: Settings) -> dict[str, Any]:
+    security = python_security(settings if settings.principal else settings.acting_as(ADMIN))
+    return {"bootstrap_servers": settings.bootstrap.split(","), **security}
 
 
 def _by_topic(found: dict[TopicPartition, int]) -> Offsets:

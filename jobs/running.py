@@ -42,8 +42,14 @@ def lock_file(run_dir: Path, name: str) -> Path:
 
 
 def announce(settings: Settings, name: str) -> None:
-    """Say where this process is: its pid, and the port Prometheus finds it on."""
-    server, _ = start_http_server(settings.metrics_port, addr=settings.metrics_host)
+    """Say where this process is: its pid, and the port Prometheus finds it on; SystemExit where that cannot be had."""
+    try:
+        server, _ = start_http_server(settings.metrics_port, addr=settings.metrics_host)
+    except OSError as error:
+        raise SystemExit(
+            f"metrics cannot be had at {settings.metrics_host}:{settings.metrics_port} ({error}): set MSM_METRICS_PORT "
+            "to a free port, or unset it, and MSM_METRICS_HOST to an address of this machine"
+        ) from None
     write_whole(state_file(settings.run_dir, name), {"pid": os.getpid(), "metrics_port": server.server_port})
 
 

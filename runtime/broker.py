@@ -6,13 +6,16 @@
 import errno
 import json
 import os
+import re
+import secrets
 import shutil
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from kafka.errors import KafkaError
 
@@ -31,10 +34,11 @@ from runtime.broker_security import (
 from runtime.jars import JARS
 from runtime.machine import INSTALL_JAVA
 from runtime.processes import Process, wait_until
-from runtime.topics import ensure_topics
+from runtime.topics import ensure_topics, refuse_wrong_topics
 
 KAFKA_JARS = JARS / "kafka"
-CLUSTER_ID = "bXlzb2NpYWxtZWRpYS1ydA"  # 16 bytes in base64; one stack, one cluster
+CLUSTER_ID = f"msm{secrets.token_urlsafe(16)[3:]}"
+"""Of a folder that this process formats: 16 bytes in base64, without a dash in front, which would be an option."""
 LOOPBACK = "127.0.0.1"
 ROOM = 32 << 20
 """Bytes; with less the broker dies of a fault in a file that it has mapped, and nothing it writes says why."""
@@ -90,13 +94,17 @@ def broker_command(settings: Settings) -> list[str]:
     """The command that runs the broker; writes its configuration and formats its folder, if nobody did before."""
     if not any(KAFKA_JARS.glob("kafka_2.13-*.jar")):
         raise SystemExit(f"no Kafka jars in {KAFKA_JARS}: run make setup")
-    is_new = not (settings.kafka_dir / "log" / "meta.properties").exists()
+    is_new = not _meta(settings).exists()
     if settings.secured_kafka and not is_new:
         _admit_administrator(settings)
     properties = _configure(settings)
     if is_new:
         _format(settings, properties)
     return [*_java(settings), "kafka.Kafka", str(properties)]
+
+
+def _meta(settings: Settings) -> Path:
+    return settings.kafka_dir / "log" / "meta.properties"
 
 
 def _admit_administrator(settings: Settings) -> None:
@@ -152,7 +160,8 @@ def refuse_taken_ports(settings: Settings) -> None:
         if is_taken(port):
             raise SystemExit(
                 f"port {port} of the embedded broker is in use: stop what uses it, or set MSM_KAFKA_PORT to another "
-                f"(the controller takes the next one), or MSM_KAFKA_BOOTSTRAP to use a cluster that runs already"
+                f"(the controller takes the next one), MSM_DATA_DIR to the folder of the stack that uses it, or "
+                f"MSM_KAFKA_BOOTSTRAP to use a cluster that runs already"
             )
 
 
@@ -182,34 +191,50 @@ def is_taken(port: int, host: str = LOOPBACK) -> bool:
     return False
 
 
-def prepare_cluster(settings: Settings) -> None:
+def prepare_cluster(settings: Settings, say: Callable[[str], None]) -> None:
     """Topics and rights in a cluster that was named; where somebody else administers it, `msm topics` has made them."""
     if may_administer(settings):
         refuse_missing_broker(settings)
         ensure_topics(settings)
+        refuse_wrong_topics(settings, say)
         ensure_access(settings)
 
 
 def refuse_missing_broker(settings: Settings) -> None:
-    """SystemExit with the fix where no broker answers."""
-    if not is_ready(settings):
-        raise no_broker(settings.bootstrap)
+    """SystemExit with the fix where no broker answers, or another stack's."""
+    if wrong := no_answer(settings):
+        raise SystemExit(wrong)
 
 
 def is_ready(settings: Settings) -> bool:
-    """Whether the brokers answer the administrator."""
+    """Whether the brokers answer the administrator, and, embedded, are of this data dir."""
+    return not no_answer(settings)
+
+
+def no_answer(settings: Settings, **options: Any) -> str:
+    """Why the administrator cannot use these brokers, with the fix; empty where they answer, and are ours."""
+    settings = settings.acting_as(ADMIN)
     if not broker_listens(settings.bootstrap):
-        return False
+        return no_broker(settings)
     try:
-        admin = admin_client(settings, request_timeout_ms=5_000)
-    except (KafkaError, OSError, ValueError):
-        return False
-    try:
-        return bool(admin.describe_cluster())
-    except KafkaError:
-        return False
-    finally:
-        admin.close()
+        with closing(admin_client(settings, request_timeout_ms=5_000, **options)) as admin:
+            cluster = admin.describe_cluster()["cluster_id"]
+    except (KafkaError, OSError, ValueError) as error:
+        return no_broker(settings, error)
+    if settings.embedded_kafka and cluster != _cluster_id(settings):
+        return (
+            f"the broker at {settings.bootstrap} is not that of {settings.data_dir}: set MSM_KAFKA_PORT to the port of "
+            "this stack, or MSM_DATA_DIR to the folder of that one"
+        )
+    return ""
+
+
+def _cluster_id(settings: Settings) -> str:
+    """What the broker's folder was formatted with; empty where there is none."""
+    with suppress(OSError):
+        found = re.search(r"^cluster\.id=(\S+)", _meta(settings).read_text(), re.MULTILINE)
+        return found[1] if found else ""
+    return ""
 
 
 @contextmanager

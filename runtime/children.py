@@ -1,10 +1,14 @@
 """Jobs that a command runs for its own time, and live jobs that it makes wait."""
 
+import os
+import sys
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from typing import IO
 
 from conf import REPOSITORY
+from conf.kafka import broker_listens
 from conf.settings import Settings
 from conf.store import checkpoints
 from jobs.checkpoints import begun_batch, done_batch
@@ -12,8 +16,8 @@ from jobs.running import STACK, is_held, open_lock, stop_file, taken
 from jobs.submit import job_env, spark_submit
 from runtime import beside, stack
 from runtime.access import ensure_access
-from runtime.broker import embedded_broker, is_ready
-from runtime.parts import JOBS, job_metrics, runs
+from runtime.broker import embedded_broker, no_answer
+from runtime.parts import JOBS, job_metrics, runs, signal_job
 from runtime.processes import Process, wait_until
 from runtime.topics import ensure_topics
 
@@ -23,11 +27,11 @@ TRENDING = "trending_posts"
 
 @contextmanager
 def a_broker(settings: Settings) -> Iterator[None]:
-    """The broker that runs, else the embedded one for the time of the block."""
+    """The broker that runs, else the embedded one for the time of the block; SystemExit where another's is there."""
     with ExitStack() as stack:
-        if not is_ready(settings):
-            if not settings.embedded_kafka:
-                raise SystemExit(f"no Kafka broker answers at {settings.bootstrap}: set MSM_KAFKA_BOOTSTRAP")
+        if wrong := no_answer(settings):
+            if not settings.embedded_kafka or broker_listens(settings.bootstrap):
+                raise SystemExit(wrong)
             stack.enter_context(embedded_broker(settings))
         ensure_topics(settings)
         ensure_access(settings)
@@ -59,6 +63,46 @@ def _ask_to_stop(settings: Settings, jobs: Sequence[str]) -> None:
     """All jobs at once, before each is waited for."""
     for job in jobs:
         stop_file(settings.run_dir, job).touch()
+
+
+def run_jobs(settings: Settings, options: Sequence[str], say: Callable[[str], None]) -> None:
+    """Every job with these options of spark-submit, until one ends by itself, which is said, or is interrupted.
+
+    The others, then, stop between two batches. Standard output has what they say, and so have their logs.
+    """
+    started, logs = list[Process](), list[IO[bytes]]()
+    with ExitStack() as stack:
+        try:
+            for job in JOBS:
+                command = spark_submit(settings, job, *options)
+                process = Process.start(job, command, settings.log_dir, job_env(settings), REPOSITORY)
+                started.append(process)
+                logs.append(stack.enter_context(process.log.open("rb")))
+            while not (ended := [process for process in started if process.exit_code is not None]):
+                _pass_on(logs)
+                time.sleep(0.2)
+            for process in ended:
+                say(f"{process.name} ended with exit code {process.exit_code}: the others stop (log: {process.log})")
+        finally:
+            asked = [process for process in started if _asked_to_stop(settings, process)]
+            for process in started:
+                process.stop(STOP_SECONDS, asked=process in asked)
+            _pass_on(logs)
+
+
+def _pass_on(logs: Sequence[IO[bytes]]) -> None:
+    """What they say since the last time."""
+    for log in logs:
+        sys.stdout.buffer.write(log.read())
+    sys.stdout.flush()
+
+
+def _asked_to_stop(settings: Settings, process: Process) -> bool:
+    """False where it does not run its job, but starts, or waits for another that does."""
+    pid = runs(settings, process.name)
+    with suppress(ProcessLookupError):
+        return pid is not None and os.getsid(pid) == process.popen.pid and signal_job(settings, process.name)
+    return False
 
 
 def caught_up(settings: Settings, processes: Mapping[str, Process]) -> bool:

@@ -20,20 +20,21 @@ from chaos.run import new_folder
 from chaos.run import run as run_faults
 from chaos.schedule import schedule
 from conf import REPOSITORY
-from conf.settings import load_settings
+from conf.kafka import broker_listens
+from conf.settings import Settings, load_settings
 from conf.store import refuse_store
 from contract.facts import Identifier
 from contract.principals import ADMIN
-from jobs.submit import job_env, spark_submit
+from jobs.submit import spark_conf
 from runtime import stack
 from runtime.access import ensure_access
 from runtime.backfill_commands import backfill
-from runtime.broker import is_ready, prepare_cluster, refuse_missing_broker
-from runtime.children import refuse_while_used
+from runtime.broker import no_answer, prepare_cluster, refuse_missing_broker
+from runtime.children import refuse_while_used, run_jobs
 from runtime.doctor import main as examine
 from runtime.explain import explanation_of, show_explanation
 from runtime.forget import forget as erase
-from runtime.parts import JOBS, job_metrics
+from runtime.parts import JOBS, job_metrics, refuse_one_metrics_port
 from runtime.processes import end_as_by_ctrl_c
 from runtime.rescale import rescale as rescale_states
 from runtime.scan import found_in
@@ -46,14 +47,19 @@ app.add_typer(bench, name="bench")
 console = Console(highlight=False)
 PASS_ON = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
 ONLY = "One fault by its name, in quotes, like 'kill inside MERGE'; again for more. A wrong name lists them."
+CORES = ("--total-executor-cores", "spark.cores.max")
 DEMO_TRAFFIC = ("--rate", "20")
+
+
+def _say(line: str) -> None:
+    console.print(line, markup=False, soft_wrap=True)
 
 
 @app.command()
 def up() -> None:
     """Start the stack in the background; returns when it is ready."""
     settings = load_settings()
-    stack.start(settings, console.print)
+    stack.start(settings, _say)
     console.print(f"live on http://{settings.http_host}:{settings.http_port} (make status, make down)")
 
 
@@ -100,7 +106,7 @@ def demo() -> None:
     end_as_by_ctrl_c()
     started = False
     try:
-        stack.start(settings, console.print, DEMO_TRAFFIC)
+        stack.start(settings, _say, DEMO_TRAFFIC)
         started = True
         console.print(
             f"\nlive on [bold]http://{settings.http_host}:{settings.http_port}[/bold]   Ctrl-C stops everything"
@@ -118,8 +124,11 @@ def demo() -> None:
 @app.command(context_settings=PASS_ON)
 def simulate(context: typer.Context) -> None:
     """Write simulated facts to the configured cluster: --rate, --facts, --since, --users, --posts, --seed."""
+    settings = load_settings()
+    if settings.embedded_kafka and broker_listens(settings.bootstrap):  # it waits for one that is not there yet
+        refuse_missing_broker(settings)
     command = [sys.executable, "-m", "producers.simulator", *context.args]
-    env = {**os.environ, "MSM_DATA_DIR": str(load_settings().data_dir)}
+    env = {**os.environ, "MSM_DATA_DIR": str(settings.data_dir)}
     raise SystemExit(subprocess.call(command, cwd=REPOSITORY, env=env))
 
 
@@ -139,18 +148,33 @@ def topics() -> None:
         raise typer.Exit(1)
 
 
-@app.command()
-def jobs() -> None:
-    """spark-submit every job against the configured cluster; Ctrl-C stops them."""
+@app.command(context_settings={**PASS_ON, "help_option_names": ["--help"]})
+def jobs(context: typer.Context) -> None:
+    """spark-submit every job against the configured cluster, with options that you give; Ctrl-C stops them.
+
+    Exit code 1 where one ends by itself.
+    """
     settings = load_settings()
-    prepare_cluster(settings)
-    env = {**os.environ, **job_env(settings)}
-    running = [subprocess.Popen(spark_submit(settings, name), cwd=REPOSITORY, env=env) for name in JOBS]
+    refuse_one_metrics_port(settings)
+    _warn_of_all_cores(settings, context.args)
+    prepare_cluster(settings, _say)
+    end_as_by_ctrl_c()
     try:
-        codes = [process.wait() for process in running]
+        run_jobs(settings, context.args, _say)
     except KeyboardInterrupt:
-        codes = [process.wait() for process in running]
-    raise SystemExit(max(abs(code) for code in codes))
+        console.print("stopped")
+    else:
+        raise typer.Exit(1)
+
+
+def _warn_of_all_cores(settings: Settings, options: list[str]) -> None:
+    """The first of three jobs may take every core, and then the others wait for ever."""
+    said = " ".join([*options, *spark_conf()])
+    if settings.spark_master.startswith("spark://") and not any(limit in said for limit in CORES):
+        _say(
+            f"at {settings.spark_master} each job takes all cores that it can get, unless the master has "
+            "spark.deploy.defaultCores: limit them with make jobs ARGS='--total-executor-cores N'"
+        )
 
 
 @app.command()
@@ -162,8 +186,8 @@ def audit(
     if source not in ("archive", "kafka"):
         raise typer.BadParameter("--from is archive or kafka")
     settings = load_settings()
-    if not is_ready(settings):
-        found: dict[str, Any] = {"error": f"no broker answers at {settings.bootstrap}: make up starts one"}
+    if wrong := no_answer(settings):
+        found: dict[str, Any] = {"error": wrong}
         code = 2
     else:
         with Console(stderr=True).status("recounting every fact ..."):
@@ -171,7 +195,7 @@ def audit(
     if as_json:
         print(json.dumps(found))
     elif "error" in found:
-        Console(stderr=True, highlight=False).print(found["error"], markup=False)
+        Console(stderr=True, highlight=False).print(found["error"], markup=False, soft_wrap=True)
     else:
         show(found, console)
     raise typer.Exit(code)
@@ -228,6 +252,7 @@ def forget(
     """
     settings = load_settings().acting_as(ADMIN)
     _refuse_no_user(user)
+    _refuse_no_data(settings)
     refuse_while_used(settings, "the user")
     if not yes:
         typer.confirm(f"Erase {user} and everything that {user} posted? There is no way back", abort=True)
@@ -242,7 +267,9 @@ def rescale(
     partitions: Annotated[int, typer.Argument(min=1, help="State partitions of each query from now on.")],
 ) -> None:
     """Give the states of the jobs another number of partitions; the stack must be down."""
-    rescale_states(load_settings(), partitions, lambda line: console.print(line, markup=False))
+    settings = load_settings()
+    _refuse_no_data(settings)
+    rescale_states(settings, partitions, _say)
     console.print(f"from now on: MSM_SHUFFLE_PARTITIONS={partitions}")
 
 
@@ -251,9 +278,10 @@ def scan(words: Annotated[list[str], typer.Argument(help="Text to look for.")]) 
     """Search every file of the data dir, unpacked; exit code 1 where a word is found. Best while the stack is down."""
     settings = load_settings()
     refuse_store(settings, "msm scan", "unset it, and search a copy of the store too, by MSM_DATA_DIR")
+    _refuse_no_data(settings)
     found = [f"{path}: {word}" for path, word in found_in(settings.data_dir, words)]
     for line in found:
-        console.print(line, markup=False, soft_wrap=True)
+        _say(line)
     if found:
         raise typer.Exit(1)
     console.print("nowhere")
@@ -273,12 +301,25 @@ def _refuse_no_user(name: str) -> None:
         raise SystemExit(f"{name!r} is no user: 1 to 64 characters of A-Z a-z 0-9 _ -") from None
 
 
+def _refuse_no_data(settings: Settings) -> None:
+    """SystemExit with the fix where there is nothing to work on, and doing nothing would look like success."""
+    if not settings.store and not settings.data_dir.is_dir():
+        raise SystemExit(f"there is no data dir {settings.data_dir}: set MSM_DATA_DIR to the one that you mean")
+
+
 def main() -> None:
     """The entry point."""
     try:
         app()
     except TimeoutError as error:
         raise SystemExit(str(error)) from None
+    except OSError as error:
+        data_dir = load_settings().data_dir
+        if not error.filename or not Path(error.filename).is_relative_to(data_dir):
+            raise
+        raise SystemExit(
+            f"{error.filename}: {error.strerror}: mend that, or set MSM_DATA_DIR to a folder of your own"
+        ) from None
 
 
 if __name__ == "__main__":

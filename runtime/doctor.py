@@ -1,5 +1,6 @@
 """Examines everything that the stack rests on, and says how to mend what is wrong; `make doctor` runs it."""
 
+import os
 import re
 import subprocess
 from collections.abc import Iterator, Sequence
@@ -7,6 +8,7 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, distributions, version
 from pathlib import Path
 
+import psutil
 from kafka.errors import KafkaError
 from rich.console import Console
 from rich.markup import escape
@@ -16,8 +18,8 @@ from conf.settings import Settings
 from conf.store import checkpoints, complaint
 from runtime import stack
 from runtime.access import access_differences
-from runtime.admin import admin_client, may_administer
-from runtime.broker import is_taken
+from runtime.admin import may_administer
+from runtime.broker import is_taken, no_answer
 from runtime.checkpoints import last_batch, unreadable
 from runtime.jars import JARS, jar_folders, wrong_jars
 from runtime.machine import GIB, INSTALL_JAVA, SetupError, check_disk, check_java, java_commands
@@ -25,6 +27,7 @@ from runtime.setup import USUAL
 from runtime.topics import differences
 
 DISK_NEEDED = 2 * GIB
+MEMORY_WANTED = 8 * GIB
 ANSWER_MS = 5_000
 VECTOR_MODULE = "jdk.incubator.vector"
 MATCHED_WHEELS = ("pyspark", "delta-spark", "kafka-python")
@@ -37,18 +40,19 @@ SET_UP_AGAIN = "remove .venv/.stamp and run make setup"
 
 @dataclass(frozen=True)
 class Check:
-    """What was looked at, whether it is well, what was seen, and the fix where it is not."""
+    """What was looked at, whether it is well, what was seen, and the fix where it is not; `minor` is a warning only."""
 
     name: str
     ok: bool
     said: str
     fix: str = ""
+    minor: bool = False
 
 
 def checks(settings: Settings) -> list[Check]:
     """Everything, in the order in which one thing rests on another."""
     runs = stack.running(settings) is not None
-    machine = [*_java(), _wheels(), _jars(settings), _versions(), _disk(settings)]
+    machine = [*_java(), _wheels(), _jars(settings), _versions(), _memory(), _disk(settings), _data_dir(settings)]
     return [*machine, *_ports(settings, runs), *_cluster(settings, runs), *_checkpoints(settings)]
 
 
@@ -81,6 +85,25 @@ def _vector_module(java: str) -> Check:
         modules = ""
     there = VECTOR_MODULE in modules
     return Check("Java's vector module", there, VECTOR_MODULE if there else f"{VECTOR_MODULE} is missing", INSTALL_JAVA)
+
+
+def _memory() -> Check:
+    have = psutil.virtual_memory().total
+    fix = f"a whole stack takes some {MEMORY_WANTED // GIB} GiB: with less it is slow, or the kernel kills parts of it"
+    return Check("memory", have >= MEMORY_WANTED, f"{have / GIB:.1f} GiB", fix, minor=True)
+
+
+def _data_dir(settings: Settings) -> Check:
+    """What somebody else has made there, as with sudo, is not ours to write to."""
+    folder, fix = settings.data_dir, "make it yours with all that is in it, or set MSM_DATA_DIR to another folder"
+    there = next(parent for parent in (folder, *folder.parents) if parent.exists())
+    if not there.is_dir():
+        return Check("data dir", False, f"{there} is no folder", fix)
+    kept = (there, *folder.glob("*"), *settings.run_dir.glob("*.lock"))
+    foreign = [path for path in kept if not os.access(path, os.W_OK)]
+    if foreign:
+        return Check("data dir", False, f"{foreign[0]} is not ours to write to", fix)
+    return Check("data dir", True, f"{folder} is ours to write to")
 
 
 def _disk(settings: Settings) -> Check:
@@ -179,23 +202,15 @@ def _cluster(settings: Settings, runs: bool) -> Iterator[Check]:
     if not may_administer(settings):
         yield Check("broker", True, f"not asked: the administrator's password is not in {settings.kafka_secrets}")
         return
-    ready = _answers(settings)
+    wrong = no_answer(settings, bootstrap_timeout_ms=ANSWER_MS)
     yield Check(
         "broker",
-        ready,
-        f"{settings.bootstrap} {'answers' if ready else 'does not answer'}",
+        not wrong,
+        wrong or f"{settings.bootstrap} answers",
         f"see {settings.log_dir / 'broker.log'}" if settings.embedded_kafka else "check MSM_KAFKA_BOOTSTRAP",
     )
-    if ready:
+    if not wrong:
         yield _topics(settings)
-
-
-def _answers(settings: Settings) -> bool:
-    try:
-        admin_client(settings, bootstrap_timeout_ms=ANSWER_MS).close()
-    except (KafkaError, OSError, ValueError):
-        return False
-    return True
 
 
 def _topics(settings: Settings) -> Check:
@@ -232,14 +247,20 @@ def show(found: Sequence[Check], console: Console | None = None) -> None:
     console = console or Console(highlight=False)
     table = Table("", "what", "seen")
     for check in found:
-        table.add_row("[green]ok[/green]" if check.ok else "[red]wrong[/red]", check.name, escape(check.said))
+        table.add_row(_mark(check), check.name, escape(check.said))
     console.print(table)
     for check in (check for check in found if not check.ok):
         console.print(f"[red]{check.name}[/red]: {escape(check.fix)}", soft_wrap=True)
+
+
+def _mark(check: Check) -> str:
+    if check.ok:
+        return "[green]ok[/green]"
+    return "[yellow]warning[/yellow]" if check.minor else "[red]wrong[/red]"
 
 
 def main(settings: Settings) -> int:
     """Show all checks; 1 where something is wrong."""
     found = checks(settings)
     show(found)
-    return 0 if all(check.ok for check in found) else 1
+    return 0 if all(check.ok or check.minor for check in found) else 1

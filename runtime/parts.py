@@ -76,7 +76,7 @@ def _job(settings: Settings, name: str, after: tuple[str, ...]) -> Part:
         spark_submit(settings, name),
         lambda: job_metrics(settings, name).get("msm_job_ready") == 1,
         after,
-        ask_to_stop=lambda: _signal_job(settings, name),
+        ask_to_stop=lambda: signal_job(settings, name),
     )
 
 
@@ -94,7 +94,7 @@ def runs(settings: Settings, name: str) -> int | None:
     return pid if pid and psutil.pid_exists(pid) and is_held(settings.run_dir, name) else None
 
 
-def _signal_job(settings: Settings, name: str) -> bool:
+def signal_job(settings: Settings, name: str) -> bool:
     """SIGTERM to the job's driver, which is a child of the JVM: it stops between two batches."""
     pid = runs(settings, name)
     if pid is None:
@@ -102,6 +102,15 @@ def _signal_job(settings: Settings, name: str) -> bool:
     with suppress(ProcessLookupError):
         os.kill(pid, signal.SIGTERM)
     return True
+
+
+def refuse_one_metrics_port(settings: Settings) -> None:
+    """SystemExit with the fix where all jobs of this machine would listen at one port."""
+    if settings.metrics_port:
+        raise SystemExit(
+            f"MSM_METRICS_PORT is {settings.metrics_port}, and the jobs that start here cannot share a port: unset it, "
+            f"and {settings.run_dir}/NAME.json says which port each has taken"
+        )
 
 
 def _get(url: str) -> str | None:

@@ -16,7 +16,7 @@ from conf import REPOSITORY
 from conf.settings import Settings
 from jobs.running import STACK, is_held, read_state, refuse_unfinished_forget, state_file
 from runtime.broker import is_taken, prepare_cluster, refuse_taken_ports
-from runtime.parts import JOBS, job_metrics
+from runtime.parts import JOBS, job_metrics, refuse_one_metrics_port
 from runtime.processes import kill_session, wait_until
 
 READY_SECONDS, LOOK_SECONDS = 240.0, 10.0
@@ -52,9 +52,10 @@ def start(settings: Settings, say: Callable[[str], None], simulate: Sequence[str
             f"msm forget or rescale is at work on {settings.data_dir}, or a stack just starts or ends: wait"
         )
     refuse_unfinished_forget(settings.data_dir)
+    refuse_one_metrics_port(settings)
     sweep(settings)
     if not settings.embedded_kafka:
-        prepare_cluster(settings)
+        prepare_cluster(settings, say)
     _refuse_taken_ports(settings)
     process = _launch(settings, simulate)
     try:

@@ -1,13 +1,15 @@
 """Makes the cluster's topics what the registry says, or says where they differ."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 
 from kafka import KafkaAdminClient
 from kafka.admin import ConfigResource, ConfigResourceType
+from kafka.errors import KafkaError
 
 from conf.settings import Settings
-from contract.topics import TOPICS, Topic
+from contract.facts import FACT_TOPICS
+from contract.topics import RESULT_TOPICS, TOPICS, Topic
 from runtime.admin import admin_client
 
 _REPLICAS = 3
@@ -37,13 +39,30 @@ def ensure_topics(settings: Settings, topics: Sequence[Topic] = TOPICS) -> list[
 
 def differences(settings: Settings) -> list[str]:
     """A sentence for each way in which the cluster's topics are not as the registry says."""
+    return [sentence for sentence, _ in _all_differences(settings)]
+
+
+def refuse_wrong_topics(settings: Settings, say: Callable[[str], None]) -> None:
+    """Say where topics differ; SystemExit with the fix where numbers would be wrong."""
+    try:
+        found = _all_differences(settings)
+    except KafkaError as error:
+        return say(f"nobody knows whether the topics are as contract/topics.py says: {error!r}")
+    for sentence, _ in found:
+        say(sentence)
+    if wrong := [sentence for sentence, spoils in found if spoils]:
+        raise SystemExit("\n".join(["nothing is started, since numbers would be wrong:", *wrong]))
+
+
+def _all_differences(settings: Settings) -> list[tuple[str, bool]]:
+    """Each with whether it makes numbers wrong."""
     with closing(admin_client(settings)) as admin:
         have = set(admin.list_topics())
         there = [topic for topic in TOPICS if topic.name in have]
         fix = ".venv/bin/msm topics makes it"
-        missing = [f"topic {topic.name} is missing: {fix}" for topic in TOPICS if topic.name not in have]
+        missing = [(f"topic {topic.name} is missing: {fix}", False) for topic in TOPICS if topic.name not in have]
         brokers = _brokers(admin)
-        return missing + [complaint for topic in there for complaint in _differences(admin, topic, brokers)]
+        return missing + [found for topic in there for found in _differences(admin, topic, brokers)]
 
 
 def _brokers(admin: KafkaAdminClient) -> int:
@@ -68,17 +87,27 @@ def _configs(topic: Topic, brokers: int) -> dict[str, str]:
     return {**topic.settings, **in_sync}
 
 
-def _differences(admin: KafkaAdminClient, topic: Topic, brokers: int) -> list[str]:
-    resource = ConfigResource(ConfigResourceType.TOPIC, topic.name)
-    have = admin.describe_configs([resource])["topic"][topic.name]
-    wanted = _configs(topic, brokers)
-    values = {name: have[name]["value"] for name in wanted if name in have}
+def _differences(admin: KafkaAdminClient, topic: Topic, brokers: int) -> Iterator[tuple[str, bool]]:
     (described,) = admin.describe_topics([topic.name])
     replicas = min(len(partition["replica_nodes"]) for partition in described["partitions"])
-    few = f"topic {topic.name} has replicas={replicas}, not {_replicas(brokers)}: kafka-reassign-partitions adds them"
-    too_few = [few] if replicas < _replicas(brokers) else []
-    return too_few + [
-        f"topic {topic.name} has {name}={values.get(name)}, not {value}: kafka-configs --alter changes it"
-        for name, value in wanted.items()
-        if values.get(name) != value
-    ]
+    if replicas < _replicas(brokers):
+        fix = "kafka-reassign-partitions adds them"
+        yield f"topic {topic.name} has replicas={replicas}, not {_replicas(brokers)}: {fix}", False
+    resource = ConfigResource(ConfigResourceType.TOPIC, topic.name)
+    have = admin.describe_configs([resource], config_filter="all")["topic"][topic.name]
+    if not have:
+        yield f"topic {topic.name} does not show its settings to us: compare them with contract/topics.py", False
+        return
+    for name, wanted in _configs(topic, brokers).items():
+        value = have[name]["value"]
+        if value != wanted:
+            own = value if have[name]["config_source"] == "DYNAMIC_TOPIC_CONFIG" else None
+            sentence = f"topic {topic.name} has {name}={own}, not {wanted}: kafka-configs --alter changes it"
+            yield sentence, _spoils(topic, name, value)
+
+
+def _spoils(topic: Topic, name: str, value: str) -> bool:
+    """Whether facts would bear the clocks of others, or results be deleted by age."""
+    if name == "message.timestamp.type":
+        return topic.name in FACT_TOPICS
+    return name == "cleanup.policy" and topic.name in RESULT_TOPICS and "compact" not in value

@@ -29,6 +29,7 @@ from conf.kafka import MECHANISM, python_security
 from conf.settings import Settings
 from contract.principals import ADMIN, PRINCIPALS
 from contract.topics import TOPIC_BY_NAME
+from jobs.offsets import topic_ids
 from runtime.access import access_differences, ensure_access, wanted_acls
 from runtime.processes import wait_until
 
@@ -102,6 +103,13 @@ def reads(consumer: KafkaConsumer, topic: str) -> bool:
     except TopicAuthorizationFailedError:
         return False
     raise AssertionError(f"neither a record of {topic} nor a refusal")
+
+
+@pytest.mark.parametrize("job", ["posts_with_counts", "trending_posts", "archive"])
+def test_a_job_may_ask_whether_a_topic_is_the_same(cluster: Settings, job: str) -> None:
+    ids = topic_ids(cluster.acting_as(job), sorted(FACTS))
+    assert ids.keys() == FACTS
+    assert len(set(ids.values())) == len(FACTS)
 
 
 @pytest.mark.parametrize("name", RIGHTS)

@@ -112,6 +112,7 @@ def start_job(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> bool:
     started: list[bool] = []
     monkeypatch.setattr(harness, "load_settings", lambda: settings)
     monkeypatch.setattr(harness, "broker_listens", lambda *_: True)
+    monkeypatch.setattr(harness, "topic_ids", lambda *_: {})
     monkeypatch.setattr(harness, "_run", lambda *_: started.append(True))
     harness.main("archive", lambda *_: [])
     return bool(started)

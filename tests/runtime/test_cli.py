@@ -26,9 +26,10 @@ def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Settin
     monkeypatch.setenv("MSM_DEMO", "false")  # `msm demo` sets it
     monkeypatch.setenv("MSM_KAFKA_BOOTSTRAP", "127.0.0.1:1")  # nobody listens there
     load_settings.cache_clear()
-    on_term = signal.getsignal(signal.SIGTERM)
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}  # a demo sets them
     yield load_settings()
-    signal.signal(signal.SIGTERM, on_term)
+    for number, handler in before.items():
+        signal.signal(number, handler)
     load_settings.cache_clear()
 
 
@@ -68,8 +69,51 @@ def test_a_demo_that_is_interrupted_stops_its_stack(monkeypatch: pytest.MonkeyPa
 def test_without_a_broker_one_is_told_at_once(command: str, monkeypatch: pytest.MonkeyPatch) -> None:
     for module in (cli, broker):
         monkeypatch.setattr(module, "ensure_topics", lambda _: pytest.fail("it is tried all the same"))
-    said = "no Kafka broker answers at 127.0.0.1:1: make up starts one, or set MSM_KAFKA_BOOTSTRAP"
+    said = "no Kafka broker answers at 127.0.0.1:1: none takes a connection: check MSM_KAFKA_BOOTSTRAP"
     assert said in msm(command).output
+
+
+@pytest.mark.parametrize("line", [("forget", "ada", "--yes"), ("rescale", "8"), ("scan", "ada")])
+def test_where_there_is_no_data_dir_there_is_nothing_to_work_on(
+    line: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MSM_DATA_DIR", str(tmp_path / "dta"))
+    load_settings.cache_clear()
+    done = msm(*line)
+    assert (done.exit_code, done.output) == (
+        1,
+        f"there is no data dir {tmp_path / 'dta'}: set MSM_DATA_DIR to the one that you mean\n",
+    )
+    assert not (tmp_path / "dta").exists()
+
+
+@pytest.mark.parametrize("command", ["up", "jobs"])
+def test_jobs_of_one_machine_do_not_share_a_port_for_metrics(command: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MSM_METRICS_PORT", "9400")
+    load_settings.cache_clear()
+    assert "MSM_METRICS_PORT is 9400, and the jobs that start here cannot share a port" in msm(command).output
+
+
+@pytest.mark.parametrize(
+    ("options", "is_warned"),
+    [((), True), (("--conf", "spark.cores.max=2"), False), (("--total-executor-cores", "2"), False)],
+)
+def test_who_may_let_one_job_take_all_cores_of_a_standalone_master_is_warned(
+    options: tuple[str, ...], is_warned: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MSM_SPARK_MASTER", "spark://one:7077")
+    load_settings.cache_clear()
+    said = msm("jobs", *options).output
+    assert ("each job takes all cores that it can get" in said) == is_warned
+    assert "no Kafka broker answers" in said
+
+
+def test_a_data_dir_of_somebody_else_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lock = tmp_path / "run" / "stack.lock"
+    lock.mkdir(parents=True)  # who is root may open every file
+    monkeypatch.setattr("sys.argv", ["msm", "up"])
+    with pytest.raises(SystemExit, match=rf"^{lock}: Is a directory: mend that, or set MSM_DATA_DIR"):
+        cli.main()
 
 
 @pytest.mark.parametrize("command", ["status", "chaos", "bench"])

@@ -79,6 +79,27 @@ def test_anything_wrong_makes_the_exit_code_1(settings: Settings, somebody: sock
     assert main(settings) == 1
 
 
+def test_little_memory_is_a_warning_only(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(doctor, "MEMORY_WANTED", psutil.virtual_memory().total + 1)
+    assert main(settings) == 0
+    said = capsys.readouterr().out
+    assert "warning" in said
+    assert "memory: a whole stack takes some" in said
+
+
+def test_a_data_dir_that_is_not_ours_is_named(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    lock = settings.run_dir / "archive.lock"
+    lock.parent.mkdir()
+    lock.touch()
+    assert find(settings, "data dir").ok
+    monkeypatch.setattr(doctor.os, "access", lambda path, _: path != lock)
+    assert find(settings, "data dir").said == f"{lock} is not ours to write to"
+    below = settings.model_copy(update={"data_dir": lock / "data"})
+    assert find(below, "data dir").said == f"{lock} is no folder"
+
+
 def test_a_missing_java_comes_with_what_to_install(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "/nowhere")
     java = find(settings, "Java")
@@ -128,6 +149,7 @@ def test_a_configured_cluster_that_does_not_answer_is_wrong(settings: Settings) 
     there = settings.model_copy(update={"kafka_bootstrap": f"127.0.0.1:{settings.kafka_port}"})
     found = {check.name: check for check in checks(there)}
     assert not found["broker"].ok
+    assert found["broker"].said.endswith("none takes a connection: check MSM_KAFKA_BOOTSTRAP")
     assert found["broker"].fix == "check MSM_KAFKA_BOOTSTRAP"
     assert "topics" not in found
 

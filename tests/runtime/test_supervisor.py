@@ -26,20 +26,21 @@ def settings(tmp_path: Path) -> Settings:
 
 @pytest.fixture
 def supervise(settings: Settings) -> Iterator[Callable[..., "subprocess.Popen[bytes]"]]:
-    """Starts a supervisor of stand-ins; whatever is left is stopped afterwards."""
+    """Starts a supervisor of stand-ins, there or on other settings; whatever is left is stopped afterwards."""
     started = []
 
-    def start(*names: str) -> "subprocess.Popen[bytes]":
+    def start(*names: str, on: Settings = settings) -> "subprocess.Popen[bytes]":
         command = [sys.executable, "-m", "tests.runtime.stand_in_stack", *names]
-        env = {**os.environ, "MSM_DATA_DIR": str(settings.data_dir)}
-        started.append(subprocess.Popen(command, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL))
-        return started[-1]
+        env = {**os.environ, "MSM_DATA_DIR": str(on.data_dir)}
+        process = subprocess.Popen(command, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        started.append((process, on))
+        return process
 
     yield start
-    for process in started:
+    for process, its in started:
         process.kill()
         process.wait()
-    stack.sweep(settings)
+        stack.sweep(its)
 
 
 def part(settings: Settings, name: str) -> dict[str, Any]:
@@ -110,8 +111,7 @@ def test_two_stacks_live_side_by_side(tmp_path: Path, settings: Settings, superv
     other = Settings(data_dir=tmp_path / "other")
     other.data_dir.mkdir()
     supervise()
-    command = [sys.executable, "-m", "tests.runtime.stand_in_stack"]
-    second = subprocess.Popen(command, env={**os.environ, "MSM_DATA_DIR": str(other.data_dir)})
+    second = supervise(on=other)
     await_ready(settings, "first", "second")
     await_ready(other, "first", "second")
     assert stack.stop(other)
