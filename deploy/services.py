@@ -21,10 +21,16 @@ from deploy.pods import (
 )
 
 PYTHON = "/app/.venv/bin/python"
-SIGNED_WITH: Manifest = {"name": "MSM_AUTH_SECRET", "valueFrom": {"secretKeyRef": {"name": "auth", "key": "secret"}}}
-"""The key of JWTs and of the ids of posts, by reference; nobody but the services needs it."""
+KEYS: tuple[Manifest, ...] = (
+    {"name": "MSM_AUTH_SECRET", "valueFrom": {"secretKeyRef": {"name": "auth", "key": "secret"}}},
+    {
+        "name": "MSM_FORMER_AUTH_SECRETS",
+        "valueFrom": {"secretKeyRef": {"name": "auth", "key": "former", "optional": True}},
+    },
+)
+"""Those of JWTs and of the ids of posts, by reference; nobody but the services needs them."""
 LEAVES_AFTER, STOPS_WITHIN = 10, 30
-"""Seconds that a pod goes on while gateways hear that it leaves, and what it has then: 2 for requests, 10 for facts."""
+"""Seconds that a pod goes on while gateways hear that it leaves, and what it has then: 12 for answers, 10 for facts."""
 
 
 @dataclass(frozen=True)
@@ -79,7 +85,7 @@ def _deployment(service: Service) -> Manifest:
         "command": [PYTHON, "-m", service.module],
         "ports": [{"name": "http", "containerPort": HTTP_PORT}],
         "envFrom": [{"configMapRef": {"name": SETTINGS}}],
-        "env": [*kafka_user(service.principal), SIGNED_WITH],
+        "env": [*kafka_user(service.principal), *KEYS],
         **_probes(service),
         "lifecycle": {"preStop": {"sleep": {"seconds": LEAVES_AFTER}}},
         "resources": {"requests": {"cpu": service.cpu, "memory": service.memory}, "limits": {"memory": service.memory}},

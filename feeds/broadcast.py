@@ -9,16 +9,18 @@ from dataclasses import dataclass, field
 import anyio
 import structlog
 from fastapi import HTTPException
-from fastapi.sse import KEEPALIVE_COMMENT, format_sse_event
+from fastapi.sse import format_sse_event
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from feeds.metrics import CLIENTS, DROPPED
 
 log = structlog.get_logger()
+CHUNK_BYTES = 64 * 1024
+"""At most so many are sent at a time: of those that a client has yet to read it has a copy of its own."""
 QUEUE_MAX = 64
-"""Chunks that a client may be behind before it is dropped."""
-PENDING_MAX = 1_000
+"""Chunks that a client may be behind before it is dropped. They are the same bytes for all clients."""
+PENDING_MAX, PENDING_MAX_BYTES = 1_000, 1024 * 1024
 """When more than this changed at once, clients are told to reload instead."""
 PAUSE_SECONDS = 0.05
 """At most so often is something sent; what changed several times in between is sent once."""
@@ -28,6 +30,7 @@ REST = 2.0
 SLICE = 25
 """Clients that are sent to at a stretch."""
 KEEPALIVE_SECONDS = 15.0
+"""So often each stream says that it is live, whatever else it is sent."""
 
 
 @dataclass(frozen=True)
@@ -44,12 +47,22 @@ def event(name: str, data: str, seq: int = 0, id: str | None = None) -> Event:
     return Event(name, seq, format_sse_event(event=name, data_str=data, id=id))
 
 
+def live(id: str | None = None) -> Event:
+    """Says that the stream is still there; a client that does not know it passes it over."""
+    return event("live", "{}", id=id)
+
+
+def chunks_of(wire: bytes) -> list[bytes]:
+    """Cut anywhere: an event ends where it says so itself."""
+    return [wire[at : at + CHUNK_BYTES] for at in range(0, len(wire), CHUNK_BYTES)]
+
+
 @dataclass(eq=False)
 class Client:
     """An open stream: what it has yet to be sent. `since` is the newest change it had when it opened."""
 
     since: int = -1
-    chunks: "asyncio.Queue[bytes | None]" = field(default_factory=lambda: asyncio.Queue(QUEUE_MAX))
+    chunks: "asyncio.Queue[bytes | None]" = field(default_factory=asyncio.Queue)
     scope: anyio.CancelScope = field(default_factory=anyio.CancelScope)
 
 
@@ -63,13 +76,15 @@ class Broadcaster:
         self._must_reset = False
         self._closed = False
         self._wake = asyncio.Event()
+        self._live_at = time.monotonic() + KEEPALIVE_SECONDS
 
     def publish(self, events: Iterable[Event]) -> None:
         """Send these soon; on the event loop's thread."""
         for one in events:
             self._pending.pop(one.key, None)
             self._pending[one.key] = one
-        if len(self._pending) > PENDING_MAX:
+        size = sum(len(one.wire) for one in self._pending.values())
+        if len(self._pending) > PENDING_MAX or size > PENDING_MAX_BYTES:
             return self.publish_reset()
         self._wake.set()
 
@@ -90,21 +105,27 @@ class Broadcaster:
                 await asyncio.sleep(RESET_PAUSE_SECONDS)
 
     async def _turn(self) -> float:
-        """Send once there is something to send; how long to pause after it."""
+        """Send once there is something to send, or it is time to say `live`; how long to pause after it."""
         try:
-            await asyncio.wait_for(self._wake.wait(), KEEPALIVE_SECONDS)
+            await asyncio.wait_for(self._until_ready(), self._live_at - time.monotonic())
         except asyncio.TimeoutError:
-            await self._offer_all([], KEEPALIVE_COMMENT)
+            self._live_at = time.monotonic() + KEEPALIVE_SECONDS
+            await self._offer_all([], live().wire)
             return 0.0
+        return await self._flush()
+
+    async def _until_ready(self) -> None:
+        """Until there is something to send, and it is worth showing."""
+        await self._wake.wait()
         while not self._ready():
             await asyncio.sleep(PAUSE_SECONDS)
-        return await self._flush()
 
     async def _flush(self) -> float:
         """Send what is pending; how long to pause after it."""
         self._wake.clear()
         if self._must_reset:
             self._must_reset = False
+            self._pending.clear()  # what came after it was called for is in the view that clients reload
             for client in self._clients:
                 client.since = -1  # the view may be another one, which counts its changes anew
             await self._offer_all([], self._reset().wire)
@@ -116,21 +137,24 @@ class Broadcaster:
 
     async def _offer_all(self, events: Sequence[Event], wire: bytes) -> None:
         oldest = min((one.seq for one in events), default=0)
+        chunks = chunks_of(wire)
         for number, client in enumerate(list(self._clients), 1):
             if number % SLICE == 0:
                 await asyncio.sleep(0)  # lets these be sent, and requests be answered
-            chunk = wire
             if events and oldest <= client.since:  # it was opened with some of these
-                chunk = b"".join(one.wire for one in events if one.seq > client.since)
-            self._offer(client, chunk)
+                self._offer(client, chunks_of(b"".join(one.wire for one in events if one.seq > client.since)))
+            else:
+                self._offer(client, chunks)
 
-    def _offer(self, client: Client, chunk: bytes | None) -> None:
-        try:
-            client.chunks.put_nowait(chunk)
-        except asyncio.QueueFull:
-            self._clients.discard(client)
-            DROPPED.labels(self._feed).inc()
-            client.scope.cancel()
+    def _offer(self, client: Client, chunks: Sequence[bytes | None]) -> None:
+        """However many these are, to whoever is not behind."""
+        if client.chunks.qsize() < QUEUE_MAX:
+            for chunk in chunks:
+                client.chunks.put_nowait(chunk)
+            return
+        self._clients.discard(client)
+        DROPPED.labels(self._feed).inc()
+        client.scope.cancel()
 
     @contextmanager
     def client(self) -> Iterator[Client]:
@@ -150,7 +174,7 @@ class Broadcaster:
         """End every stream after what it has yet to be sent."""
         self._closed = True
         for client in list(self._clients):
-            self._offer(client, None)
+            self._offer(client, [None])
 
 
 class EventStream(Response):
@@ -176,7 +200,8 @@ class EventStream(Response):
 
     async def _send(self, client: Client, send: Send) -> None:
         await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
-        await send(_body(self._opening(client)))
+        for first in chunks_of(self._opening(client)):
+            await send(_body(first))
         # One by one, so that a slow client's connection never holds more than a chunk.
         while (chunk := await client.chunks.get()) is not None:
             await send(_body(chunk))

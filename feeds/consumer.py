@@ -201,6 +201,7 @@ class FeedConsumer:
         except KafkaError as error:
             self._stands = {}
             return self._say(f"Kafka at {self._bootstrap} does not answer ({type(error).__name__})")
+        self._view.check_in_step()  # only now: while Kafka is away, what the view has is better than nothing
         self._trouble = None
         positions = {place: consumer.position(place) for place in last}
         left = {place: max(0, end - positions[place]) for place, end in last.items()}

@@ -28,7 +28,7 @@ class Feed(Generic[ViewT]):
 
     def __init__(self, settings: Settings, name: str, topics: Sequence[str], view: ViewT) -> None:
         self.settings, self.view, self.topics = settings, view, topics
-        self.waiters = Waiters()
+        self.waiters = Waiters(max(1, settings.max_requests // 4))
         self.consumer = FeedConsumer(settings.bootstrap, topics, view, self.apply, python_security(settings))
         self.broadcaster = Broadcaster(name, self.reset_event, lambda: self.consumer.caught_up)
         self._loop = asyncio.get_running_loop()

@@ -19,13 +19,14 @@ from contract.facts import Identifier, Moment, format_time
 from contract.results import PostWithCounts, Token
 from contract.topics import POSTS_WITH_COUNTS
 from feeds import explain
-from feeds.broadcast import Client, Event, EventStream
+from feeds.broadcast import Client, Event, EventStream, live
 from feeds.feed import Feed, count, usable
 from feeds.records import Record, has_post_token, post_change
 from feeds.store import Page, PostStore, Update
 from feeds.view import Offsets
 from feeds.waiting import After, wrong_query
 from service.app import Service, refusals, serve_alone
+from service.limits import network_of
 
 PAGE = 20
 router = APIRouter(tags=["refresh feed"])
@@ -63,7 +64,7 @@ class RefreshFeed(Feed[PostStore]):
         """With the page itself: asked for, it might come from another instance, whose ids mean nothing here."""
         return format_sse_event(event="reset", data_str=_page_json(page, self.consumer.as_of), id=page.stream_id)
 
-    async def has_seen(self, after: str) -> bool:
+    async def has_seen(self, after: str, address: str) -> bool:
         """Whether the command of this token is visible now, or within the time that one may wait."""
         token = Token.parse(after)
 
@@ -71,7 +72,7 @@ class RefreshFeed(Feed[PostStore]):
             seen = self.view.seen(token.post_id)
             return has_post_token(seen, token.topic, token.partition, token.offset)
 
-        return await self.waiters.until(token.post_id, done, self.settings.wait_seconds)
+        return await self.waiters.until(token.post_id, done, self.settings.wait_seconds, address)
 
     def opening(self, client: Client, last_event_id: str | None) -> bytes:
         """What a new stream is sent first: where it stands, and what it missed."""
@@ -82,11 +83,11 @@ class RefreshFeed(Feed[PostStore]):
         if updates is None:
             page = self.view.page(PAGE, None)
             client.since = int(page.stream_id.partition("-")[2])
-            return self._reset(page)
+            return self._reset(page) + live().wire
         epoch, _, seq = current.partition("-")
         client.since = int(seq)
         missed = b"".join(_event(update, epoch).wire for update in updates)
-        return missed + format_sse_event(comment="live", id=current)
+        return missed + live(current).wire
 
 
 def _event(update: Update, epoch: str) -> Event:
@@ -106,7 +107,7 @@ async def feed(
     """Living posts, newest first by (created_at, post_id)."""
     here = _here(request.app)
     cursor = None if before is None else _read_cursor(before)
-    headers = await _wait(here, after)
+    headers = await _wait(request, after)
     page = here.view.page(limit, cursor)
     return Response(_page_json(page, here.consumer.as_of), media_type="application/json", headers=headers)
 
@@ -115,7 +116,7 @@ async def feed(
 async def post(request: Request, post_id: str, after: After = None) -> Response:
     """A living post with its counts; 404 where it is not known, or was deleted."""
     here = _here(request.app)
-    headers = await _wait(here, after)
+    headers = await _wait(request, after)
     body = here.view.body(post_id)
     if body is None:
         raise HTTPException(404, "there is no such post", headers=headers)
@@ -128,7 +129,10 @@ async def stream(
     last_event_id: Annotated[str | None, Query(description="`stream_id` of a page")] = None,
     resume_from: Annotated[str | None, Header(alias="Last-Event-ID")] = None,
 ) -> Response:
-    """Server-sent events: `post` (a post as it is now), `deleted` (post_id), `reset` (the newest page: begin anew)."""
+    """Server-sent events: `post` (a post as it is now), `deleted` (post_id), `reset` (the newest page: begin anew).
+
+    After what was missed and every 15 seconds `live`: the stream is still there.
+    """
     here = _here(request.app)
     resume = resume_from or last_event_id
     return EventStream(here.broadcaster, lambda client: here.opening(client, resume))
@@ -157,10 +161,11 @@ def _read_cursor(text: str) -> tuple[str, str]:
         raise wrong_query("before", "not a cursor that a page was answered with") from None
 
 
-async def _wait(here: RefreshFeed, after: str | None) -> dict[str, str]:
+async def _wait(request: Request, after: str | None) -> dict[str, str]:
     if after is None:
         return {}
-    return {"X-Caught-Up": "true" if await here.has_seen(after) else "false"}
+    caught_up = await _here(request.app).has_seen(after, network_of(request.client))
+    return {"X-Caught-Up": "true" if caught_up else "false"}
 
 
 def _here(app: FastAPI) -> RefreshFeed:

@@ -4,6 +4,7 @@ import json
 import sqlite3
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 
 from contract.results import PostWithCounts
 from feeds.records import PostChange, PostSeen, is_older
@@ -12,6 +13,8 @@ from feeds.view import TOMBSTONES_KEPT_SECONDS, View, get
 RESUME_MAX = 1_000
 RESUME_MAX_BYTES = 256 * 1024
 """Whoever missed more changes than this, or larger ones, reloads the feed, which is cheaper."""
+PAGE_MAX_BYTES = 256 * 1024
+"""A page ends before its posts are more than this; but it has one."""
 
 
 AFTER_ALL = ("~", "")
@@ -136,12 +139,14 @@ class PostStore(View):
         return str(row[0]) if row else ""
 
     def page(self, limit: int, before: tuple[str, str] | None) -> Page:
-        """The newest posts, or those that come after the post that `before` names."""
+        """The newest posts, `limit` at most, or those that come after the post that `before` names."""
         row = self.one(_PAGE, *(before or AFTER_ALL), limit + 1)
         stream_id, found = row or ("", "[]")
         posts: list[tuple[str, str, str]] = json.loads(found)
-        last = (posts[limit - 1][0], posts[limit - 1][1]) if len(posts) > limit else None
-        return Page([body for _, _, body in posts[:limit]], last, stream_id)
+        sizes = accumulate(len(body.encode()) for _, _, body in posts)
+        shown = posts[: max(1, sum(size <= PAGE_MAX_BYTES for size in sizes))][:limit]
+        last = (shown[-1][0], shown[-1][1]) if len(posts) > len(shown) else None
+        return Page([body for _, _, body in shown], last, stream_id)
 
     def body(self, post_id: str) -> str | None:
         """A living post as JSON."""

@@ -14,13 +14,14 @@ from conf.settings import Settings
 from contract.facts import format_time
 from contract.results import Ranking, Token
 from contract.topics import RISING_POSTS, TRENDING_POSTS
-from feeds.broadcast import Event, EventStream, event
+from feeds.broadcast import Event, EventStream, event, live
 from feeds.feed import Feed, count, usable
 from feeds.rankings import RankingStore
 from feeds.records import Record, has_ranking_token, ranking_change
 from feeds.view import Offsets
 from feeds.waiting import After
 from service.app import Service, serve_alone
+from service.limits import network_of
 
 router = APIRouter(tags=["trending feed"])
 EVENTS = {TRENDING_POSTS: "trending", RISING_POSTS: "rising"}
@@ -45,14 +46,14 @@ class TrendingFeed(Feed[RankingStore]):
         return Event("reset", 0, self.opening())
 
     def opening(self) -> bytes:
-        """The rankings as they are."""
-        return b"".join(event(name, self.ranking(topic)).wire for topic, name in EVENTS.items())
+        """The rankings as they are, and that the stream is there."""
+        return b"".join(event(name, self.ranking(topic)).wire for topic, name in EVENTS.items()) + live().wire
 
     def ranking(self, topic: str) -> str:
         """The newest ranking as JSON; an empty one when there has been none yet."""
         return self.view.body(topic) or _empty(datetime.now(timezone.utc)).model_dump_json()
 
-    async def answer(self, topic: str, after: str | None) -> Response:
+    async def answer(self, request: Request, topic: str, after: str | None) -> Response:
         """The ranking; with a token, once what it names had been read, or the wait is over."""
         headers = {}
         if after is not None:
@@ -62,7 +63,8 @@ class TrendingFeed(Feed[RankingStore]):
                 seen = self.view.seen(topic)
                 return has_ranking_token(seen, token.topic, token.partition, token.offset)
 
-            caught_up = await self.waiters.until(topic, done, self.settings.wait_seconds)
+            address = network_of(request.client)
+            caught_up = await self.waiters.until(topic, done, self.settings.wait_seconds, address)
             headers["X-Caught-Up"] = "true" if caught_up else "false"
         return Response(self.ranking(topic), media_type="application/json", headers=headers)
 
@@ -75,17 +77,20 @@ def _empty(now: datetime) -> Ranking:
 
 @router.get("/trending", summary="The best posts of the past hour", response_model=Ranking)
 async def trending(request: Request, after: After = None) -> Response:
-    return await _here(request.app).answer(TRENDING_POSTS, after)
+    return await _here(request.app).answer(request, TRENDING_POSTS, after)
 
 
 @router.get("/rising", summary="The best posts that are less than an hour old", response_model=Ranking)
 async def rising(request: Request, after: After = None) -> Response:
-    return await _here(request.app).answer(RISING_POSTS, after)
+    return await _here(request.app).answer(request, RISING_POSTS, after)
 
 
 @router.get("/trending/stream", summary="Every new ranking", response_class=EventStream, status_code=200)
 async def stream(request: Request) -> Response:
-    """Server-sent events: `trending` and `rising`, each with a whole ranking; both at once to begin with."""
+    """Server-sent events: `trending` and `rising`, each with a whole ranking; both at once to begin with.
+
+    Then and every 15 seconds `live`: the stream is still there.
+    """
     here = _here(request.app)
     return EventStream(here.broadcaster, lambda _: here.opening())
 

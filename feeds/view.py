@@ -27,6 +27,9 @@ Offsets = dict[tuple[str, int], int]
 
 TOMBSTONES_KEPT_SECONDS = int(TOPIC_BY_NAME[POSTS_WITH_COUNTS].config["delete.retention.ms"]) / 1000
 """A reader that was away for longer may have missed a tombstone."""
+_AWAY = "it was away for longer than tombstones are kept"
+BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+"""Another one after each start of the machine (Linux)."""
 
 # A value is a blob, so that SQLite takes no epoch of digits for a number.
 _COMMON = """
@@ -78,7 +81,7 @@ class View:
 
     @property
     def epoch(self) -> str:
-        """A random id that the view got when it was built."""
+        """A random id that the view got when it was built, or the machine started: what its changes are counted in."""
         return str(get(self._writer, "epoch"))
 
     def offsets(self) -> Offsets:
@@ -109,6 +112,11 @@ class View:
         with self.writing() as db:
             for topic, topic_id in ids.items():
                 _put(db, f"topic:{topic}", topic_id)
+
+    def check_in_step(self) -> None:
+        """MustRebuildError where its topics may have forgotten tombstones that it has not read."""
+        if self._is_long_away(self._writer):
+            raise MustRebuildError(_AWAY)
 
     def check(self) -> None:
         """MustRebuildError where the file is gone, or where somebody read something corrupt."""
@@ -179,6 +187,7 @@ class View:
         db = _connect(self.path)
         reason = self._why_unusable(db)
         if reason is None:
+            _begin_epoch(db)
             return db
         log.warning("feed store is rebuilt from Kafka", store=self.path.name, reason=reason)
         db.close()
@@ -191,10 +200,12 @@ class View:
             verdict = db.execute("pragma quick_check(1)").fetchone()[0]
             if verdict != "ok":
                 return f"it is corrupt: {verdict}"
-            away = self._clock() - float(get(db, "in_step_at"))
+            return _AWAY if self._is_long_away(db) else None
         except (sqlite3.DatabaseError, TypeError) as error:
             return f"it is corrupt: {error}"
-        return "it was away for longer than tombstones are kept" if away > TOMBSTONES_KEPT_SECONDS else None
+
+    def _is_long_away(self, db: sqlite3.Connection) -> bool:
+        return self._clock() - float(get(db, "in_step_at")) > TOMBSTONES_KEPT_SECONDS
 
     def _create(self) -> sqlite3.Connection:
         for suffix in ("", "-wal", "-shm"):
@@ -202,8 +213,9 @@ class View:
         db = _tune(_connect(self.path))
         db.execute("pragma journal_mode = wal")
         db.executescript(f"begin; {_COMMON} {self.schema} pragma user_version = {self._fingerprint};")
-        for name, value in (("epoch", secrets.token_hex(6)), ("seq", 0), ("in_step_at", self._clock())):
+        for name, value in (("seq", 0), ("in_step_at", self._clock())):
             _put(db, name, value)
+        _begin_epoch(db)
         db.execute("commit")
         return db
 
@@ -216,6 +228,17 @@ def get(db: sqlite3.Connection, name: str) -> str | int | float:
 
 def _put(db: sqlite3.Connection, name: str, value: str | float) -> None:
     db.execute("insert or replace into meta values (?, ?)", (name, value))
+
+
+def _begin_epoch(db: sqlite3.Connection) -> None:
+    """A new one after each start of the machine: a power cut may have taken back changes whose ids clients have."""
+    try:
+        boot = BOOT_ID.read_text()
+    except OSError:
+        boot = secrets.token_hex(6)  # not Linux: each time
+    if db.execute("select 1 from meta where (name, value) = ('boot', ?)", (boot,)).fetchone() is None:
+        _put(db, "epoch", secrets.token_hex(6))
+        _put(db, "boot", boot)
 
 
 def _no_store(path: Path, error: Exception) -> NoStoreError:

@@ -1,7 +1,8 @@
 """What the three services that take commands share: one publisher, ids, answers."""
 
 import asyncio
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import datetime, timezone
 from typing import Annotated
@@ -15,14 +16,15 @@ from conf.kafka import python_security
 from conf.settings import Settings
 from contract.facts import IDENTIFIER, Fact, format_time
 from contract.principals import PRINCIPAL_BY_NAME
-from contract.results import Token
 from producers.ownership import Ownership
-from producers.publisher import REFUSED, BrokerUnavailable, InDoubt, Publisher
+from producers.publisher import REFUSED, BrokerUnavailable, ClockAhead, InDoubt, Publisher
 from service.auth import CurrentUser
 
 RETRY_AFTER_SECONDS = 2
 NOTHING_STORED = "nothing can be stored at the moment; try again"
 IN_DOUBT = "this may be stored or not; try again with the same Idempotency-Key, and it counts once"
+NOT_COUNTED = "a clock is wrong here, so that this does not count; try again later"
+SET_BACK_SECONDS = 5.0
 log = structlog.get_logger()
 
 PostId = Annotated[str, Path(pattern=f"^{IDENTIFIER}$")]
@@ -51,19 +53,14 @@ class Publishers:
         publisher = Publisher(settings.bootstrap, topics=topics, security=python_security(settings))
         self._by_topic.update(dict.fromkeys(topics, publisher))
 
-    def complaint(self) -> str | None:
-        """None while any of them can publish, else why not."""
-        complaints = [publisher.complaint() for publisher in self._by_topic.values()]
-        return complaints[0] if all(complaints) else None
+    def of(self, topic: str) -> Publisher:
+        """That of the service which writes the topic."""
+        return self._by_topic[topic]
 
     def wait_until_ready(self, timeout: float | None = None) -> None:
         """Return once all are connected; BrokerUnavailable where one takes longer than `timeout` seconds."""
         for publisher in self._by_topic.values():
             publisher.wait_until_ready(timeout)
-
-    async def publish(self, fact: Fact) -> Token:
-        """As the service whose topic the fact belongs to."""
-        return await self._by_topic[fact.topic].publish(fact)
 
     def close(self) -> None:
         """Deliver what was sent, and stop."""
@@ -76,7 +73,7 @@ async def command_resources(app: FastAPI, settings: Settings) -> AsyncIterator[N
     """The service's publisher, beside those of other services behind this port; the ownership of ids is one."""
     is_first = not hasattr(app.state, "publisher")
     if is_first:
-        app.state.ownership = Ownership(settings.jwt_key())
+        app.state.ownership = Ownership(settings.jwt_key(), settings.former_auth_secrets.split())
         app.state.publisher = Publishers()
     publishers: Publishers = app.state.publisher
     publishers.open(settings)
@@ -88,10 +85,14 @@ async def command_resources(app: FastAPI, settings: Settings) -> AsyncIterator[N
             await asyncio.to_thread(publishers.close)
 
 
-def publisher_health(app: FastAPI) -> str | None:
-    """None while facts can be published."""
-    publishers: Publishers = app.state.publisher
-    return publishers.complaint()
+def publisher_health(topic: str) -> Callable[[FastAPI], str | None]:
+    """Tells None while facts of the topic can be published."""
+
+    def health(app: FastAPI) -> str | None:
+        publishers: Publishers = app.state.publisher
+        return publishers.of(topic).complaint()
+
+    return health
 
 
 class Commands:
@@ -100,11 +101,8 @@ class Commands:
     def __init__(self, request: Request, user_id: str, idempotency_key: str | None) -> None:
         self.user_id = user_id
         self.ownership: Ownership = request.app.state.ownership
-        self._publisher: Publishers = request.app.state.publisher
+        self._publishers: Publishers = request.app.state.publisher
         self._idempotency_key = idempotency_key
-        if self._publisher.complaint():  # /healthz and the log say what it is
-            REFUSED.inc()
-            raise unavailable()
 
     def uuid(self, purpose: str, *about: str) -> UUID:
         """A new UUIDv7, or the one that this Idempotency-Key stands for, with what it is `about`."""
@@ -117,13 +115,22 @@ class Commands:
         if self.ownership.is_stranger(identifier, *owner):
             raise HTTPException(403, f"{identifier} is not yours")
 
+    def refuse_in_vain(self, topic: str) -> None:
+        """503 where a fact of this topic would be refused now; /healthz and the log say why."""
+        try:
+            self._publishers.of(topic).check()
+        except BrokerUnavailable as error:
+            REFUSED.inc()
+            raise _refused(error) from error
+
     async def publish(self, fact: Fact) -> Answer:
         """Answer once the broker has acknowledged; 503 where it does not."""
+        self.refuse_in_vain(fact.topic)
         try:
-            token = await self._publisher.publish(fact)
+            token = await self._publishers.of(fact.topic).publish(fact)
         except BrokerUnavailable as error:
             log.warning("a command was refused", reason=str(error))
-            raise unavailable(IN_DOUBT if isinstance(error, InDoubt) else NOTHING_STORED) from error
+            raise _refused(error) from error
         shown = fact.model_dump(include={"event_id", "post_id", "comment_id", "image_url"})
         return Answer(**shown, token=str(token))
 
@@ -148,6 +155,26 @@ def unavailable(why: str = NOTHING_STORED) -> HTTPException:
     return HTTPException(503, why, headers={"Retry-After": str(RETRY_AFTER_SECONDS)})
 
 
-def now() -> str:
-    """The time that a fact made by a service is dated with."""
-    return format_time(datetime.now(timezone.utc))
+def _refused(error: BrokerUnavailable) -> HTTPException:
+    said = {InDoubt: IN_DOUBT, ClockAhead: NOT_COUNTED}
+    return unavailable(said.get(type(error), NOTHING_STORED))
+
+
+class Dating:
+    """Tells the time that a fact is dated with.
+
+    While a clock that was set back a little catches up, the time stands still: else an unlike could be dated before its
+    like, and not count.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.time) -> None:
+        self._clock, self._latest = clock, 0.0
+
+    def __call__(self) -> str:
+        moment = self._clock()
+        is_set_back_a_little = moment < self._latest <= moment + SET_BACK_SECONDS
+        self._latest = self._latest if is_set_back_a_little else moment
+        return format_time(datetime.fromtimestamp(self._latest, timezone.utc))
+
+
+now = Dating()

@@ -51,7 +51,7 @@ async def delete_comment(post_id: PostId, comment_id: CommentId, command: Comman
     )
 
 
-SERVICE = Service("comments", router, command_resources, publisher_health)
+SERVICE = Service("comments", router, command_resources, publisher_health(CommentAdded.topic))
 
 
 if __name__ == "__main__":

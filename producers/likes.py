@@ -38,7 +38,7 @@ async def unlike(post_id: PostId, command: Command) -> Answer:
     )
 
 
-SERVICE = Service("likes", router, command_resources, publisher_health)
+SERVICE = Service("likes", router, command_resources, publisher_health(PostLiked.topic))
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ import hashlib
 import hmac
 import re
 import uuid
+from collections.abc import Iterable
 
 import uuid_utils
 
@@ -15,14 +16,15 @@ _OURS = re.compile(r"([0-9a-f]{32})_([0-9a-f]{16})")
 
 
 class Ownership:
-    """Makes ids and knows whose they are, by a secret key."""
+    """Makes ids and knows whose they are, by a secret key; with `former` ones it knows what was made by them, too."""
 
-    def __init__(self, key: str) -> None:
+    def __init__(self, key: str, former: Iterable[str] = ()) -> None:
         self._key = key.encode()
+        self._keys = [self._key, *(one.encode() for one in former)]
 
     def new_id(self, seed: uuid.UUID, *owner: str) -> str:
         """The id that belongs to `owner`: a user, or a user and the post it stands on."""
-        return f"{seed.hex}_{self._proof(seed.hex, owner)}"
+        return f"{seed.hex}_{_proof(self._key, seed.hex, owner)}"
 
     def is_stranger(self, identifier: str, *owner: str) -> bool:
         """Whether the id is surely somebody else's.
@@ -31,7 +33,9 @@ class Ownership:
         and the jobs let a stranger's deletion change nothing.
         """
         ours = _OURS.fullmatch(identifier)
-        return ours is not None and not hmac.compare_digest(ours[2], self._proof(ours[1], owner))
+        if ours is None:
+            return False
+        return not any(hmac.compare_digest(ours[2], _proof(key, ours[1], owner)) for key in self._keys)
 
     def fresh(self) -> uuid.UUID:
         """A new UUIDv7."""
@@ -42,12 +46,14 @@ class Ownership:
 
         It has the form of a UUIDv7; its time bits are no time.
         """
-        digest = self._digest("retry", purpose, user_id, idempotency_key, *about)
+        digest = _digest(self._key, "retry", purpose, user_id, idempotency_key, *about)
         fixed = (int.from_bytes(digest[:16], "big") & ~(0xF << 76) & ~(0x3 << 62)) | (0x7 << 76) | (0x2 << 62)
         return uuid.UUID(int=fixed)
 
-    def _proof(self, seed: str, owner: tuple[str, ...]) -> str:
-        return self._digest("owner", seed, *owner).hex()[:16]
 
-    def _digest(self, *parts: str) -> bytes:
-        return hmac.digest(self._key, "\n".join(parts).encode(), hashlib.sha256)
+def _proof(key: bytes, seed: str, owner: tuple[str, ...]) -> str:
+    return _digest(key, "owner", seed, *owner).hex()[:16]
+
+
+def _digest(key: bytes, *parts: str) -> bytes:
+    return hmac.digest(key, "\n".join(parts).encode(), hashlib.sha256)

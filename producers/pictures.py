@@ -3,11 +3,13 @@
 import hashlib
 import os
 import re
+import shutil
 import struct
 import tempfile
 import time
 import warnings
 from contextlib import suppress
+from errno import ENOSPC
 from io import BytesIO
 from pathlib import Path
 
@@ -27,6 +29,8 @@ NAME = re.compile(r"[0-9a-f]{64}\.(jpg|png|webp|gif)")
 UNFINISHED = ".upload-"
 UNFINISHED_SECONDS = 3_600
 """An upload that is not finished after that long never will be."""
+LEFT_FREE = 1 << 30
+"""Bytes of their disk that pictures leave to facts and checkpoints, without which nothing goes on."""
 
 # What Pillow only warns of is refused here, like what it refuses itself.
 warnings.simplefilter("error", Image.DecompressionBombWarning)
@@ -124,6 +128,15 @@ def _in_srgb(picture: Image.Image, profile: bytes) -> Image.Image:
     if picture.mode == "RGBA":
         colours.putalpha(picture.getchannel("A"))
     return colours
+
+
+def require_room(folder: Path | Object) -> None:
+    """OSError where the disk of the folder, which need not be there yet, has no room for more pictures."""
+    if not isinstance(folder, Path):
+        return
+    there = next(place for place in (folder, *folder.parents) if place.exists())
+    if shutil.disk_usage(there).free < LEFT_FREE:
+        raise OSError(ENOSPC, f"less than {LEFT_FREE >> 20:,} MiB are free at {there}")
 
 
 def keep_picture(folder: Path | Object, data: bytes, extension: str) -> str:

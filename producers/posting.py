@@ -27,9 +27,10 @@ from producers.pictures import (
     clean_picture,
     keep_picture,
     remove_unfinished,
+    require_room,
 )
 from service.app import COMMANDS, Service, refusals, serve_alone
-from service.limits import retry_after
+from service.limits import retry_after, tallied
 
 log = structlog.get_logger()
 router = APIRouter(tags=["posts"], responses=COMMANDS)
@@ -91,6 +92,7 @@ async def create_post(request: Request, command: Command) -> Answer:
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind not in _WAYS:
         raise HTTPException(415, f"send {' or '.join(_WAYS)}")
+    command.refuse_in_vain(PostCreated.topic)
     image_url, caption = await _WAYS[kind](request, command.user_id)
     return await command.publish(_post_created(command, image_url, caption))
 
@@ -154,6 +156,8 @@ async def _named(request: Request, _: str) -> tuple[str, str]:
 
 async def _uploaded(request: Request, user_id: str) -> tuple[str, str]:
     with _in_hand(request.app.state.pictures_in_hand, user_id):
+        with _room():
+            await asyncio.to_thread(require_room, media(request.app.state.settings))
         return await _picture_of_form(request)
 
 
@@ -164,24 +168,27 @@ def _in_hand(pictures: Counter[str], user_id: str) -> Iterator[None]:
         raise HTTPException(429, "too many pictures of yours at once; try again later", headers=retry_after(1))
     if pictures.total() >= PICTURES_IN_HAND:
         raise HTTPException(503, "too many pictures at once; try again later", headers=retry_after(1))
-    pictures[user_id] += 1
+    with tallied(pictures, user_id):
+        yield
+
+
+@contextmanager
+def _room() -> Iterator[None]:
+    """503 where a disk is full: that of the pictures, or of temporary files."""
     try:
         yield
-    finally:
-        pictures[user_id] -= 1
-        if not pictures[user_id]:
-            del pictures[user_id]
+    except OSError as error:
+        log.warning("a picture was refused", reason=str(error))
+        raise unavailable() from error
 
 
 @asynccontextmanager
 async def _form(request: Request) -> AsyncIterator[FormData]:
     try:
-        form = await request.form(max_files=1, max_fields=8)
+        with _room():
+            form = await request.form(max_files=1, max_fields=8)
     except UnicodeError:
         raise HTTPException(400, "the form says that it is in a charset that it is not in") from None
-    except OSError as error:  # the folder for temporary files is full
-        log.warning("a picture was refused", reason=str(error))
-        raise unavailable() from error
     try:
         yield form
     finally:
@@ -220,11 +227,8 @@ def _kept(settings: Settings, data: bytes) -> str:
         clean, extension = clean_picture(data)
     except BadPicture as error:
         raise _invalid("image", str(error)) from None
-    try:
+    with _room():
         return MEDIA_PATH + keep_picture(media(settings), clean, extension)
-    except OSError as error:
-        log.warning("a picture was refused", reason=str(error))
-        raise unavailable() from error
 
 
 _WAYS = {"multipart/form-data": _uploaded, "application/json": _named}
@@ -248,7 +252,7 @@ async def _resources(app: FastAPI, settings: Settings) -> AsyncIterator[None]:
         yield
 
 
-SERVICE = Service("posting", router, _resources, publisher_health)
+SERVICE = Service("posting", router, _resources, publisher_health(PostCreated.topic))
 
 
 if __name__ == "__main__":

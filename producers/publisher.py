@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+import time
 from collections.abc import Callable, Iterable, Mapping
 from types import MappingProxyType
 from typing import Any, NamedTuple, Protocol
@@ -9,14 +10,19 @@ from typing import Any, NamedTuple, Protocol
 import structlog
 from kafka import KafkaProducer
 from kafka.errors import KafkaError
-from prometheus_client import Counter, Histogram
+from prometheus_client import Counter, Gauge, Histogram
 
-from contract.facts import FACT_TOPICS, Fact
+from contract.facts import FACT_TOPICS, FUTURE_TOLERANCE_SECONDS, Fact, parse_time
 from contract.results import Token
 
 PUBLISHED = Counter("msm_facts_published", "Facts that the broker acknowledged", ["topic"])
-REFUSED = Counter("msm_facts_refused", "Commands answered with 503: Kafka is away, or did not acknowledge them")
+REFUSED = Counter("msm_facts_refused", "Commands answered with 503: Kafka is away, silent, or of another time")
 SECONDS = Histogram("msm_publish_seconds", "From a command to the broker's acknowledgement")
+AHEAD = Gauge("msm_clock_ahead_seconds", "By how much the newest fact was dated after the broker had stored it")
+AHEAD_MAX_SECONDS = 10
+"""Clocks that are kept by NTP differ by far less."""
+COMPARE_SECONDS = 10
+"""While nothing would count, one command in so many seconds is tried all the same: a clock may have been set right."""
 
 _log = structlog.get_logger()
 
@@ -27,6 +33,10 @@ class BrokerUnavailable(Exception):  # noqa: N818 - a state of the world, said a
 
 class InDoubt(BrokerUnavailable):
     """The broker did not acknowledge in time: what was on the wire by then may be stored, now or a moment later."""
+
+
+class ClockAhead(BrokerUnavailable):
+    """The fact is dated so far after the broker's clock that it does not count, or would not if it were sent."""
 
 
 class Record(NamedTuple):
@@ -50,6 +60,10 @@ class Stored(Protocol):
 
     @property
     def offset(self) -> int: ...
+
+    @property
+    def timestamp(self) -> int:
+        """When, by the broker's clock, in milliseconds."""
 
 
 class _Future(Protocol):
@@ -100,6 +114,7 @@ class Publisher:
             self._away += f", or does not let {security['sasl_plain_username']} in"
         self._producer: KafkaProducer | None = None
         self._complaint = f"connecting to the Kafka broker at {bootstrap}"
+        self._ahead, self._compare_at = 0.0, 0.0
         self._ready, self._wanted, self._closing = threading.Event(), threading.Event(), threading.Event()
         self._lock = threading.Lock()
         self._connector = threading.Thread(target=self._keep_connected, name="publisher", daemon=True)
@@ -107,8 +122,17 @@ class Publisher:
         self._connector.start()
 
     def complaint(self) -> str | None:
-        """None while facts can be published, else why not."""
-        return None if self._producer else self._complaint
+        """None while facts can be published and the clocks agree, else why not."""
+        if self._producer is None:
+            return self._complaint
+        return _two_clocks(self._ahead) if self._ahead > AHEAD_MAX_SECONDS else None
+
+    def check(self) -> None:
+        """BrokerUnavailable where a fact cannot be sent now, or would not count."""
+        if self._producer is None:
+            raise BrokerUnavailable(self._complaint)
+        if self._ahead > FUTURE_TOLERANCE_SECONDS and time.monotonic() < self._compare_at:
+            raise ClockAhead(_two_clocks(self._ahead))
 
     def wait_until_ready(self, timeout: float | None = None) -> None:
         """Return once connected; BrokerUnavailable where that takes longer than `timeout` seconds, or after `close`."""
@@ -137,10 +161,14 @@ class Publisher:
             raise InDoubt(str(error)) from error
 
     async def publish(self, fact: Fact) -> Token:
-        """Answer after the broker's acknowledgement; BrokerUnavailable where none came in time."""
+        """Answer after the broker's acknowledgement; BrokerUnavailable where none came in time.
+
+        ClockAhead where it came, and the fact does not count.
+        """
         try:
             with SECONDS.time():
                 stored = await self._stored(Record.of(fact))
+            self._compare_clocks(fact, stored)
         except BrokerUnavailable:
             REFUSED.inc()
             raise
@@ -172,6 +200,13 @@ class Publisher:
             return await answer
         except KafkaError as error:
             raise InDoubt(f"the Kafka broker did not acknowledge: {error}") from error
+
+    def _compare_clocks(self, fact: Fact, stored: Stored) -> None:
+        self._ahead = parse_time(fact.occurred_at).timestamp() - stored.timestamp / 1_000
+        self._compare_at = time.monotonic() + COMPARE_SECONDS
+        AHEAD.set(self._ahead)
+        if self._ahead > FUTURE_TOLERANCE_SECONDS:
+            raise ClockAhead(_two_clocks(self._ahead))
 
     def _knows(self, topic: str) -> bool:
         """Whether the topic's partitions need not be asked for, so that sending does not wait."""
@@ -226,6 +261,13 @@ class Publisher:
                 _log.info("connected to Kafka", bootstrap=self._bootstrap)
                 return
         _close(producer, 1.0)
+
+
+def _two_clocks(ahead: float) -> str:
+    return (
+        f"the clock of this machine is {ahead:,.0f} s ahead of the Kafka broker's: set right the one that is wrong; "
+        f"what is dated more than {FUTURE_TOLERANCE_SECONDS} s ahead does not count"
+    )
 
 
 def _producer(bootstrap: str, security: Mapping[str, Any]) -> KafkaProducer:

@@ -3,10 +3,12 @@
 import asyncio
 import ipaddress
 import math
+import resource
 import time
 from collections import Counter as Tally
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from fastapi.responses import JSONResponse
 from prometheus_client import Counter
@@ -24,6 +26,8 @@ FEW = 32
 """So few are not what makes a turn long: the machine has other things to do."""
 OPERATIONS = ("/healthz", "/readyz", "/metrics")
 """Answered however busy the service is: they say so."""
+SPARE_FILES = 256
+"""For the broker's connections, stores and pictures."""
 
 
 class TokenBuckets:
@@ -61,6 +65,18 @@ def retry_after(seconds: float) -> dict[str, str]:
     return {"Retry-After": str(max(1, math.ceil(seconds)))}
 
 
+@contextmanager
+def tallied(tally: Tally[str], key: str) -> Iterator[None]:
+    """One more of this key for as long as the block lasts; of which there is none is forgotten."""
+    tally[key] += 1
+    try:
+        yield
+    finally:
+        tally[key] -= 1
+        if not tally[key]:
+            del tally[key]
+
+
 class Turn:
     """One turn of the event loop: whatever is ready waits until it is over, and an answer takes a handful of them.
 
@@ -93,13 +109,16 @@ class Admission:
     One address may have half of them: one that waits, or is slow to send, does not keep the others out.
 
     503 also where the processor is behind: each request more would make all of them late, and fewer would be answered.
-    A request counts until its answer begins, so a stream of events, or a slow reader, keeps nobody out.
+    A request counts until its answer begins, so a stream of events, or a slow reader, keeps nobody out: of answers that
+    have not ended one address may have as many as a third of all connections, also behind a proxy (429).
     """
 
     def __init__(self, app: ASGIApp, settings: Settings) -> None:
         self.app, self._most = app, settings.max_requests
+        self._most_open = max(1, most_connections(settings) // 3)
         self._addresses = TokenBuckets(settings.address_rate, settings.address_burst)
         self._in_hand: Tally[str] = Tally()
+        self._open: Tally[str] = Tally()
         self._total = 0
         self._turn = Turn()
 
@@ -127,7 +146,8 @@ class Admission:
             await send(message)
 
         try:
-            await self.app(scope, receive, started)
+            with tallied(self._open, address):
+                await self.app(scope, receive, started)
         finally:
             done()
 
@@ -138,6 +158,9 @@ class Admission:
             return _refuse(429, "too many requests from this address", wait)
         if path in OPERATIONS:
             return None
+        if self._open[address] >= self._most_open:
+            REFUSED.labels("address").inc()
+            return _refuse(429, "too many open streams of this address", BUSY_RETRY_SECONDS)
         has_its_share = self._in_hand[address] >= max(1, self._most // 2)
         if has_its_share or self._total >= self._most or not self._turn.has_room():
             REFUSED.labels("busy").inc()
@@ -165,3 +188,14 @@ def network_of(client: tuple[str, int] | None) -> str:
         mapped = address.ipv4_mapped
         return str(mapped or ipaddress.ip_network((address.packed[:8] + bytes(8), 64)))
     return str(address)
+
+
+def most_connections(settings: Settings) -> int:
+    """As many as are set, if the system lets us have so many files; it is asked for them."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = settings.max_connections + SPARE_FILES
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        soft = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        return soft - SPARE_FILES
+    return settings.max_connections

@@ -27,6 +27,8 @@ SECURITY_HEADERS = {
 }
 JSON_SECONDS, FORM_SECONDS = 10.0, 120.0
 """How long a body may take to arrive: a few kilobytes, and a picture over a slow line."""
+FORM = ("POST", "/posts")
+"""The only request that may bring a form with a picture."""
 
 log = structlog.get_logger()
 
@@ -44,7 +46,8 @@ class BodyLimit:
         if scope["type"] != "http":
             return await self.app(scope, receive, send)
         headers = Headers(scope=scope)
-        is_form = headers.get("content-type", "").lower().startswith("multipart/form-data")
+        may_be_form = (scope["method"], scope["path"]) == FORM
+        is_form = may_be_form and headers.get("content-type", "").lower().startswith("multipart/form-data")
         limit = self.form_bytes if is_form else self.json_bytes
         body = _Body(receive, limit, FORM_SECONDS if is_form else JSON_SECONDS)
         told = headers.get("content-length", "")

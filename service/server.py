@@ -1,28 +1,29 @@
 """uvicorn with bounds: on the head of a request, the time it takes, and the number of connections."""
 
 import asyncio
-import resource
 import socket
 from collections import Counter
+from collections.abc import Container
 from typing import Any, ClassVar
 
 import uvicorn
 from fastapi import FastAPI
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from conf.settings import Settings
-from service.limits import network_of
+from service.limits import most_connections, network_of
 
 HEAD_MAX_BYTES = 32 * 1024
 """Request line, headers and trailers; uvicorn with httptools has no bound of its own."""
 HEAD_SECONDS = 10.0
 """From the first byte of a request, or the opening of a connection, to the end of its headers."""
 IDLE_SECONDS = 15
-STALLED_MS = 60_000
-"""After that long without an acknowledgement the system gives a reader up."""
-SPARE_FILES = 256
-"""For the broker's connections, stores and pictures."""
+STALLED_SECONDS = 60
+"""After that long without an acknowledgement the system gives a reader up, and we one that leaves no room for more."""
+STOP_SECONDS = 12
+"""What requests have to end in when the server stops: longer than a fact may wait for its acknowledgement."""
 
 
 class CannotStartError(RuntimeError):
@@ -30,10 +31,11 @@ class CannotStartError(RuntimeError):
 
 
 class BoundedProtocol(HttpToolsProtocol):
-    """Closes connections that are too many, heads that are too large or too slow."""
+    """Closes connections that are too many, heads that are too large or too slow, and readers that do not read."""
 
     max_connections: ClassVar[int]
     per_address: ClassVar[Counter[str]]
+    proxies: ClassVar[Container[str]]
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -41,14 +43,28 @@ class BoundedProtocol(HttpToolsProtocol):
         self.per_address[self._address] += 1
         self._beside_body = self._of_body = 0
         self._head_timer: asyncio.TimerHandle | None = None
-        # One address has at most half, so that it cannot keep all others out.
-        if len(self.connections) > self.max_connections or self.per_address[self._address] > self.max_connections // 2:
+        self._stalled_timer: asyncio.TimerHandle | None = None
+        if len(self.connections) > self.max_connections or self._has_its_share():
             transport.abort()
         else:
             self._expect_head()
 
+    def _has_its_share(self) -> bool:
+        """One address has at most half, so that it cannot keep all others out; a proxy of ours is many of them."""
+        is_proxy = self.client is not None and self.client[0] in self.proxies
+        return not is_proxy and self.per_address[self._address] > self.max_connections // 2
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._stalled_timer = self.loop.call_later(STALLED_SECONDS, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        self._reads_on()
+        super().resume_writing()
+
     def connection_lost(self, exc: Exception | None) -> None:
         self._head_came()
+        self._reads_on()
         self.per_address[self._address] -= 1
         if not self.per_address[self._address]:
             del self.per_address[self._address]
@@ -93,11 +109,17 @@ class BoundedProtocol(HttpToolsProtocol):
             self._head_timer.cancel()
             self._head_timer = None
 
+    def _reads_on(self) -> None:
+        if self._stalled_timer is not None:
+            self._stalled_timer.cancel()
+            self._stalled_timer = None
+
 
 def server_config(app: FastAPI, **changed: Any) -> uvicorn.Config:
     """How the app is served, wherever it listens."""
     settings: Settings = app.state.settings
-    bounds = {"max_connections": _connections(settings), "per_address": Counter()}
+    proxies = ProxyHeadersMiddleware(app, settings.trusted_proxies).trusted_hosts  # type: ignore[arg-type]
+    bounds = {"max_connections": most_connections(settings), "per_address": Counter(), "proxies": proxies}
     options: dict[str, Any] = {
         "http": type("Protocol", (BoundedProtocol,), bounds),
         "ws": "none",
@@ -107,8 +129,7 @@ def server_config(app: FastAPI, **changed: Any) -> uvicorn.Config:
         "access_log": False,
         "server_header": False,
         "timeout_keep_alive": IDLE_SECONDS,
-        # Open streams of server-sent events never end by themselves, so stopping waits a bounded time.
-        "timeout_graceful_shutdown": 2,
+        "timeout_graceful_shutdown": STOP_SECONDS,
         "proxy_headers": bool(settings.trusted_proxies),  # else anybody could claim any address
         "forwarded_allow_ips": settings.trusted_proxies,
     }
@@ -137,17 +158,6 @@ def _told_briefly(app: FastAPI) -> ASGIApp:
     return told
 
 
-def _connections(settings: Settings) -> int:
-    """As many as are set, if the system lets us have so many files; it is asked for them."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = settings.max_connections + SPARE_FILES
-    if soft != resource.RLIM_INFINITY and soft < wanted:
-        soft = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
-        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-        return soft - SPARE_FILES
-    return settings.max_connections
-
-
 def listen(host: str, port: int) -> socket.socket:
     """A socket for the server; SystemExit with one sentence where the port is taken."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
@@ -155,7 +165,7 @@ def listen(host: str, port: int) -> socket.socket:
     listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     if hasattr(socket, "TCP_USER_TIMEOUT"):
-        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, STALLED_MS)
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, STALLED_SECONDS * 1_000)
     try:
         listener.bind((host, port))
     except OSError as error:

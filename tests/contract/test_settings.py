@@ -45,7 +45,7 @@ def test_environment_over_file_over_default(file: Path, monkeypatch: pytest.Monk
 
 def test_the_file_shows_every_setting_with_its_default() -> None:
     shown = yaml.safe_load(module.SETTINGS_FILE.read_text().replace("\n# ", "\n").partition("\n\n")[2])
-    hidden = {"auth_secret"}
+    hidden = {"auth_secret", "former_auth_secrets"}
     assert set(shown) == set(Settings.model_fields) - hidden
     assert Settings(**shown) == Settings()
 
@@ -149,9 +149,11 @@ def test_the_secret_is_made_once_kept_private_and_not_printed(tmp_path: Path, mo
     assert len(made) >= 32
     assert (tmp_path / "auth.secret").stat().st_mode & 0o777 == 0o600
     monkeypatch.setenv("MSM_AUTH_SECRET", "s" * 40)
+    monkeypatch.setenv("MSM_FORMER_AUTH_SECRETS", "former")
     own = Settings(data_dir=tmp_path)
-    assert own.jwt_key() == "s" * 40
+    assert (own.jwt_key(), own.former_auth_secrets) == ("s" * 40, "former")
     assert "s" * 40 not in repr(own)
+    assert "'former'" not in repr(own)
 
 
 FILES: dict[str, tuple[bytes, str]] = {

@@ -49,7 +49,7 @@ def free_ports(count: int) -> int:
 def served(app: FastAPI, port: int = 0) -> Iterator[str]:
     """The address of the app while it runs in a thread of its own, as services run."""
     listener = listen("127.0.0.1", port)
-    server = uvicorn.Server(server_config(app))
+    server = uvicorn.Server(server_config(app, timeout_graceful_shutdown=2))  # no signal ends its streams here
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
     thread.start()
     try:

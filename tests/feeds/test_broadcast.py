@@ -11,7 +11,8 @@ import pytest
 from fastapi import FastAPI, Response
 
 from conf.settings import Settings
-from feeds.broadcast import PENDING_MAX, Broadcaster, Event, EventStream, event
+from feeds import broadcast
+from feeds.broadcast import CHUNK_BYTES, PENDING_MAX, PENDING_MAX_BYTES, Broadcaster, Client, Event, EventStream, event
 from service import middleware
 from service.middleware import BodyLimit
 from tests.feeds.serving import event_stream, served, wait_for
@@ -93,6 +94,60 @@ def test_when_too_much_changed_at_once_clients_reload(stage: Stage) -> None:
         wait_for(lambda: stage.clients() == 1)
         stage.publish(*(number(value) for value in range(PENDING_MAX + 1)))
         assert next(events).event == "reset"
+
+
+def test_when_what_changed_is_too_large_clients_reload(stage: Stage) -> None:
+    stage.ready = False
+    with event_stream(f"{stage.url}/stream") as events:
+        wait_for(lambda: stage.clients() == 1)
+        large = f'"{"x" * 25_000}"'
+        stage.publish(*(event(str(value), large, value) for value in range(PENDING_MAX_BYTES // 25_000 + 1)))
+        stage.ready = True
+        assert next(events).event == "reset"
+
+
+def test_what_was_published_before_a_reset_was_sent_is_in_it(stage: Stage) -> None:
+    stage.ready = False
+    with event_stream(f"{stage.url}/stream") as events:
+        wait_for(lambda: stage.clients() == 1)
+        stage.loop.call_soon_threadsafe(stage.broadcaster.publish_reset)
+        stage.publish(number(1))
+        stage.ready = True
+        assert next(events).event == "reset"
+        stage.publish(number(2))
+        assert next(events).data == 2
+
+
+def test_what_is_sent_at_once_is_cut_into_pieces_that_all_clients_share(stage: Stage) -> None:
+    async def queued() -> list[list[bytes | None]]:
+        clients = [Client(), Client()]
+        stage.broadcaster._clients = {*clients}
+        stage.broadcaster.publish([event(str(value), f'"{"x" * 25_000}"', value) for value in range(10)])
+        await stage.broadcaster._flush()
+        stage.broadcaster._clients = set()
+        return [[client.chunks.get_nowait() for _ in range(client.chunks.qsize())] for client in clients]
+
+    one, other = asyncio.run_coroutine_threadsafe(queued(), stage.loop).result(20)
+    assert [len(chunk or b"") for chunk in one][:-1] == [CHUNK_BYTES] * (len(one) - 1)
+    assert b"".join(filter(None, one)).count(b"\n\n") == 10
+    assert [id(chunk) for chunk in one] == [id(chunk) for chunk in other]
+
+
+@pytest.mark.parametrize("ready", [True, False])
+def test_a_stream_says_that_it_is_live(monkeypatch: pytest.MonkeyPatch, ready: bool) -> None:
+    monkeypatch.setattr(broadcast, "KEEPALIVE_SECONDS", 0.2)
+    stage = Stage()
+    stage.ready = ready
+    with served(stage.app) as stage.url, event_stream(f"{stage.url}/stream") as events:
+        wait_for(lambda: stage.clients() == 1)
+        if not ready:
+            stage.publish(number(1))
+        for _ in range(3):
+            said = next(events)
+            assert (said.event, said.data, said.id) == ("live", {}, None)
+        stage.ready = True
+        stage.publish(number(2))
+        assert 2 in [next(events).data for _ in range(8)], "and what is to be sent is sent"
 
 
 def test_after_a_reset_a_client_gets_changes_that_are_counted_anew(stage: Stage) -> None:

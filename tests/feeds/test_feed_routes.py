@@ -112,6 +112,14 @@ def test_a_reader_waits_until_the_write_arrives(refresh: Refresh, monkeypatch: p
     assert answer.json()["posts"][0]["version"] == 2
 
 
+def test_who_comes_when_too_many_wait_is_answered_at_once(refresh: Refresh, monkeypatch: pytest.MonkeyPatch) -> None:
+    patient = refresh.feed.settings.model_copy(update={"wait_seconds": 60})
+    monkeypatch.setattr(refresh.feed, "settings", patient)
+    monkeypatch.setattr(refresh.feed.waiters, "_most", 0)
+    refresh.take(row("p1", 1))
+    assert refresh.http.get("/feed?after=likes-2-7-p1").headers["X-Caught-Up"] == "false"
+
+
 def test_a_deletion_is_visible_to_the_one_who_deleted(refresh: Refresh) -> None:
     refresh.take(row("p1", 1, {"posts": (0, 3)}), tombstone("p1", {"posts": (0, 4)}))
     answer = refresh.http.get("/posts/p1?after=posts-0-4-p1")
@@ -127,7 +135,7 @@ def test_a_stream_goes_on_after_the_page(refresh: Refresh) -> None:
         changed, deleted, live = next(events), next(events), next(events)
         assert (changed.event, changed.data) == ("post", body("p1", 2))
         assert (deleted.event, deleted.data) == ("deleted", {"post_id": "p2"})
-        assert (live.event, live.id) == ("", refresh.feed.view.stream_id())
+        assert (live.event, live.data, live.id) == ("live", {}, refresh.feed.view.stream_id())
         refresh.take(row("p3"))
         assert next(events).data == body("p3")
 
@@ -152,6 +160,7 @@ def test_an_id_of_another_store_resets_with_the_newest_page(refresh: Refresh, la
     with event_stream(f"{refresh.url}/feed/stream", headers={"Last-Event-ID": last}) as events:
         reset = next(events)
         assert (reset.event, reset.data, reset.id) == ("reset", page, refresh.feed.view.stream_id())
+        assert next(events).event == "live"
         refresh.take(row("p1"))
         assert next(events).event == "post"
 
@@ -206,7 +215,7 @@ def test_the_last_ranking_rules_also_where_the_clock_was_set_back(trending: tupl
     feed, url = trending
     feed.apply([ranking("2026-11-20T15:00:05.000Z", "p1")], {})
     with event_stream(f"{url}/trending/stream") as events:
-        next(events), next(events)
+        next(events), next(events), next(events)
         feed.apply([ranking("2026-11-20T14:00:00.000Z", "p2")], {})
         answer = httpx2.get(f"{url}/trending", trust_env=False, timeout=30).json()
         assert [post["post_id"] for post in answer["posts"]] == ["p2"]
@@ -217,8 +226,7 @@ def test_rankings_are_streamed_whole_and_at_once(trending: tuple[TrendingFeed, s
     feed, url = trending
     feed.apply([ranking("2026-11-20T14:00:00.000Z", "p1")], {})
     with event_stream(f"{url}/trending/stream") as events:
-        first, second = next(events), next(events)
-        assert [first.event, second.event] == ["trending", "rising"]
+        assert [next(events).event for _ in range(3)] == ["trending", "rising", "live"]
         feed.apply([ranking("2026-11-20T14:00:05.000Z", "p2", topic="rising_posts", key="first_hour")], {})
         third = next(events)
         assert (third.event, third.data["posts"][0]["post_id"]) == ("rising", "p2")

@@ -1,5 +1,6 @@
 """What a view says of how far it is: `as_of` holds for every partition."""
 
+from pathlib import Path
 from sqlite3 import OperationalError
 from types import SimpleNamespace
 from typing import Any
@@ -14,6 +15,8 @@ from contract.topics import POSTS_WITH_COUNTS, RISING_POSTS, TRENDING_POSTS
 from feeds import consumer
 from feeds.consumer import FeedConsumer
 from feeds.metrics import AGE
+from feeds.store import PostStore
+from feeds.view import TOMBSTONES_KEPT_SECONDS, MustRebuildError
 
 ENDS = {0: 10, 1: 10}
 
@@ -166,6 +169,25 @@ def test_a_broker_that_was_away_is_no_client_that_is_stuck(monkeypatch: pytest.M
                 broker.setattr(kafka, "end_offsets", Mock(side_effect=KafkaConnectionError))
             feed._look(kafka, kafka)
         assert bool(feed._trouble) == away
+
+
+def test_a_view_whose_broker_was_away_for_longer_than_tombstones_are_kept_is_built_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now, kafka = 1_000_000.0, Kafka()
+    view = PostStore(tmp_path / "posts.sqlite", lambda: now)
+    feed = FeedConsumer("nowhere:1", [POSTS_WITH_COUNTS], view, Mock())
+    broker: Any = kafka
+    for partition in ENDS:
+        kafka.take(feed, partition, 10)
+    feed._look(broker, broker)
+    now += TOMBSTONES_KEPT_SECONDS + 1
+    with monkeypatch.context() as away:
+        away.setattr(kafka, "end_offsets", Mock(side_effect=KafkaConnectionError))
+        feed._look(broker, broker)  # what the view has is better than nothing
+    with pytest.raises(MustRebuildError, match="longer than tombstones are kept"):
+        feed._look(broker, broker)
+    view.close()
 
 
 def test_a_whole_view_is_ready_while_its_broker_is_away(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,8 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from feeds import view
 from feeds.records import PostSeen, Record
-from feeds.store import RESUME_MAX, RESUME_MAX_BYTES, PostStore
+from feeds.store import PAGE_MAX_BYTES, RESUME_MAX, RESUME_MAX_BYTES, PostStore
 from feeds.view import TOMBSTONES_KEPT_SECONDS, InUseError, NoStoreError
 from tests.feeds.samples import changes, row, tombstone
 
@@ -111,6 +112,23 @@ def test_pages_go_from_the_newest_post_to_the_oldest(store: PostStore) -> None:
     assert second.last is None
 
 
+def test_a_page_of_large_posts_ends_earlier_and_the_next_one_goes_on(store: PostStore) -> None:
+    take(store, *(row(f"p{number:02}", caption="\1" * 2_200) for number in range(40)))
+    bodies, last, sizes = list[str](), None, list[int]()
+    while last or not bodies:
+        page = store.page(100, last)
+        bodies, last = bodies + page.bodies, page.last
+        sizes.append(sum(map(len, page.bodies)))
+    assert [body.split('"')[3] for body in bodies] == [f"p{number:02}" for number in reversed(range(40))]
+    assert len(sizes) == 3
+    assert max(sizes) <= PAGE_MAX_BYTES
+
+
+def test_a_post_that_is_larger_than_a_page_is_one(store: PostStore) -> None:
+    take(store, row("p1", note="x", caption="y" * PAGE_MAX_BYTES), row("p2"))
+    assert [len(store.page(1, None).bodies), len(store.page(2, None).bodies)] == [1, 1]
+
+
 def test_whoever_missed_changes_gets_the_newest_state_of_each_post(store: PostStore) -> None:
     take(store, row("p1"), row("p2"))
     since = store.stream_id()
@@ -186,6 +204,22 @@ def test_a_restart_goes_on_where_it_was(path: Path, store: PostStore, clock: Clo
     again = PostStore(path, clock)
     assert (again.stream_id(), again.offsets(), versions(again)) == (before, OFFSETS, {"p1": 3})
     again.close()
+
+
+def test_after_a_start_of_the_machine_ids_are_of_another_epoch(
+    path: Path, tmp_path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    boot = tmp_path / "boot_id"
+    monkeypatch.setattr(view, "BOOT_ID", boot)
+    epochs = []
+    for started in ("one", "one", "another", "another"):
+        boot.write_text(started)
+        store = PostStore(path, clock)
+        take(store, row(version=len(epochs) + 1))
+        assert (store.offsets(), versions(store)) == (OFFSETS, {"p1": len(epochs) + 1})
+        epochs.append(store.epoch)
+        store.close()
+    assert epochs[0] == epochs[1] != epochs[2] == epochs[3]
 
 
 def lose(path: Path) -> None:

@@ -117,6 +117,18 @@ def test_a_healthy_service_says_so(client: TestClient) -> None:
     }
 
 
+def test_a_service_that_cannot_publish_says_so_and_those_beside_it_go_on(
+    client: TestClient, by: By, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(client.app.state.publisher.of("likes"), "_producer", None)  # type: ignore[attr-defined]
+    health = client.get("/healthz")
+    told = health.json()["services"]
+    assert health.status_code == 503
+    assert [name for name, said in told.items() if said != "ok"] == ["likes"]
+    assert client.put("/posts/p1/like", headers=by("ada")).status_code == 503
+    assert client.post("/posts/p1/comments", json={"text": "Wow"}, headers=by("ada")).status_code == 201
+
+
 def test_published_facts_are_counted(client: TestClient, by: By) -> None:
     names = (
         'msm_facts_published_total{topic="likes"} ',

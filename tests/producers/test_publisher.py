@@ -18,7 +18,7 @@ pytestmark = pytest.mark.kafka
 
 
 def like(user: str = "ada", post: str = "p1") -> PostLiked:
-    return PostLiked(event_id=new_event_id(), occurred_at="2026-11-20T14:00:00.000Z", user_id=user, post_id=post)
+    return PostLiked(event_id=new_event_id(), occurred_at="2020-11-20T14:00:00.000Z", user_id=user, post_id=post)
 
 
 PATIENT = 120.0

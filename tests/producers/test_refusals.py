@@ -9,9 +9,10 @@ from one_broker import OneBroker
 from prometheus_client import REGISTRY
 
 from conf.settings import Settings
-from producers import likes, publisher
+from producers import likes, posting, publisher
 from producers.ownership import Ownership
 from service.app import build_app
+from service.auth import issue_token
 from tests.feeds.serving import wait_for
 
 By = Callable[[str], dict[str, str]]
@@ -138,6 +139,27 @@ def test_an_id_proves_its_owner_and_nobody_else() -> None:
     assert ownership.is_stranger(made, "ada", "p1")
     assert Ownership("another key").is_stranger(made, "ada")
     assert len(made) <= 64
+
+
+FORMER = "the-key-that-was-there-before-this-one"
+
+
+def test_a_former_key_says_whose_an_id_is_and_nothing_else(away: Settings, by: By) -> None:
+    old = Ownership(FORMER)
+    path = f"/posts/{old.new_id(old.fresh(), 'ada')}"
+    token = issue_token(away.model_copy(update={"auth_secret": FORMER}), "ada", 60)
+
+    def deleted(former: str, headers: dict[str, str]) -> int:
+        settings = away.model_copy(update={"former_auth_secrets": former})
+        with TestClient(build_app([posting.SERVICE], settings)) as client:
+            return client.delete(path, headers=headers).status_code
+
+    assert deleted("", by("ada")) == 403
+    assert deleted(f"an-older-one\n{FORMER}", by("ada")) == 503, "as far as the broker, which is away"
+    assert deleted(FORMER, by("eve")) == 403
+    assert deleted(FORMER, {"Authorization": f"Bearer {token}"}) == 401
+    new = Ownership("the key of now", [FORMER])
+    assert old.is_stranger(new.new_id(new.fresh(), "ada"), "ada"), "it makes no ids"
 
 
 def test_a_repeatable_id_has_the_form_of_a_uuid_7() -> None:

@@ -66,6 +66,20 @@ async def stream(request: Request) -> StreamingResponse:
     return StreamingResponse(parts())
 
 
+@router.get("/flood")
+async def flood(request: Request) -> StreamingResponse:
+    async def parts() -> AsyncIterator[bytes]:
+        request.app.state.floods = True
+        try:
+            while True:
+                yield bytes(65_536)
+                await asyncio.sleep(0)  # where it hears that it is to end
+        finally:
+            request.app.state.floods = False
+
+    return StreamingResponse(parts())
+
+
 @router.get("/boom")
 async def boom() -> str:
     raise RuntimeError("the password is swordfish")

@@ -188,6 +188,33 @@ def test_a_slow_body_is_not_waited_for(serve: Serve, monkeypatch: pytest.MonkeyP
         assert answer.startswith(b"HTTP/1.1 408 ")
 
 
+@pytest.mark.parametrize(("path", "status"), [("/echo", 413), ("/posts", 404)])
+def test_no_body_but_that_of_a_new_post_may_be_as_large_as_a_picture(running: Running, path: str, status: int) -> None:
+    headers = {"Content-Type": "multipart/form-data; boundary=x"}
+    assert running.http.post(path, content=b"x" * 100_000, headers=headers).status_code == status
+
+
+def test_a_reader_that_does_not_read_is_cut_off(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server, "STALLED_SECONDS", 1)
+    with serve() as running, connection(running) as sock:
+        sock.sendall(b"GET /flood HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert sock.recv(15) == b"HTTP/1.1 200 OK"
+        wait_for(lambda: getattr(running.app.state, "floods", None) is False)  # it began, and was ended
+        assert is_fine(running)
+
+
+def test_a_reader_that_reads_is_not_cut_off_however_much_it_is_sent(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server, "STALLED_SECONDS", 1)
+    with serve() as running, connection(running) as sock:
+        sock.sendall(b"GET /flood HTTP/1.1\r\nHost: x\r\n\r\n")
+        until = time.monotonic() + 1.5
+        while time.monotonic() < until:
+            assert sock.recv(1 << 20)
+        assert running.app.state.floods
+
+
 def test_one_address_cannot_have_all_connections(serve: Serve) -> None:
     with serve(max_connections=10) as running:
         assert is_fine(running)
@@ -199,6 +226,18 @@ def test_one_address_cannot_have_all_connections(serve: Serve) -> None:
         with connection(running) as sock:
             sock.sendall(b"GET /hello HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
             assert everything(sock).endswith(b'"hello"')
+
+
+def test_a_proxy_may_have_all_connections_and_each_client_behind_it_a_third_for_streams(serve: Serve) -> None:
+    with serve(max_connections=12, trusted_proxies="127.0.0.1") as running, ExitStack() as stack:
+
+        def status(client: str) -> int:
+            headers = {"X-Forwarded-For": client}
+            return stack.enter_context(running.http.stream("GET", "/stream", headers=headers)).status_code
+
+        assert [status("10.0.0.1") for _ in range(5)] == [200, 200, 200, 200, 429]
+        assert [status(f"10.0.0.{number}") for number in range(2, 7)] == [200] * 5
+        running.go_on()
 
 
 def test_one_address_cannot_have_all_requests_in_hand(serve: Serve) -> None:

@@ -1,11 +1,16 @@
 """The server under load: who comes late is let in, and what is answered leaves at once."""
 
 import asyncio
+import inspect
 import socket
 import time
 from contextlib import ExitStack
 
-from service.server import listen
+from fastapi import FastAPI
+
+from conf.settings import Settings
+from producers.publisher import Publisher
+from service.server import STOP_SECONDS, listen, server_config
 from tests.service.conftest import Serve
 
 MANY = 100
@@ -33,6 +38,13 @@ def test_who_comes_while_the_server_is_busy_is_let_in_with_the_others(serve: Ser
         spinning.result(20)
     assert set(answers) == {b"HTTP/1.1 200 OK"}
     assert waited < MANY / 2
+
+
+def test_a_server_that_stops_waits_longer_than_a_fact_may_for_its_acknowledgement() -> None:
+    deadline = inspect.signature(Publisher).parameters["deadline_seconds"].default
+    app = FastAPI()
+    app.state.settings = Settings()
+    assert server_config(app).timeout_graceful_shutdown == STOP_SECONDS > deadline
 
 
 def test_what_is_written_does_not_wait_for_an_acknowledgement() -> None:
