@@ -5,9 +5,9 @@ import { posts } from "./posts.js";
 import { session } from "./session.js";
 import { say } from "./toasts.js";
 
+const AGAIN_AFTER_MS = [1_000, 3_000];
 const queues = new Map();
-const storedLikes = new Map();
-const latestLikes = new Map();
+const wishes = new Map(); // of a user for a post: the latest click, and whether the like is stored
 
 /** One after the other for each post, so that a like and an unlike never overtake each other. */
 function inOrder(postId, work) {
@@ -27,16 +27,33 @@ async function withToken(who, call) {
   }
 }
 
-function complain(what, error, retry = null) {
+/** Whether what was asked for may have happened all the same. */
+const isUnknown = ({ status }) => status === 0 || status === 503;
+
+/** Sends once more, and again, what may have happened or not, while it `isWanted`: something that counts once. */
+async function insist(isWanted, send, [pause, ...others] = AGAIN_AFTER_MS) {
+  if (!isWanted()) return null;
+  try {
+    return await send();
+  } catch (error) {
+    if (!pause || !isUnknown(error)) throw error;
+    await new Promise((resolve) => setTimeout(resolve, pause));
+    return insist(isWanted, send, others);
+  }
+}
+
+/** `retry` gets whoever did it, as they are signed in by then. */
+function complain(what, error, who = null, retry = null) {
   if (error.status === 401) return say("Your session has ended. Sign in again.", { error: true });
   const mayPass = error.status === 0 || error.status >= 500 || error.status === 429;
-  const action = mayPass && retry ? { label: "Retry", run: retry } : null;
-  say(`${what} ${error.message}`, { error: true, action });
+  const isThem = () => session.who?.user === who.user;
+  const run = () => (isThem() ? retry(session.who) : say(`Only ${who.user} can do that.`, { error: true }));
+  say(`${what} ${error.message}`, { error: true, action: mayPass && retry ? { label: "Retry", run } : null });
 }
 
 async function confirm(stored, settle) {
   const post = await api.confirmed(stored);
-  if (post && posts.get(post.post_id)) posts.put(post);
+  if (post) posts.put(post);
   settle();
 }
 
@@ -44,23 +61,31 @@ async function confirm(stored, settle) {
 export async function setLiked(postId, likes, who = session.who) {
   const { memory } = who;
   const key = `${who.user} ${postId}`;
-  const click = Symbol(key);
-  if (!storedLikes.has(key)) storedLikes.set(key, memory.likes(postId));
-  latestLikes.set(key, click);
+  const wish = wishes.get(key) ?? { isStored: memory.likes(postId) };
+  const click = (wish.latest = Symbol(key));
+  const isLatest = () => wish.latest === click;
+  wishes.set(key, wish);
   memory.setLiked(postId, likes);
   const settle = posts.expect(postId, "likes", likes ? 1 : -1);
   const call = (token) => (likes ? api.like : api.unlike)(token, postId);
   try {
-    const stored = await inOrder(postId, () => latestLikes.get(key) === click && withToken(who, call));
+    const stored = await inOrder(postId, () => insist(isLatest, () => withToken(who, call)));
     if (!stored) return settle();
-    storedLikes.set(key, likes);
+    wish.isStored = likes;
     await confirm(stored, settle);
   } catch (error) {
     settle(false);
-    if (latestLikes.get(key) !== click) return;
-    memory.setLiked(postId, storedLikes.get(key));
-    complain(likes ? "Not liked." : "Still liked.", error, () => setLiked(postId, likes, who));
+    if (!isLatest()) return;
+    if (!isUnknown(error)) memory.setLiked(postId, wish.isStored);
+    complain(whatFailed(likes, error), error, who, (now) => setLiked(postId, likes, now));
+  } finally {
+    if (isLatest()) wishes.delete(key);
   }
+}
+
+function whatFailed(likes, error) {
+  if (!isUnknown(error)) return likes ? "Not liked." : "Still liked.";
+  return `It is not known whether your like ${likes ? "arrived" : "is taken back"}.`;
 }
 
 /** Comments; true once it is stored. Tried again under the same key, it counts once. */
@@ -92,7 +117,7 @@ export async function deleteComment(postId, comment, who = session.who) {
   } catch (error) {
     who.memory.addComment(postId, comment);
     settle(false);
-    complain("The comment is still there.", error, () => deleteComment(postId, comment, who));
+    complain("The comment is still there.", error, who, (now) => deleteComment(postId, comment, now));
   }
 }
 
@@ -102,9 +127,9 @@ export async function deletePost(post, onFailure, who = session.who) {
   try {
     await withToken(who, (token) => api.deletePost(token, post.post_id));
   } catch (error) {
-    if (posts.restore(post)) {
+    if (posts.restore(post.post_id)) {
       onFailure(post);
-      return complain("The post is still there.", error, () => deletePost(post, onFailure, who));
+      return complain("The post is still there.", error, who, (now) => deletePost(post, onFailure, now));
     }
   }
   who.memory.forget(post.post_id);

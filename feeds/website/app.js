@@ -7,13 +7,17 @@ import { Composer } from "./composer.js";
 import { age, byId } from "./dom.js";
 import { Feed } from "./feed.js";
 import { keep } from "./memory.js";
+import { posts } from "./posts.js";
 import { RankingList } from "./rankings.js";
 import { session } from "./session.js";
 import { Stream } from "./stream.js";
 import { say } from "./toasts.js";
 import { setUpUsers } from "./users.js";
+import { shareConnections } from "./windows.js";
 
 const HIDDEN_PAUSE_MS = 5_000;
+const GLANCE_MS = { posts: 2_000, rankings: 10_000 };
+const NOT_THERE = "This post is not there any more.";
 const STATES = { connecting: "Connecting", live: "Live", reconnecting: "Reconnecting", offline: "Offline" };
 const WORST_FIRST = ["offline", "reconnecting", "connecting", "live"];
 
@@ -25,6 +29,7 @@ const feed = new Feed((page) => {
 const rankings = { trending: new RankingList("trending", openPost), rising: new RankingList("rising", openPost) };
 let lastHeard = 0; // when the newest change of a post came
 let pauseTimer = 0;
+let hiddenAt = Date.now();
 let postsAsked = 0; // for the dialog: only the last one is shown
 
 const feedStream = new Stream(
@@ -34,7 +39,7 @@ const feedStream = new Stream(
     deleted: heard(({ post_id: postId }) => feed.leave(postId)),
     reset: (page) => {
       noteChanges(page);
-      feed.show(page); // and the stream goes on: another one may be of a service that has other ids
+      feed.reset(page); // and the stream goes on: another one may be of a service that has other ids
     },
   },
   showConnection,
@@ -83,6 +88,7 @@ async function openPost(postId) {
   try {
     const post = await getPost(postId);
     if (question !== postsAsked) return;
+    if (posts.isGone(postId)) return say(NOT_THERE, { error: true });
     const card = new Card(post, { onLeave: () => dialog.close(), onReturn: (back) => feed.add(back) });
     dialog.onclose?.(); // of the one before, if it is still there
     dialog.append(card.element);
@@ -90,7 +96,7 @@ async function openPost(postId) {
     dialog.onclick = ({ target }) => (target === dialog || target.closest(".close")) && dialog.close();
     dialog.showModal();
   } catch (error) {
-    say(error.status === 404 ? "This post is not there any more." : error.message, { error: true });
+    say(error.status === 404 ? NOT_THERE : error.message, { error: true });
   }
 }
 
@@ -149,7 +155,8 @@ function cardFor(key) {
 function setUpPauses() {
   document.addEventListener("visibilitychange", () => {
     pauseWhileHidden();
-    if (!document.hidden) streams.filter(({ state }) => state === "paused").forEach((stream) => stream.open());
+    if (document.hidden) hiddenAt = Date.now();
+    else comeBack();
   });
   addEventListener("online", () => document.hidden || streams.forEach((stream) => stream.open()));
   addEventListener("offline", () => streams.forEach((stream) => stream.lost()));
@@ -157,7 +164,16 @@ function setUpPauses() {
 
 function pauseWhileHidden() {
   clearTimeout(pauseTimer);
-  if (document.hidden) pauseTimer = setTimeout(() => streams.forEach((stream) => stream.pause()), HIDDEN_PAUSE_MS);
+  if (document.hidden) pauseTimer = setTimeout(pause, HIDDEN_PAUSE_MS);
+}
+
+function pause() {
+  streams.forEach((stream) => stream.pause());
+}
+
+function comeBack() {
+  if (Date.now() - hiddenAt > HIDDEN_PAUSE_MS) pause(); // a page that the system froze has not done it
+  streams.filter(({ state }) => state === "paused").forEach((stream) => stream.open());
 }
 
 setUpTheme();
@@ -173,6 +189,10 @@ new Composer(
   },
   (post) => feed.arrive(post),
 );
+shareConnections((glances) => {
+  feedStream.glance(glances ? GLANCE_MS.posts : 0);
+  rankingStream.glance(glances ? GLANCE_MS.rankings : 0);
+});
 setInterval(showAges, 1_000);
 setInterval(() => feed.cards().forEach((card) => card.renderAge()), 30_000);
 session.addEventListener("another", () => feed.cards().forEach((card) => card.forget()));

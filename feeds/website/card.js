@@ -23,8 +23,9 @@ export class Card {
     this.parts = partsOf(this.element);
     this.shownComments = null;
     this.unsent = {}; // {words, key} of a comment that failed
-    posts.put(post);
+    this.sending = 0;
     posts.watch(this.postId, this);
+    posts.put(post);
     this.fill(post);
     this.listen();
     this.render();
@@ -131,8 +132,9 @@ export class Card {
     this.parts.text.focus();
   }
 
+  /** Whether there are words here that are not stored yet. */
   get isWritten() {
-    return this.parts.text.value !== "";
+    return this.sending > 0 || this.parts.text.value !== "";
   }
 
   async send() {
@@ -144,7 +146,9 @@ export class Card {
     text.focus({ preventScroll: true });
     this.renderSend();
     const key = words === this.unsent.words ? this.unsent.key : newKey();
+    this.sending += 1;
     const isSent = await comment(this.postId, words, key);
+    this.sending -= 1;
     if (session.writer !== user) return; // it is no word of whoever writes here now
     this.unsent = isSent ? {} : { words, key };
     if (this.unsent.words) text.value = text.value === "" ? words : `${words} ${text.value}`;
@@ -165,7 +169,7 @@ export class Card {
       const { answer } = target.dataset;
       if (!answer && target !== dialog) return;
       dialog.close();
-      if (answer === "yes") deletePost(post, this.onReturn);
+      if (answer === "yes") deletePost(posts.get(this.postId) ?? post, this.onReturn);
     };
     dialog.showModal();
   }

@@ -20,6 +20,7 @@ export class Composer {
   #error = byId("composer-error");
   #button = byId("post");
   #picked = null;
+  #focused = null; // of its fields, when they were disabled
   #key = newKey(); // of what is in the form: posted again after a failure, it counts once
 
   /** `onPosted` gets the new post, `onConfirmed` the same as the feed has it. */
@@ -123,8 +124,10 @@ export class Composer {
   }
 
   #busy(busy) {
+    if (busy) this.#focused = this.#form.contains(document.activeElement) ? document.activeElement : null;
     for (const field of this.#form.elements) field.disabled = busy; // what is written meanwhile would be lost
     this.#button.textContent = busy ? "Posting…" : "Post";
+    if (!busy && document.activeElement === document.body) this.#focused?.focus({ preventScroll: true });
   }
 
   #complain(text) {

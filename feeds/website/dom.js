@@ -12,11 +12,14 @@ export function fromTemplate(id) {
   return byId(id).content.firstElementChild.cloneNode(true);
 }
 
-/** The address of a picture if it is one that may be loaded: http(s), or an upload. Else null. */
+const UPLOAD = /^\/media\/\w[\w.-]*$/;
+
+/** The address of a picture if it is one that may be loaded: http(s), and of this service only uploads. Else null. */
 export function safeImage(address) {
-  if (/^\/media\/[\w.-]+$/.test(address)) return address;
+  if (UPLOAD.test(address)) return address;
   const url = URL.parse?.(address) ?? parsed(address);
-  return url && /^https?:$/.test(url.protocol) ? url.href : null;
+  if (!/^https?:$/.test(url?.protocol)) return null;
+  return url.host !== location.host || UPLOAD.test(url.pathname) ? url.href : null;
 }
 
 function parsed(address) {
@@ -69,6 +72,13 @@ export function showCount(element, count) {
 /** Animates where motion is welcome. */
 export function animate(element, frames, options) {
   if (!reducedMotion.matches) element.animate(frames, options);
+}
+
+/** Moves things about; what has the focus keeps it. */
+export function keepingFocus(change) {
+  const focused = document.activeElement;
+  change();
+  if (focused !== document.activeElement && focused.isConnected) focused.focus({ preventScroll: true });
 }
 
 /** A short "3 s", "5 min", "2 h", or a date. */

@@ -1,10 +1,11 @@
 // The list of posts, newest first: pages below, new posts above, never more than a screenful of memory.
 
-import { getFeed, getPost } from "./api.js";
+import { getFeed } from "./api.js";
 import { Card } from "./card.js";
-import { byId, fromTemplate, onceAFrame } from "./dom.js";
+import { byId, fromTemplate, keepingFocus, onceAFrame } from "./dom.js";
 import { isAtTop, Newcomers } from "./newcomers.js";
 import { posts } from "./posts.js";
+import { Refresher } from "./refresher.js";
 
 const MOST_CARDS = 200;
 const MOST_PAGES = 12; // at a time: as many as are shown, and some more
@@ -17,15 +18,16 @@ function isNewer(one, other) {
 }
 
 const keyOf = (post) => ({ created_at: post.created_at, post_id: post.post_id });
+const idsOf = (page) => new Set(page.posts.map(({ post_id: id }) => id));
 
 export class Feed {
   #list = byId("posts");
   #more = byId("more");
-  #entries = []; // {key, card}, newest first
+  #entries = []; // {key, card, from}, newest first; `from` is the cursor of the page that brought it
   #newest = null; // key of the newest post that was ever seen, shown or waiting
   #newcomers = new Newcomers(this.#list, () => this.#greet());
   #changed = new Map(); // what the stream brought since the last frame
-  #cursor = null;
+  #end = { cursor: null }; // another object once the list goes on elsewhere
   #atEnd = false;
   #cutAbove = false;
   #loading = null; // a page that is on its way
@@ -36,6 +38,10 @@ export class Feed {
     rootMargin: "900px",
   });
   #takeIn = onceAFrame(() => this.#flush());
+  #refresher = new Refresher(
+    (post) => this.arrive(post),
+    (ids) => this.#entries.filter(({ card }) => ids.includes(card.postId)).map(({ from }) => from),
+  );
 
   /** `onLoaded` gets the newest page, with the id from which the stream goes on. */
   constructor(onLoaded) {
@@ -75,14 +81,25 @@ export class Feed {
   show(page) {
     clearTimeout(this.#retry);
     this.#retryMs = 1_000;
-    const ids = new Set(page.posts.map(({ post_id: id }) => id));
+    const ids = idsOf(page);
     const stays = ({ card }) => ids.has(card.postId) || card.isWritten;
     this.#keepingPlace(() => {
       this.#clear(stays);
       this.#addPage(page);
     }, stays);
-    const others = this.#entries.filter(({ card }) => !ids.has(card.postId)); // the page says nothing of their numbers
-    for (const { card } of others) getPost(card.postId).then((post) => posts.put(post), () => {});
+    this.#refresher.refresh(ids);
+  }
+
+  /** The stream begins anew, with the newest page. Whoever reads further down keeps all cards. */
+  reset(page) {
+    if (isAtTop() || !this.#entries.length) return this.show(page);
+    this.#newcomers.takeAll();
+    this.#changed.clear();
+    this.#newest = this.#entries[0].key;
+    this.#cutAbove ||= page.next !== null && isNewer(page.posts.at(-1), this.#newest);
+    this.#end = { ...this.#end }; // a page that is on its way may be older
+    page.posts.forEach((post) => this.arrive(post));
+    this.#refresher.refresh(idsOf(page));
   }
 
   /** Loads what comes after the last card. Without a cursor it is looked for from the top. */
@@ -96,10 +113,10 @@ export class Feed {
     const before = this.#entries.at(-1)?.card;
     try {
       for (let pages = 0; pages < MOST_PAGES && !this.#atEnd && this.#entries.at(-1)?.card === before; pages += 1) {
-        const cursor = this.#cursor;
-        const page = await getFeed(cursor);
-        if (cursor !== this.#cursor) return this.#watchEnd(); // it goes on elsewhere now
-        this.#addPage(page);
+        const end = this.#end;
+        const page = await getFeed(end.cursor);
+        if (end !== this.#end) return this.#watchEnd();
+        this.#addPage(page, end.cursor);
       }
       this.#trimAbove();
     } catch (error) {
@@ -107,12 +124,12 @@ export class Feed {
     }
   }
 
-  #addPage(page) {
+  #addPage(page, from = null) {
     for (const post of page.posts) {
       if (this.#cutAbove && isNewer(post, this.#entries[0].key)) continue;
-      this.#insert(post);
+      this.#insert(post, from);
     }
-    this.#cursor = page.next;
+    this.#end = { cursor: page.next };
     this.#atEnd = page.next === null;
     if (!this.#entries.length) this.#say("No posts yet. Share the first picture!");
     else this.#say(this.#atEnd ? "You have seen it all." : "", !this.#atEnd);
@@ -127,6 +144,7 @@ export class Feed {
 
   /** A post from the stream: an update of what is shown, a new one, or nothing of interest. */
   arrive(post) {
+    posts.put(post);
     const before = this.#changed.get(post.post_id);
     if (!before || post.version > before.version) this.#changed.set(post.post_id, post);
     this.#takeIn();
@@ -167,11 +185,12 @@ export class Feed {
   #replace(post) {
     const at = this.#entries.findIndex(({ card }) => card.postId === post?.post_id);
     if (at === -1 || this.#entries[at].key.created_at === post.created_at) return;
-    const [{ card }] = this.#entries.splice(at, 1);
+    const [entry] = this.#entries.splice(at, 1);
     this.#noteNewest(post);
     const place = this.#placeOf(post);
-    this.#entries.splice(place, 0, { key: keyOf(post), card });
-    if (place !== at) this.#list.insertBefore(card.element, this.#entries[place + 1]?.card.element ?? null);
+    this.#entries.splice(place, 0, { ...entry, key: keyOf(post) });
+    const next = this.#entries[place + 1]?.card.element ?? null;
+    if (place !== at) keepingFocus(() => this.#list.insertBefore(entry.card.element, next));
   }
 
   #wait(post) {
@@ -218,7 +237,7 @@ export class Feed {
     return this.#entries.map(({ card }) => card);
   }
 
-  #insert(post) {
+  #insert(post, from) {
     this.#noteNewest(post);
     this.#newcomers.remove(post.post_id);
     if (posts.isGone(post.post_id)) return null;
@@ -230,8 +249,9 @@ export class Feed {
       onLeave: (left) => this.#drop(left.postId),
       onReturn: (back) => this.add(back),
     });
-    const at = this.#placeOf(post);
-    this.#entries.splice(at, 0, { key: keyOf(posts.get(post.post_id)), card });
+    const known = posts.get(post.post_id);
+    const at = this.#placeOf(known);
+    this.#entries.splice(at, 0, { key: keyOf(known), card, from });
     const next = this.#entries[at + 1]?.card.element ?? null;
     this.#list.insertBefore(card.element, next);
     return card;
@@ -261,14 +281,14 @@ export class Feed {
     const surplus = this.#entries.length - MOST_CARDS;
     if (surplus <= 0) return;
     this.#cutAbove = true;
-    this.#keepingPlace(() => this.#entries.splice(0, surplus).forEach(({ card }) => card.dispose()));
+    this.#keepingPlace(() => this.#keep(({ card }, at) => at >= surplus || card.isWritten));
     this.#showPill();
   }
 
   #trimBelow() {
     if (this.#entries.length <= MOST_CARDS) return;
-    this.#entries.splice(MOST_CARDS).forEach(({ card }) => card.dispose());
-    this.#cursor = null; // of the page that was cut: found again from the top
+    this.#keep(({ card }, at) => at < MOST_CARDS || card.isWritten);
+    this.#end = { cursor: null }; // of the page that was cut: found again from the top
     this.#atEnd = false;
     this.#say("", true);
   }
@@ -283,11 +303,15 @@ export class Feed {
     if (anchor?.isConnected && !isFree) scrollBy(0, anchor.getBoundingClientRect().top - before);
   }
 
-  #clear(stays) {
+  #keep(stays) {
     const kept = this.#entries.filter(stays);
     for (const entry of this.#entries) if (!kept.includes(entry)) entry.card.dispose();
-    this.#list.querySelectorAll(".skeleton").forEach((skeleton) => skeleton.remove());
     this.#entries = kept;
+  }
+
+  #clear(stays) {
+    this.#keep(stays);
+    this.#list.querySelectorAll(".skeleton").forEach((skeleton) => skeleton.remove());
     this.#newcomers.takeAll();
     this.#changed.clear();
     this.#newest = null;

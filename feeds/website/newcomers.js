@@ -6,6 +6,7 @@ const MOST_WAITING = 200;
 const AT_TOP_PX = 140;
 const HANDS_OFF_MS = 2_500;
 const LOOK_AGAIN_MS = 500;
+const hasPointer = matchMedia("(hover: hover)"); // else one taps, and nothing may move right then
 
 export const isAtTop = () => scrollY < AT_TOP_PX;
 
@@ -51,7 +52,7 @@ export class Newcomers {
   /** Calls `letIn` now if nobody is about to click or writes something here, else when that is so. */
   whenQuiet(letIn) {
     clearTimeout(this.#timer);
-    if (!this.#waiting.size || !isAtTop()) return;
+    if (!this.#waiting.size || !isAtTop() || !hasPointer.matches) return;
     if (this.#isBusy()) this.#timer = setTimeout(() => this.whenQuiet(letIn), LOOK_AGAIN_MS);
     else letIn();
   }

@@ -2,6 +2,18 @@
 
 import { onceAFrame } from "./dom.js";
 
+const MOST_RECENT = 2_000;
+
+/** What was put in last: the oldest is forgotten first. */
+class Recent extends Map {
+  set(key, value) {
+    this.delete(key);
+    super.set(key, value);
+    if (this.size > MOST_RECENT) this.delete(this.keys().next().value);
+    return this;
+  }
+}
+
 /** A count that shows the viewer's own clicks before the pipeline has counted them, and never twice. */
 class Expected {
   #target = 0;
@@ -30,11 +42,11 @@ class Expected {
 }
 
 class Posts {
-  #posts = new Map();
+  #posts = new Map(); // those that a card shows
+  #told = new Recent(); // of each post the highest version, shown or not: an answer that was on its way may be older
   #expected = new Map();
   #cards = new Map();
-  #gone = new Set();
-  #goneForGood = new Set();
+  #gone = new Recent(); // post_id -> whether for good
   #dirty = new Set();
   #render = onceAFrame(() => this.#flush());
 
@@ -42,19 +54,25 @@ class Posts {
     return this.#posts.get(postId);
   }
 
-  /** Takes a post in if it is news: a lower version never replaces a higher one, a deletion is final. */
+  /** Takes in what is told of a post, shown or not: a lower version never replaces a higher one, a deletion is final. */
   put(post) {
-    const known = this.#posts.get(post.post_id);
-    if (this.#gone.has(post.post_id) || (known && post.version <= known.version)) return false;
-    this.#posts.set(post.post_id, post);
-    this.touch(post.post_id);
-    return true;
+    const postId = post.post_id;
+    const told = this.#told.get(postId);
+    const newest = told?.version > post.version ? told : post;
+    this.#told.set(postId, newest);
+    if (this.#gone.has(postId) || !this.#cards.has(postId) || newest.version <= this.get(postId)?.version) return;
+    this.#posts.set(postId, newest);
+    this.touch(postId);
   }
 
   /** A deletion is `forGood` once the feed tells it. */
   remove(postId, forGood = false) {
-    if (forGood) this.#goneForGood.add(postId);
-    this.#gone.add(postId);
+    this.#gone.set(postId, forGood || this.#gone.get(postId) === true);
+    this.lose(postId);
+  }
+
+  /** Its cards go, but what tells of it brings it back. */
+  lose(postId) {
     this.#posts.delete(postId);
     for (const card of this.#cards.get(postId) ?? []) card.left();
   }
@@ -64,10 +82,9 @@ class Posts {
   }
 
   /** A deletion that failed is taken back; false where the feed told it meanwhile, so that it did not. */
-  restore(post) {
-    if (this.#goneForGood.has(post.post_id)) return false;
-    this.#gone.delete(post.post_id);
-    this.put(post);
+  restore(postId) {
+    if (this.#gone.get(postId)) return false;
+    this.#gone.delete(postId);
     return true;
   }
 
@@ -85,6 +102,11 @@ class Posts {
     this.#posts.delete(postId);
   }
 
+  /** The ids of what is shown, but for the viewer's own posts that the feed has not told yet. */
+  shown() {
+    return [...this.#posts.values()].filter(({ version }) => version >= 0).map(({ post_id: id }) => id);
+  }
+
   /** What is shown of "likes" or "comments". */
   count(postId, kind) {
     const actual = this.#posts.get(postId)?.[kind] ?? 0;
@@ -99,12 +121,13 @@ class Posts {
   /** Shows a change of a count at once; the function that is returned ends that, `false` takes it back. */
   expect(postId, kind, change) {
     const key = `${kind} ${postId}`;
-    const shown = this.count(postId, kind);
-    if (!this.#expected.has(key)) this.#expected.set(key, new Expected());
-    this.#expected.get(key).expect(shown, change);
+    const expected = this.#expected.get(key) ?? new Expected();
+    expected.expect(this.count(postId, kind), change);
+    this.#expected.set(key, expected);
     this.touch(postId);
     return (happened = true) => {
-      this.#expected.get(key).settle(happened ? 0 : change);
+      expected.settle(happened ? 0 : change);
+      if (!expected.isOpen) this.#expected.delete(key);
       this.touch(postId);
     };
   }

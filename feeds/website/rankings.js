@@ -1,7 +1,7 @@
 // The trending and rising lists: who is where, and who moved since the ranking before.
 
 import { serverNow } from "./api.js";
-import { age, animate, byTestId, fromTemplate, showCount, showPicture } from "./dom.js";
+import { age, animate, byTestId, fromTemplate, keepingFocus, showCount, showPicture } from "./dom.js";
 
 const isNarrow = matchMedia("(max-width: 899px)");
 const few = () => (isNarrow.matches ? 12 : 5);
@@ -44,7 +44,7 @@ export class RankingList {
     const tops = this.#tops();
     const elements = shown.map((post) => this.#item(post, isFirst));
     this.#forget(new Set(all.map(({ post_id: id }) => id)));
-    this.#place(elements);
+    keepingFocus(() => this.#place(elements));
     this.list.dataset.empty = all.length ? "" : EMPTY[this.name];
     this.unfold.hidden = all.length <= few();
     this.unfold.textContent = this.#unfolded ? "Show fewer" : `Show all ${all.length}`;
@@ -97,7 +97,7 @@ export class RankingList {
     for (const postId of this.#items.keys()) if (!ranked.has(postId)) this.#items.delete(postId);
   }
 
-  /** Only moves what is in another place, so that focus and hover stay. */
+  /** Only moves what is in another place, so that hover stays. */
   #place(elements) {
     const kept = new Set(elements);
     for (const element of [...this.list.children]) if (!kept.has(element)) element.remove();

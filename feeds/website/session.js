@@ -9,6 +9,7 @@ class Session extends EventTarget {
   /** {user, token, memory}, or null for somebody who only reads. */
   who = null;
   demoUsers = [];
+  memories = new Map();
   /** Whose words are in the forms: who was signed in last. */
   writer = null;
   choice = 0;
@@ -59,10 +60,17 @@ class Session extends EventTarget {
   set(user, token) {
     keep(KEY, JSON.stringify({ user, token }), "sessionStorage");
     this.choice += 1;
-    this.who = { user, token, memory: new Memory(user) };
+    this.who = { user, token, memory: this.memoryOf(user) };
     if (this.writer && this.writer !== user) this.dispatchEvent(new Event("another"));
     this.writer = user;
     this.changed();
+  }
+
+  /** One for each user: what was on its way when somebody else was chosen still goes there. */
+  memoryOf(user) {
+    if (!this.memories.has(user)) this.memories.set(user, new Memory(user));
+    this.memories.get(user).refresh();
+    return this.memories.get(user);
   }
 
   /** The same user did something in another tab. */

@@ -1,15 +1,18 @@
-// Server-sent events that come back by themselves, from where they were.
+// Server-sent events that come back by themselves, from where they were. The server says `live` once all that was
+// missed is told, and every 15 seconds.
 
 const FIRST_RETRY_MS = 400;
 const LONGEST_RETRY_MS = 15_000;
 const OFFLINE_AFTER = 4; // failed attempts in a row
+const LONGEST_SILENCE_MS = 40_000;
 
 /** One stream; `state` is "connecting", "live", "reconnecting", "offline" or "paused". */
 export class Stream {
   #source = null;
-  #timer = 0;
+  #timer = 0; // until it is opened again or, while it is open, has been silent for too long
   #failures = 0;
   #lastId = null;
+  #every = 0;
   state = "connecting";
 
   constructor(path, handlers, onState) {
@@ -22,19 +25,28 @@ export class Stream {
   open(lastId = this.#lastId) {
     this.#stop();
     this.#lastId = lastId;
-    this.#become(this.#failures ? this.state : "connecting");
+    if (this.state === "paused") this.#become("connecting");
     const query = lastId ? `?${new URLSearchParams({ last_event_id: lastId })}` : "";
     this.#source = new EventSource(this.path + query);
     this.#source.onopen = () => this.#opened();
     this.#source.onerror = () => this.#failed();
-    for (const [name, handle] of Object.entries(this.handlers)) {
+    for (const [name, handle] of Object.entries({ ...this.handlers, live: () => this.#toldAll() })) {
       this.#source.addEventListener(name, (event) => this.#take(event, handle));
     }
+    this.#waitForLife();
+  }
+
+  /** Looks so often only, and gives the connection back in between; 0: stays open. */
+  glance(everyMs) {
+    if (everyMs === this.#every) return;
+    this.#every = everyMs;
+    if (this.state === "live") this.open();
   }
 
   /** Gives the connection back, for a page that nobody looks at. */
   pause() {
     this.#stop();
+    this.#failures = 0;
     this.#become("paused");
   }
 
@@ -43,14 +55,27 @@ export class Stream {
     if (this.state !== "paused") this.#failed();
   }
 
+  #waitForLife() {
+    clearTimeout(this.#timer);
+    this.#timer = setTimeout(() => this.#failed(), LONGEST_SILENCE_MS);
+  }
+
   #take(event, handle) {
+    this.#waitForLife();
     if (event.lastEventId) this.#lastId = event.lastEventId;
     handle(JSON.parse(event.data || "{}"));
   }
 
   #opened() {
+    this.#waitForLife();
     this.#failures = 0;
     this.#become("live");
+  }
+
+  #toldAll() {
+    if (!this.#every) return;
+    this.#stop();
+    this.#timer = setTimeout(() => this.open(), this.#every);
   }
 
   #failed() {

@@ -32,6 +32,7 @@ async function choose(user) {
 }
 
 function openGate() {
+  byId("post-dialog").close(); // what is behind it can be neither read nor used
   if (!session.isDemo) return openTokenDialog();
   say("Choose who you are first: at the top, on the right.");
   byId("user").focus();

@@ -1,6 +1,8 @@
 """A headless Chromium whose pages may leave nothing on the console."""
 
-from playwright.sync_api import BrowserContext, ConsoleMessage, Page
+from collections.abc import Callable, Sized
+
+from playwright.sync_api import BrowserContext, ConsoleMessage, Page, Route
 
 CHROMIUM = "/usr/bin/chromium"
 ARGUMENTS = [
@@ -49,3 +51,30 @@ class Tabs:
 
     def allow(self, *parts: str) -> None:
         self.console.allowed.extend(parts)
+
+
+def hold(page: Page, pattern: str, method: str) -> list[Route]:
+    """Requests that wait until the test lets them go on."""
+    held = list[Route]()
+    page.route(pattern, lambda route: held.append(route) if route.request.method == method else route.fallback())
+    return held
+
+
+def is_held(page: Page, held: Sized, count: int = 1) -> None:
+    for _ in range(400):
+        if len(held) >= count:
+            return
+        page.wait_for_timeout(50)
+    raise AssertionError("nothing was asked for")
+
+
+def hold_answers(page: Page, pattern: str) -> list[Callable[[], None]]:
+    """Answers of now, each of which comes when the test calls it."""
+    held = list[Callable[[], None]]()
+
+    def keep(route: Route) -> None:
+        answer = route.fetch()
+        held.append(lambda: route.fulfill(response=answer))
+
+    page.route(pattern, keep)
+    return held

@@ -152,10 +152,14 @@ async def rising(request: Request) -> Any:
 
 @router.get("/trending/stream", response_class=EventSourceResponse)
 async def ranking_stream(request: Request) -> AsyncIterator[ServerSentEvent]:
-    while not world_of(request).closing:
-        for name in ("trending", "rising"):
-            yield ServerSentEvent(event=name, data=world_of(request).ranking())
-        await world_of(request).rest(RANK_EVERY_SECONDS)
+    world = world_of(request)
+    with world.stream() as arrives:
+        while not world.closing:
+            if arrives():
+                for name in ("trending", "rising"):
+                    yield ServerSentEvent(event=name, data=world.ranking())
+                yield ServerSentEvent(event="live", data={})
+            await world.rest(RANK_EVERY_SECONDS)
 
 
 @asynccontextmanager

@@ -93,6 +93,21 @@ def test_hostile_comments_stay_text(tabs: Tabs, stand_in: str, world: World, ask
     is_unhurt(page, asked, stand_in)
 
 
+def test_a_picture_never_asks_the_service_itself(tabs: Tabs, stand_in: str, world: World, asked: list[Request]) -> None:
+    for address in ("/posts/x/explain", "/feed?limit=100", "/media/../audit", "/media/%2e%2e/audit", "/media/.."):
+        world.create_post("ada", stand_in + address, f"pictured {address}")
+    world.create_post("ada", f"{stand_in}/media/{'0' * 64}.png", "uploaded")
+    world.like("ada", world.create_post("ada", "/media/..", "pictured /media/..")["post_id"], True)
+    world.apply_all()
+    page = open_as(tabs, stand_in, "grace")
+    expect(page.locator("#posts [data-post-id]")).to_have_count(7)
+    expect(page.get_by_test_id("trending").locator("[data-post-id]")).to_have_count(1)
+    page.evaluate("scrollTo(0, document.body.scrollHeight)")
+    expect(page.locator("img[src*=http]")).to_have_count(1)
+    pictures = [one.url for one in asked if one.resource_type == "image"]
+    assert {urlsplit(url).path for url in pictures} <= {"/favicon.svg", f"/media/{'0' * 64}.png"}
+
+
 def test_an_event_of_the_stream_is_only_data(tabs: Tabs, stand_in: str, world: World, asked: list[Request]) -> None:
     page = open_as(tabs, stand_in, "grace")
     for text in TEXTS:

@@ -3,30 +3,15 @@
 import json
 
 import pytest
-from playwright.sync_api import JSHandle, Page, Route, expect
+from playwright.sync_api import FilePayload, JSHandle, Page, expect
 
 from runtime.processes import wait_until
-from tests.website.browser import Tabs
+from tests.website.browser import Tabs, hold, is_held
 from tests.website.scenarios import add_comment, card_with, choose_picture, delete, open_as, picture, shows
 from tests.website.test_live import a_post, has_state
 from tests.website.world import World, now
 
 pytestmark = pytest.mark.browser
-
-
-def hold(page: Page, pattern: str, method: str) -> list[Route]:
-    """Requests that wait until the test lets them go on."""
-    held = list[Route]()
-    page.route(pattern, lambda route: held.append(route) if route.request.method == method else route.fallback())
-    return held
-
-
-def is_held(page: Page, held: list[Route], count: int = 1) -> None:
-    for _ in range(400):
-        if len(held) >= count:
-            return
-        page.wait_for_timeout(50)
-    raise AssertionError("nothing was asked for")
 
 
 def be(page: Page, user: str) -> None:
@@ -294,8 +279,8 @@ def test_a_caption_is_as_long_as_the_server_says(tabs: Tabs, stand_in: str) -> N
 
 def test_a_picture_that_is_too_large_is_not_sent(tabs: Tabs, stand_in: str) -> None:
     page = open_as(tabs, stand_in, "grace")
-    large = {"name": "large.png", "mimeType": "image/png", "buffer": picture() + bytes(10 * 1024 * 1024)}
-    page.get_by_test_id("image").set_input_files(files=[large])
+    large: FilePayload = {"name": "large.png", "mimeType": "image/png", "buffer": picture() + bytes(10 * 1024 * 1024)}
+    page.get_by_test_id("image").set_input_files(large)
     expect(page.locator("#composer-error")).to_have_text("Choose a smaller picture: at most 10 MiB.")
     expect(page.locator("#preview")).to_be_hidden()
 

@@ -3,9 +3,10 @@
 import asyncio
 import random
 import threading
+import time
 from collections import deque
-from collections.abc import AsyncIterator, Callable
-from contextlib import suppress
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager
 from datetime import datetime, timedelta, timezone
 from typing import Any
 from uuid import uuid4
@@ -17,6 +18,7 @@ from producers.simulator.words import caption
 from runtime.web import DEMO_USERS
 
 LATENCY_SECONDS = 0.15
+LIVE_SECONDS = 15.0
 Post = dict[str, Any]
 
 
@@ -35,6 +37,8 @@ class World:
         self.rate = rate
         self.broker_away = False
         self.closing = False
+        self.opened = self.closed = 0
+        self.lost = 0
         self.epoch = uuid4().hex[:8]
         self.published: dict[str, Post] = {}
         self.log: list[tuple[str, Any]] = []
@@ -150,18 +154,18 @@ class World:
 
     async def rest(self, seconds: float) -> None:
         """So long, or until it closes."""
-        async with self._news:
-            with suppress(asyncio.TimeoutError):
-                await asyncio.wait_for(self._news.wait_for(lambda: self.closing), seconds)
+        await self._until(lambda: self.closing, seconds)
 
     async def until_seen(self, token: str, seconds: float) -> bool:
         offset = Token.parse(token).offset
-        async with self._news:
-            try:
-                await asyncio.wait_for(self._news.wait_for(lambda: self._counted >= offset), seconds)
-            except asyncio.TimeoutError:
-                return False
-        return True
+        return await self._until(lambda: self._counted >= offset, seconds)
+
+    async def _until(self, done: Callable[[], bool], seconds: float) -> bool:
+        end = time.monotonic() + seconds
+        while not done() and time.monotonic() < end:
+            async with self._news:  # comes again and again
+                await self._news.wait()
+        return done()
 
     @property
     def stream_id(self) -> str:
@@ -177,14 +181,33 @@ class World:
         epoch, _, position = stream_id.partition("-")
         return int(position) if epoch == self.epoch and int(position) <= len(self.log) else None
 
+    @contextmanager
+    def stream(self) -> Iterator[Callable[[], bool]]:
+        """A stream that is open; what it gives says whether anything that is sent still arrives."""
+        lost = self.lost
+        self.opened += 1
+        try:
+            yield lambda: lost == self.lost
+        finally:
+            self.closed += 1
+
+    def lose_streams(self) -> None:
+        """Those that are open stay so, and nothing comes of them any more: a router on the way has forgotten them."""
+        self.lost += 1
+
     async def follow(self, at: int) -> AsyncIterator[tuple[int, tuple[str, Any]]]:
-        """Every event from there on, with the position after it."""
-        while not self.closing:
-            while at < len(self.log):
-                at += 1
-                yield at, self.log[at - 1]
-            async with self._news:
-                await self._news.wait()
+        """Every event from there on, with the position after it; `live` when all are told, and now and then."""
+        due = 0.0
+        with self.stream() as arrives:
+            while not self.closing:
+                while at < len(self.log) and arrives():
+                    at += 1
+                    yield at, self.log[at - 1]
+                if due < time.monotonic() and arrives():
+                    due = time.monotonic() + LIVE_SECONDS
+                    yield at, ("live", {})
+                async with self._news:
+                    await self._news.wait()
 
     def page(self, limit: int, before: str | None) -> dict[str, Any]:
         ordered = sorted(list(self.published.values()), key=_newest, reverse=True)

@@ -1,0 +1,126 @@
+"""Streams that fall silent, pages that were away, and several windows of one browser."""
+
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Page
+
+from runtime.processes import wait_until
+from tests.website.browser import Tabs
+from tests.website.conftest import running
+from tests.website.scenarios import card_with, is_confirmed, open_as, shows
+from tests.website.test_live import a_post, has_state
+from tests.website.world import World
+
+pytestmark = pytest.mark.browser
+
+
+def test_a_stream_that_has_fallen_silent_is_opened_anew(tabs: Tabs, stand_in: str, world: World) -> None:
+    post_id = a_post(world, "told at last")
+    tabs.context.clock.install()
+    page = open_as(tabs, stand_in, "grace")
+    world.lose_streams()
+    world.like("linus", post_id, True)
+    tabs.context.clock.fast_forward(41_000)
+    shows(card_with(page, "told at last"), likes=1)
+
+
+def test_a_page_that_was_frozen_opens_its_streams_anew(tabs: Tabs, stand_in: str, world: World) -> None:
+    post_id = a_post(world, "told at last")
+    page = open_as(tabs, stand_in, "grace")
+    page.evaluate("Object.defineProperty(document, 'hidden', { get: () => document.body.hasAttribute('data-away') })")
+    page.clock.set_fixed_time("2026-11-20T14:00:00.000Z")
+    show_or_hide(page)
+    world.lose_streams()
+    world.like("linus", post_id, True)
+    page.clock.set_fixed_time("2026-11-20T14:10:00.000Z")
+    show_or_hide(page)
+    shows(card_with(page, "told at last"), likes=1)
+
+
+def show_or_hide(page: Page) -> None:
+    page.evaluate("document.body.toggleAttribute('data-away')")
+    page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+
+
+def test_after_a_failure_and_a_pause_a_stream_says_that_it_connects(tabs: Tabs, stand_in: str) -> None:
+    page = open_as(tabs, stand_in, "grace")
+    states = page.evaluate(
+        """async () => {
+          const { Stream } = await import("/stream.js");
+          const states = [];
+          const stream = new Stream("/trending/stream", {}, () => states.push(stream.state));
+          stream.open();
+          stream.lost();
+          stream.pause();
+          stream.open();
+          stream.pause();
+          return states;
+        }"""
+    )
+    assert states[-3:] == ["paused", "connecting", "paused"]
+
+
+def test_three_windows_leave_connections_for_clicks(tabs: Tabs, stand_in: str, world: World) -> None:
+    a_post(world, "seen in three windows")
+    pages = [open_as(tabs, stand_in, user) for user in ("ada", "grace", "linus")]
+    for likes, page in enumerate(pages, 1):
+        page.evaluate("dispatchEvent(new Event('focus'))")
+        card = card_with(page, "seen in three windows")
+        card.get_by_test_id("like").click()
+        shows(card, likes=likes)
+        is_confirmed(card)
+    for page in pages:
+        shows(card_with(page, "seen in three windows"), likes=3)
+
+
+def test_the_two_windows_that_were_used_last_stream_and_the_others_glance(
+    tabs: Tabs, stand_in: str, world: World
+) -> None:
+    post_id = a_post(world, "seen in all")
+    pages = [open_as(tabs, stand_in, user) for user in ("ada", "grace", "linus")]
+    first, _, third = pages
+    chip = first.get_by_test_id("connection")
+    states = chip.evaluate_handle(
+        """chip => {
+          const states = [];
+          const note = () => states.push(chip.dataset.state);
+          new MutationObserver(note).observe(chip, { attributeFilter: ["data-state"] });
+          return states;
+        }"""
+    )
+    wait_until(lambda: world.opened - world.closed == 4, 30, lambda: "all three windows stream")
+    for likes, user in enumerate(("linus", "alan", "barbara"), 1):
+        world.like(user, post_id, True)
+        for page in pages:
+            shows(card_with(page, "seen in all"), likes=likes)
+    assert states.json_value() == []
+    third.close()
+
+    def streams() -> bool:
+        opened, likes = world.opened, world.likes_of(post_id)
+        world.like(f"user{likes}", post_id, True)
+        shows(card_with(first, "seen in all"), likes=likes + 1)
+        return opened == world.opened
+
+    wait_until(streams, 30, lambda: "a window that is left opens a stream for each like")
+
+
+def test_of_two_windows_both_stream(tabs: Tabs, stand_in: str, world: World) -> None:
+    post_id = a_post(world, "seen in both")
+    pages = [open_as(tabs, stand_in, user) for user in ("ada", "grace")]
+    wait_until(lambda: world.opened - world.closed == 4, 30, lambda: "not both windows stream")
+    opened = world.opened
+    for likes, user in enumerate(("linus", "alan", "barbara"), 1):
+        world.like(user, post_id, True)
+        for page in pages:
+            shows(card_with(page, "seen in both"), likes=likes)
+    assert world.opened == opened
+
+
+def test_a_window_that_glances_says_when_the_server_is_away(tabs: Tabs, tmp_path: Path, world: World) -> None:
+    tabs.allow("net::ERR_")
+    with running(tmp_path, world) as address:
+        pages = [open_as(tabs, address, user) for user in ("ada", "grace", "linus")]
+    for page in pages:
+        has_state(page, "reconnecting|offline")
