@@ -158,8 +158,10 @@ def session_conf(settings: Settings) -> dict[str, Any]:
 
     Spark's driver takes those from its environment, and hands them to executors with what they are to do.
     """
+    # It has no tables, but Spark makes it once it makes one anywhere: by default in the folder that it was started in.
+    warehouse = {"spark.sql.warehouse.dir": str((settings.data_dir / "scratch" / "warehouse").absolute())}
     if not settings.store:
-        return {}
+        return warehouse
     endpoint, region = (os.environ.get(name, "") for name in ("AWS_ENDPOINT_URL", "AWS_REGION"))
     s3a = {
         "endpoint": endpoint,
@@ -169,7 +171,7 @@ def session_conf(settings: Settings) -> dict[str, Any]:
         "input.stream.type": "classic",
     }
     own = {f"spark.hadoop.fs.s3a.{name}": value for name, value in s3a.items() if value}
-    return {"spark.sql.streaming.checkpointFileManagerClass": FILE_MANAGER, **own}
+    return {"spark.sql.streaming.checkpointFileManagerClass": FILE_MANAGER, **warehouse, **own}
 
 
 def delta_options(settings: Settings) -> dict[str, str] | None:

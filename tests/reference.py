@@ -1,5 +1,6 @@
 """The rules of docs/counting.md, taken literally: what every test is judged by."""
 
+import json
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, fields
 from datetime import datetime, timedelta
@@ -75,6 +76,18 @@ def posts_with_counts(records: Iterable[Fact]) -> dict[str, Post]:
         for post_id, post in created.items()
         if post is not None
     }
+
+
+def told(records: Iterable[tuple[bytes, bytes | None]]) -> dict[str, Post]:
+    """What a reader of (key, value) of `posts_with_counts` has in the end: docs/contract.md."""
+    posts: dict[str, dict[str, Any]] = {}
+    for key, value in records:
+        post_id, post = key.decode(), json.loads(value or "null")
+        if post is None:
+            posts.pop(post_id, None)
+        elif post["version"] > posts.get(post_id, {"version": -1})["version"]:
+            posts[post_id] = post
+    return {post_id: Post.of(post) for post_id, post in posts.items()}
 
 
 @dataclass(frozen=True)

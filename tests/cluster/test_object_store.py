@@ -82,15 +82,15 @@ def test_numbers_are_exact_though_a_job_is_killed_with_its_state_on_s3(cluster: 
 
     write(settings, facts[FACTS // 2 :])
     cluster.jobs[JOBS[0]].kill()
-    letters += write_broken(settings)
+    letters |= write_broken(settings)
     cluster.start(JOBS[0])
     expected = reference.posts_with_counts(facts)
     cluster.eventually(each_second(lambda: in_topic(settings) == expected), "posts_with_counts in Kafka")
     in_kafka = places_of_facts(settings)
     at_events = str(lake(settings) / "events")
     cluster.eventually(lambda: DeltaTable.is_deltatable(at_events, delta_options(settings)), "the table of events")
-    cluster.eventually(lambda: archived(settings) == in_kafka, "events in Delta")
-    cluster.eventually(each_second(lambda: dead_letters(settings) == letters), "dead letters, each once")
+    cluster.eventually(each_second(lambda: archived(settings) == in_kafka), "events in Delta")
+    cluster.eventually(each_second(lambda: dead_letters(settings) == letters), "dead letters of these records alone")
     cluster.eventually(each_second(lambda: trending_is_exact(settings, facts)), "trending")
     for name in JOBS:
         (settings.run_dir / f"{name}.stop").touch()

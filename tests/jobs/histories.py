@@ -112,6 +112,18 @@ def rows_of(history: list[Fact], first_offset: int = 0) -> list[tuple[Any, ...]]
     ]
 
 
+def flapping(times: int, batches: int) -> list[list[Fact]]:
+    """So often, in so many batches, a user flips a like, a comment, and a post under the id of another's."""
+    turns = [("post_liked", "post_unliked"), ("comment_added", "comment_deleted"), ("post_created", "post_deleted")]
+    facts = [
+        fact(on_and_off[at % 2], f"{on_and_off[0]}-{at:03}", f"12:{10 + at % 50}", "bob", comment_id="c1")
+        for at in range(times)
+        for on_and_off in turns
+    ]
+    size = len(facts) // batches
+    return [facts[at : at + size] for at in range(0, len(facts), size)]
+
+
 def fact(event_type: str, event_id: str, at: datetime | str, user: str = "bob", post: str = "p1", **more: str) -> Fact:
     """At a moment, or at a minute of the day that has NOON: 12:01."""
     occurred_at = f"2026-11-20T{at}:00.000Z" if isinstance(at, str) else format_time(at)

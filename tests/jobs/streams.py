@@ -1,6 +1,7 @@
 """Real streams cut where a test wants it: each cut is one micro-batch, run from the checkpoint by a new query."""
 
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from pyarrow import parquet
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.streaming.query import StreamingQuery
 
+from runtime.rescale import store
 from tests.jobs.histories import RECORD, Fact, rows_of
 
 SCHEMA = pa.schema(
@@ -53,3 +55,17 @@ class CutStream:
         )
         query.awaitTermination()
         return query
+
+
+def state_after(
+    spark: SparkSession, folder: Path, frames: Callable[[DataFrame], DataFrame], batches: list[list[Fact]]
+) -> list[int]:
+    """How long each row is that aggregates have in state in the end, as text in which every number is a digit."""
+    stream = CutStream(spark, folder)
+    for batch in batches:
+        stream.add(batch)
+    progress = stream.run(frames, lambda batch, _: batch.collect()).lastProgress
+    assert progress is not None
+    stores = [store(spark, folder / "checkpoint", at) for at in range(len(progress.stateOperators))]
+    rows = [row[0] for one in stores for row in one.selectExpr("to_json(struct(key, value))").collect()]
+    return sorted(len(re.sub("[0-9]+", "0", row)) for row in rows)

@@ -27,8 +27,8 @@ from jobs.transforms.panes import (
 from jobs.transforms.ranking import LOOKED_AT, PastHour, Score, added, best, living, rising, scored, trending
 from jobs.trending_posts import FIRST_HOUR, PANES
 from tests import reference
-from tests.jobs.histories import NOON, Fact, cuts, fact, hostile, records, several
-from tests.jobs.streams import CutStream
+from tests.jobs.histories import NOON, Fact, cuts, fact, flapping, hostile, records, several
+from tests.jobs.streams import CutStream, state_after
 
 pytestmark = pytest.mark.spark
 POSTS = ("post_created", "post_deleted")
@@ -170,6 +170,11 @@ def test_any_stream_rises_as_the_contract_says(
     for minutes in (11, 16):
         end = NOON + timedelta(minutes=minutes)
         assert rising_of(chained, changes, posts, end) == reference.rising(history, end), end
+
+
+def test_flapping_costs_no_state_of_the_panes(chained: SparkSession, tmp_path: Path) -> None:
+    few = state_after(chained, tmp_path / "few", panes, flapping(20, 3))
+    assert few == state_after(chained, tmp_path / "many", panes, flapping(200, 6)) != []
 
 
 def test_a_like_taken_back_ahead_of_the_clock_no_longer_counts_in_the_hour_before(

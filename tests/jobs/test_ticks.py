@@ -39,10 +39,10 @@ class Tables:
         for name, schema in {tables.ENGAGEMENT_BY_MINUTE: KEPT_PANES, **schemas}.items():
             ensure_table(spark, table_path(self.settings, name), schema)
 
-    def batch(self, panes: dict[tuple[str, int], int], posts: list[tuple[str, str]]) -> Fresh:
-        """Likes of posts by minutes before noon; types of facts of posts."""
+    def batch(self, panes: dict[tuple[str, int], int], posts: list[tuple[str, str]], comments: int = 0) -> Fresh:
+        """Likes of posts by minutes before noon, to each so many comments; types of facts of posts."""
         rows = [
-            (JUDGED_FROM, post_id, NOON.replace(second=0) - timedelta(minutes=back), likes, 0)
+            (JUDGED_FROM, post_id, NOON.replace(second=0) - timedelta(minutes=back), likes, comments)
             for (post_id, back), likes in panes.items()
         ]
         facts = [
@@ -82,11 +82,33 @@ class Published:
         """By board, what the header says that went in."""
         return {row.key: parsed(read_seen(row.headers[0].value)) for row in self._records[-1]}
 
+    def rankings(self) -> dict[str, dict[str, Any]]:
+        return {row.key: json.loads(row.value) for row in self._records[-1]}
+
     def last(self) -> Boards:
-        boards = {row.key: json.loads(row.value)["posts"] for row in self._records[-1]}
         return {
-            key: [(post["post_id"], post["likes"], post["score"]) for post in posts] for key, posts in boards.items()
+            key: [(post["post_id"], post["likes"], post["score"]) for post in ranking["posts"]]
+            for key, ranking in self.rankings().items()
         }
+
+
+def test_likes_and_comments_are_worth_what_the_settings_say(kept: Tables, monkeypatch: pytest.MonkeyPatch) -> None:
+    published = Published(monkeypatch)
+    kept.keep(kept.batch({("liked", 1): 2}, [("post_created", "liked"), ("post_created", "commented")]))
+    kept.keep(kept.batch({("commented", 1): 0}, [], comments=5))
+    settings = kept.settings.model_copy(update={"like_weight": 3, "comment_weight": 1})
+    Rankings(kept.spark, settings).publish(kept.spark, NOON, {}, None)
+    trending = published.rankings()["past_hour"]
+    assert [(post["post_id"], post["rank"], post["score"]) for post in trending["posts"]] == [
+        ("liked", 1, 6),
+        ("commented", 2, 5),
+    ]
+    times = {
+        "window_start": "2026-11-20T11:01:00.000Z",
+        "window_end": "2026-11-20T12:01:00.000Z",
+        "generated_at": "2026-11-20T12:00:05.000Z",
+    }
+    assert {name: trending[name] for name in times} == times
 
 
 def test_a_ranking_from_memory_is_the_one_of_the_tables(kept: Tables, monkeypatch: pytest.MonkeyPatch) -> None:

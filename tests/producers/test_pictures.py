@@ -18,6 +18,7 @@ from PIL.PngImagePlugin import PngInfo
 from starlette import formparsers
 
 from conf.settings import Settings
+from producers import pictures
 from producers.pictures import LONGEST_SIDE, BadPicture, clean_picture, keep_picture
 from producers.posting import PICTURES_IN_HAND, PICTURES_OF_A_USER, SERVICE
 from producers.simulator.pictures import paint_pictures
@@ -341,6 +342,16 @@ class TestUploads:
         answer = client.post("/posts", files={"image": ("a.png", encoded("PNG"))}, headers=by("ada"))
         assert (answer.status_code, "Retry-After" in answer.headers) == (503, True)
 
+    def test_pictures_leave_room_on_their_disk_for_everything_else(
+        self, client: TestClient, by: By, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(pictures, "LEFT_FREE", 1 << 62)
+        headers = {**by("ada"), "Content-Type": "multipart/form-data; boundary=x"}
+        answer = client.post("/posts", content=b"no form at all", headers=headers)
+        assert (answer.status_code, "Retry-After" in answer.headers) == (503, True)
+        named = client.post("/posts", json={"image_url": "https://example.org/a.jpg"}, headers=by("ada"))
+        assert named.status_code == 201
+
     def test_a_form_without_a_picture_is_refused(self, client: TestClient, by: By) -> None:
         files = {"other": ("a.png", encoded("PNG"))}
         assert client.post("/posts", files=files, headers=by("ada")).status_code == 422
@@ -376,5 +387,8 @@ class TestUploads:
         assert client.post("/posts", files=files, data=fields, headers=by("ada")).status_code == 422
 
     @pytest.mark.parametrize("name", ["..%2fauth.secret", "%2e%2e", "0" * 64 + ".png", "x.jpg"])
-    def test_nothing_but_pictures_is_served(self, client: TestClient, name: str) -> None:
+    def test_nothing_but_pictures_is_served(self, client: TestClient, live: Settings, name: str) -> None:
+        live.media_dir.mkdir(parents=True)
+        for file in (live.media_dir / "x.jpg", live.data_dir / "auth.secret"):
+            file.write_text("not for everybody")
         assert client.get(f"/media/{name}").status_code == 404

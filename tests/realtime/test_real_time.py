@@ -4,7 +4,6 @@ import json
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import partial
 from typing import Any
 
 import pytest
@@ -20,7 +19,7 @@ from jobs.submit import COMPILES_LITTLE, job_env, spark_submit
 from runtime.parts import job_metrics
 from runtime.processes import Process, wait_until
 from tests import reference
-from tests.stack.hostile import Fact, hostile_facts, in_topic, read, write
+from tests.stack.hostile import Fact, each_second, hostile_facts, in_topic, read, write
 
 IS_MISSING = not realtime.PYTHON.exists() and "CI" not in os.environ
 pytestmark = [
@@ -53,7 +52,7 @@ def is_ready(settings: Settings) -> bool:
 
 def is_exact(settings: Settings, facts: list[Fact]) -> Callable[[], bool]:
     expected = reference.posts_with_counts(facts)
-    return lambda: in_topic(settings) == expected
+    return each_second(lambda: in_topic(settings) == expected)
 
 
 def test_numbers_are_exact_through_kills_and_both_ways_between_batches_and_real_time(kafka: Settings) -> None:
@@ -82,8 +81,8 @@ def rows_leave_before_their_batch_ends(settings: Settings, process: Process) -> 
     commits = settings.checkpoint_dir / POSTS_WITH_COUNTS / "commits"
     before = sorted(path.name for path in commits.iterdir())
     write(settings, [created.model_dump(), liked.model_dump()])
-    rows = partial(read, settings, POSTS_WITH_COUNTS)
-    wait_until(lambda: any(is_liked(one) for one in rows()), PATIENCE, process.last_words)
+    is_out = each_second(lambda: any(map(is_liked, read(settings, POSTS_WITH_COUNTS))))
+    wait_until(is_out, PATIENCE, process.last_words)
     assert sorted(path.name for path in commits.iterdir()) == before
 
 

@@ -66,7 +66,7 @@ def main(version: str) -> None:
         tempfile.TemporaryDirectory() as folder,
         running_broker(Path(folder), shuffle_partitions=PARTITIONS) as settings,
     ):
-        spark = new_session(PARTITIONS)
+        spark = new_session(PARTITIONS, str(settings.data_dir / "warehouse"))
         facts = facts_before()
         for batch in (facts[:50], facts[50:90], facts[90:]):
             write(settings, batch)

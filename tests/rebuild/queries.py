@@ -1,6 +1,7 @@
 """The jobs' own queries, run in the test's session until they have read what there is."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from types import ModuleType
 
 from pyspark.sql import SparkSession
@@ -9,29 +10,46 @@ from pyspark.sql.streaming.query import StreamingQuery
 from conf.settings import Settings
 from contract.facts import FACT_TOPICS
 from contract.topics import POSTS_WITH_COUNTS
-from jobs import posts_with_counts, trending_posts
-from jobs.checkpoints import committed_offsets
+from jobs import archive, posts_with_counts, trending_posts
+from jobs.checkpoints import PROJECTED, committed_offsets
 from jobs.offsets import ends, reached
 from runtime.children import ranked_from_now
 from runtime.processes import wait_until
 
 PATIENCE = 120
-PROJECTION = "posts_with_counts_lake"
+MODULES = {module.NAME: module for module in (posts_with_counts, trending_posts, archive)}
+Running = Mapping[str, Sequence[StreamingQuery]]
+
+
+@contextmanager
+def running(
+    spark: SparkSession, settings: Settings, jobs: Sequence[str], env: Mapping[str, str] | None = None
+) -> Iterator[Running]:
+    """The queries of the jobs until the block is over: what commands get from `running_jobs` as processes."""
+    with ExitStack() as stack:
+        started = {}
+        for job in jobs:
+            started[job] = MODULES[job].start(spark.newSession(), settings)
+            for query in started[job]:
+                stack.callback(query.stop)
+        yield started
+
+
+def have_read_all(settings: Settings, jobs: Running) -> bool:
+    """True, once they have: what commands ask of processes as `caught_up`."""
+    for queries in jobs.values():
+        for query in queries:
+            wait_until_read(query, settings)
+    return True
 
 
 def run_once(spark: SparkSession, settings: Settings, *jobs: ModuleType) -> None:
     """Start the queries of the jobs, one job after the other, and stop each once it has read all there is."""
     for job in jobs:
-        queries = job.start(spark.newSession(), settings)
-        for query in queries:
-            if query.name == posts_with_counts.NAME:
-                query.processAllAvailable()  # it may read more than topics
-            else:
-                wait_until_read(query, settings)
-        if job is trending_posts:
-            wait_until(ranked_from_now(settings), PATIENCE, lambda: "nothing is ranked")
-        for query in queries:
-            query.stop()
+        with running(spark, settings, [job.NAME]) as started:
+            have_read_all(settings, started)
+            if job is trending_posts:
+                wait_until(ranked_from_now(settings), PATIENCE, lambda: "nothing is ranked")
 
 
 def catch_up(spark: SparkSession, settings: Settings, job: ModuleType) -> None:
@@ -50,7 +68,10 @@ def until_ended(queries: Sequence[StreamingQuery]) -> None:
 
 def wait_until_read(query: StreamingQuery, settings: Settings) -> None:
     """`processAllAvailable` would wait for one more of their ticks, or, where they have a clock, for ever."""
-    goal = ends(settings, [POSTS_WITH_COUNTS] if query.name == PROJECTION else FACT_TOPICS)
+    if query.name == posts_with_counts.NAME:
+        query.processAllAvailable()  # it may read more than topics
+        return
+    goal = ends(settings, [POSTS_WITH_COUNTS] if query.name == PROJECTED else FACT_TOPICS)
 
     def has_read_all() -> bool:
         if query.exception() is not None:

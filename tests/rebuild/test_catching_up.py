@@ -19,7 +19,7 @@ from jobs.submit import INTERPRETED
 from tests import reference
 from tests.rebuild.earlier_checkpoint import facts_after, facts_before, write
 from tests.rebuild.queries import catch_up, evict, run_once
-from tests.rebuild.test_backfill import Reader
+from tests.stack.hostile import in_topic
 
 
 @pytest.mark.spark
@@ -37,12 +37,12 @@ def test_a_job_does_what_waits_and_ends_and_then_goes_on_from_the_same_checkpoin
         assert facts_waiting(broker, read) == 0
         for query in STATES[job.NAME].keys() - {"posts_with_counts_lake"}:
             assert reached(committed_offsets(broker.checkpoint_dir / query), ends(broker, FACT_TOPICS))
-    assert Reader(spark, broker).posts() == reference.posts_with_counts(first)
+    assert in_topic(broker, "") == reference.posts_with_counts(first)
     then = facts_after()
     write(broker, then)
     assert facts_waiting(broker, posts_with_counts.NAME) == len(then)
     run_once(spark, broker, posts_with_counts)
-    assert Reader(spark, broker).posts() == reference.posts_with_counts(first + then)
+    assert in_topic(broker, "") == reference.posts_with_counts(first + then)
 
 
 @pytest.mark.spark

@@ -4,10 +4,10 @@ import hashlib
 import json
 import os
 from base64 import b64encode
-from collections.abc import Sequence
-from contextlib import closing
+from contextlib import AbstractContextManager, closing
 from datetime import datetime, timedelta, timezone
 from functools import partial
+from io import StringIO
 from pathlib import Path
 from typing import Any
 from unittest.mock import Mock
@@ -19,6 +19,7 @@ from deltalake import DeltaTable
 from kafka import KafkaProducer
 from kafka.admin import ConfigResource, ConfigResourceType
 from pyspark.sql import SparkSession
+from rich.console import Console
 
 from audit.job import audit
 from conf.settings import Settings
@@ -33,18 +34,16 @@ from jobs.running import FORGET, only_one
 from runtime import forget, renewal
 from runtime.admin import admin_client
 from runtime.children import refuse_while_used
-from runtime.forget import erase, what_remains
+from runtime.forget import what_remains
 from runtime.renewal import wait_until_swept
 from runtime.scan import found_in
 from tests import reference
 from tests.rebuild.earlier_checkpoint import write
-from tests.rebuild.queries import run_once
-from tests.rebuild.test_backfill import Reader
-from tests.stack.hostile import Fact, fact, read
+from tests.rebuild.queries import Running, run_once, running
+from tests.stack.hostile import Fact, fact, in_topic, read
 
 WHO, CAPTION, COMMENT = "Ada-of-1815", "Dampfmaschinenballade", "Geheimwortspiel"
 OWN, SHARED = (hashlib.sha256(picture).hexdigest() + ".jpg" for picture in (b"own", b"shared"))
-MODULES = {module.NAME: module for module in (posts_with_counts, trending_posts, archive)}
 WORDS = (WHO, CAPTION, COMMENT, OWN)
 
 
@@ -128,6 +127,7 @@ def swept_before_compaction(broker: Settings, settings: Settings, offsets: Offse
 @pytest.mark.kafka
 @pytest.mark.spark
 @pytest.mark.timeout(900)
+@pytest.mark.usefixtures("commands")
 @pytest.mark.parametrize("with_facts", [True, False], ids=["facts too", "facts stay"])
 def test_nothing_of_a_forgotten_user_is_left_and_the_rest_counts_as_before(
     broker: Settings, spark: SparkSession, lived_in: list[Fact], with_facts: bool, monkeypatch: pytest.MonkeyPatch
@@ -137,13 +137,14 @@ def test_nothing_of_a_forgotten_user_is_left_and_the_rest_counts_as_before(
     parquet.write_table(pyarrow.table({"value": [f'{{"user_id": "{WHO}"}}']}), seed)
     assert places(broker) >= EVERYWHERE | {"seeds/seed"}, "the scan would not see it"
 
-    def run(jobs: Sequence[str]) -> None:
+    def run(*arguments: Any) -> AbstractContextManager[Running]:
         assert (broker.data_dir / FORGET).exists() == with_facts
-        run_once(spark, broker, *(MODULES[job] for job in jobs))
+        return running(spark, *arguments)
 
+    monkeypatch.setattr(forget, "running_jobs", run)
     monkeypatch.setattr(renewal, "ROLL_MS", 1_000)
     monkeypatch.setattr(forget, "wait_until_swept", swept := Mock(wraps=partial(swept_before_compaction, broker)))
-    done = erase(spark.newSession(), broker, WHO, with_facts, run, print)
+    done = forget.forget(broker, WHO, with_facts, Console(file=StringIO()))
     assert swept.called == with_facts
     told = {removed.place for removed in done if removed.until}
     assert bool(told) != with_facts
@@ -151,7 +152,7 @@ def test_nothing_of_a_forgotten_user_is_left_and_the_rest_counts_as_before(
     assert places(broker) <= (set() if with_facts else KAFKA_AND_STATES)
     assert [path.name for path in broker.media_dir.iterdir()] == [SHARED]
     expected = reference.posts_with_counts(one for one in lived_in if one["user_id"] != WHO)
-    assert Reader(spark, broker).posts() == expected
+    assert in_topic(broker, "") == expected
     assert unexplained(broker) == {}
     audited = audit(spark.newSession(), broker, False)
     assert (audited.archive, audited.as_json()["drift"]) == ([], 0), audited.as_json()

@@ -18,7 +18,7 @@ from jobs.harness import now
 from tests import reference
 from tests.rebuild.earlier_checkpoint import facts_after, facts_before, write
 from tests.rebuild.queries import run_once
-from tests.rebuild.test_backfill import Reader
+from tests.stack.hostile import in_topic
 from tests.stack.test_exact import archived
 
 JOBS = (posts_with_counts, trending_posts, archive)
@@ -43,9 +43,8 @@ def within_the_hour(facts: list[dict[str, str]]) -> list[dict[str, str]]:
 @pytest.mark.kafka
 @pytest.mark.timeout(600)
 def test_every_query_writes_the_shapes_it_says_and_goes_on_after_a_kill_between_write_and_commit(
-    spark: SparkSession, broker: Settings, monkeypatch: pytest.MonkeyPatch
+    spark: SparkSession, broker: Settings
 ) -> None:
-    monkeypatch.setattr(archive, "EVERY", "1 second")
     facts = within_the_hour(facts_before() + facts_after())
     first, then = facts[: len(facts_before())], facts[len(facts_before()) :]
     write(broker, first)
@@ -57,7 +56,7 @@ def test_every_query_writes_the_shapes_it_says_and_goes_on_after_a_kill_between_
             forget_the_last_commit(broker.checkpoint_dir / query)
     write(broker, then)
     run_once(spark, broker, *JOBS)
-    assert Reader(spark, broker).posts() == reference.posts_with_counts(facts)
+    assert in_topic(broker, "") == reference.posts_with_counts(facts)
     places = archived(broker)
     assert len(places) == places.total() == len(facts)
     audited = audit(spark.newSession(), broker, False)

@@ -10,13 +10,14 @@ from pyspark.sql import SparkSession
 from conf.settings import Settings
 from contract import tables
 from jobs import archive, posts_with_counts, trending_posts
+from jobs.checkpoints import PROJECTED
 from tests.rebuild.earlier_checkpoint import facts_after, facts_before, write
-from tests.rebuild.queries import PROJECTION, run_once
+from tests.rebuild.queries import run_once
 from tests.rebuild.test_interrupted_batches import within_the_hour
 
 TABLES: list[tuple[ModuleType, str, str]] = [
     (archive, tables.EVENTS, tables.EVENTS),
-    (archive, PROJECTION, tables.POSTS_WITH_COUNTS),
+    (archive, PROJECTED, tables.POSTS_WITH_COUNTS),
     (trending_posts, trending_posts.NAME, tables.ENGAGEMENT_BY_MINUTE),
     (trending_posts, trending_posts.RISING, tables.FIRST_HOUR_ENGAGEMENT),
 ]
@@ -26,9 +27,8 @@ TABLES: list[tuple[ModuleType, str, str]] = [
 @pytest.mark.kafka
 @pytest.mark.timeout(600)
 def test_a_job_does_not_go_on_from_a_checkpoint_that_is_older_than_its_table(
-    spark: SparkSession, broker: Settings, monkeypatch: pytest.MonkeyPatch
+    spark: SparkSession, broker: Settings
 ) -> None:
-    monkeypatch.setattr(archive, "EVERY", "1 second")
     checkpoints, older, newest = (broker.data_dir / name for name in ("checkpoints", "older", "newest"))
     for facts, copy in ((facts_before(), older), (facts_after(), newest)):
         write(broker, within_the_hour(facts))

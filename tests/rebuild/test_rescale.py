@@ -31,8 +31,8 @@ BATCHES = [facts_before()[:60], facts_before()[60:], facts_after()]
 def checkpoint(tmp_path: Path) -> Path:
     """What the counts job left behind."""
     with tarfile.open(FIXTURES / "counts-checkpoint-0.1.tar.gz") as tar:
-        tar.extractall(tmp_path, filter="data")
-    return tmp_path / COUNTS
+        tar.extractall(tmp_path / "checkpoints", filter="data")
+    return tmp_path / "checkpoints" / COUNTS
 
 
 def rescaled_in_the_middle(spark: SparkSession, folder: Path, frames: Callable[[DataFrame], DataFrame]) -> list[Row]:
@@ -50,11 +50,20 @@ def rescaled_in_the_middle(spark: SparkSession, folder: Path, frames: Callable[[
     return given
 
 
-def test_the_state_of_a_real_checkpoint_is_the_same_in_other_partitions(spark: SparkSession, checkpoint: Path) -> None:
-    before = contents(spark, checkpoint)
-    assert rescale_query(spark, checkpoint, MORE).startswith("2 partitions are 3 now")
+@pytest.mark.usefixtures("commands")
+def test_the_state_of_a_real_checkpoint_is_the_same_in_other_partitions(
+    spark: SparkSession, checkpoint: Path, tmp_path: Path
+) -> None:
+    before, said = contents(spark, checkpoint), list[str]()
+    rescale(Settings(data_dir=tmp_path), MORE, said.append)
+    rows = sum(number for number, _ in before.values())
+    assert said == [
+        f"{COUNTS}: 2 partitions are 3 now; {rows} rows of state, the same as before",
+        "trending_posts: has no state yet",
+        "first_hour_engagement: has no state yet",
+    ]
     assert contents(spark, checkpoint) == before
-    assert sum(rows for rows, _ in before.values()) > 100
+    assert rows > 100
     assert len(set(before.values())) == len(before)  # what differs looks different
     assert store(spark, checkpoint, 1).select("partition_id").distinct().count() == MORE
     refuse_other_shapes(checkpoint.parent, COUNTS, MORE)

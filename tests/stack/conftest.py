@@ -10,6 +10,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from conf import REPOSITORY
 from conf.settings import Settings
 from jobs.submit import COMPILES_LITTLE
 from runtime.processes import wait_until
@@ -63,6 +64,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     own["MSM_RANK_EVERY_SECONDS"], own["MSM_SHUFFLE_PARTITIONS"] = "10", "2"  # two cores have much to do
     own["JAVA_TOOL_OPTIONS"] = COMPILES_LITTLE  # no JVM grows old here
     running = Stack(settings, {**os.environ, **own, "MSM_DEMO": "true", "MSM_KAFKA_SECURITY": "scram"})
+    before = in_repository()
     started = running.msm("up")
     assert started.returncode == 0, started.stdout + started.stderr
     try:
@@ -70,3 +72,9 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     finally:
         running.msm("down")
     wait_until(lambda: running.processes() == [], 5, lambda: f"left: {running.processes()}")
+    assert in_repository() == before, "something was written beside the data dir"
+
+
+def in_repository() -> list[str]:
+    """But for the caches of tools."""
+    return sorted(path.name for path in REPOSITORY.iterdir() if not path.name.startswith("."))

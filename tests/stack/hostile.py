@@ -14,6 +14,7 @@ from conf.kafka import partitions_of, python_security, records_of
 from conf.settings import Settings
 from contract.facts import FACT_BY_TYPE, format_time, new_event_id
 from contract.principals import ADMIN
+from contract.topics import POSTS_WITH_COUNTS
 from tests import reference
 
 Fact = dict[str, Any]
@@ -96,15 +97,7 @@ def each_second(condition: Callable[[], bool]) -> Callable[[], bool]:
     return asked
 
 
-def in_topic(settings: Settings) -> dict[str, reference.Post]:
-    """What a reader of `posts_with_counts` has at the end; one that sees a version go back is wrong."""
-    posts: dict[str, dict[str, Any]] = {}
-    for record in read(settings, "posts_with_counts"):
-        post_id = record.key.decode()
-        if record.value is None:
-            posts.pop(post_id, None)
-            continue
-        post = json.loads(record.value)
-        if post["version"] > posts.get(post_id, {"version": 0})["version"]:
-            posts[post_id] = post
-    return {post_id: reference.Post.of(post) for post_id, post in posts.items() if post_id.startswith("stack-")}
+def in_topic(settings: Settings, prefix: str = "stack-") -> dict[str, reference.Post]:
+    """What a reader of `posts_with_counts` has at the end, of the posts whose ids begin so."""
+    posts = reference.told((record.key, record.value) for record in read(settings, POSTS_WITH_COUNTS))
+    return {post_id: post for post_id, post in posts.items() if post_id.startswith(prefix)}
