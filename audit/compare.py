@@ -17,6 +17,8 @@ def side_by_side(
 ) -> DataFrame:
     """One row a post of which anybody says anything, with `why`: the sentences on what does not agree.
 
+    `shown` is what they complain of.
+
     `read`: (post_id, topic, at_table, at_feed, and each with _again), as `published.as_read` has them, and the row that
     is `judged` by the facts, the topic's where nothing is on its way, and whether it `is_young`; `transforms`:
     (post_id, alive, said, seen); `statement`: the same and (counted, superseded, waiting, missed, unsettled); `table`:
@@ -49,7 +51,8 @@ def side_by_side(
     nothing = F.array().cast("array<string>")
     facts_say = F.when(is_on_its_way, nothing).otherwise(of_facts)
     why = F.when(is_compacted, nothing).otherwise(F.concat(facts_say, of_topic))
-    return wide.withColumns({"why": why, "is_unsettled": is_on_its_way | is_compacted})
+    shown = F.when(F.size(facts_say) > 0, F.col("judged.said")).otherwise(F.col("topic.said"))
+    return wide.withColumns({"why": why, "is_unsettled": is_on_its_way | is_compacted, "shown": shown})
 
 
 def _is(claim: Column) -> Column:

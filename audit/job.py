@@ -42,6 +42,8 @@ ARCHIVE_SECONDS = 90.0
 """The archive may be a batch behind; further is no matter of waiting."""
 UNDER_WAY = timedelta(seconds=15)
 """As long as a row may be on its way in real time: three shuffles, a commit of state, a collector's pause."""
+RECENT = timedelta(minutes=1)
+"""How much older a row may be than that to stand for its post."""
 
 
 @dataclass(frozen=True)
@@ -165,7 +167,7 @@ def _judge_archive(report: Report, records: DataFrame, reached: Offsets, setting
 
 def _judge_posts(report: Report, now: Published, known: DataFrame, erased: DataFrame, folder: Path) -> None:
     cut = published.cut_frame(known.sparkSession, now.cut)
-    read = _with_judged(published.as_read(now.topic, now.bounds), now, cut, folder)
+    read = _with_judged(published.as_read(now.topic, now.bounds), now, cut, erased, folder)
     targets = read.where("judged IS NOT NULL").select("post_id", published.seen_map(F.col("judged.seen")).alias("seen"))
     statement = recount.by_statement(targets, cut)
     transforms = recount.by_transforms(known, targets, cut)
@@ -174,17 +176,20 @@ def _judge_posts(report: Report, now: Published, known: DataFrame, erased: DataF
     _sum_up(report, recount.kept(wide, folder / "wide"))
 
 
-def _with_judged(read: DataFrame, now: Published, cut: DataFrame, folder: Path) -> DataFrame:
+def _with_judged(read: DataFrame, now: Published, cut: DataFrame, erased: DataFrame, folder: Path) -> DataFrame:
     """What was read with the row that is to be `judged` of each post, and whether it `is_young`.
 
-    In real time the newest row may lack what it says it has; then it is the newest one that does not.
+    In real time the newest row may lack what it says it has; then it is the newest one that does not, but no old one:
+    what was lost since would be passed over. Of a post that had something erased nobody knows how many facts it has.
     """
     read = recount.kept(read, folder / "read")
     if now.settled_at is None:
         return read.select("*", F.col("topic").alias("judged"), F.lit(False).alias("is_young"))
     is_young = F.col("topic.place.timestamp") >= F.lit(now.settled_at)
-    young = read.where(is_young & F.col("topic.said").isNotNull()).select("post_id")
-    rows = now.topic.join(young, "post_id", "left_semi")
+    living = read.where(is_young & F.col("topic.said").isNotNull()).select("post_id")
+    young = living.join(erased.select("post_id"), "post_id", "left_anti")
+    is_recent = F.col("place.timestamp") >= F.lit(now.settled_at - RECENT)
+    rows = now.topic.where(is_recent).join(young, "post_id", "left_semi")
     facts = read.sparkSession.table("judged").where("reason IS NULL").join(young, "post_id", "left_semi")
     judged = F.col("judged")
     found = read.join(published.judged_rows(rows, facts, cut), "post_id", "left").withColumns(
@@ -213,7 +218,7 @@ def _sum_up(report: Report, wide: DataFrame) -> None:
     assert sums is not None
     for name, value in sums.asDict().items():
         setattr(report, name, value)
-    says = [F.col("judged.said").alias("topic"), *(F.col(f"{name}.said").alias(name) for name in RECOUNTS)]
+    says = [F.col("shown").alias("topic"), *(F.col(f"{name}.said").alias(name) for name in RECOUNTS)]
     first = wide.where(differs).orderBy("post_id").limit(SHOWN).select("post_id", *says, "table", "feed", "why")
     report.first = [row.asDict(recursive=True) for row in first.collect()]
 

@@ -28,17 +28,16 @@ class Change:
 
 
 def refuse_unlike(before: Run, after: Run) -> None:
-    """SystemExit where two runs differ in what no floor evens out."""
+    """SystemExit where two runs say that they differ in what no floor evens out."""
     was, now = _kind(before), _kind(after)
-    if was != now:
-        differ = ", ".join(f"{what} ({was[what]}; {now[what]})" for what in was if was[what] != now[what])
-        raise SystemExit(f"these runs cannot be compared, they differ in {differ}")
+    if differ := [f"{what} ({was[what]}; {now[what]})" for what in was if was[what] != now.get(what, was[what])]:
+        raise SystemExit(f"these runs cannot be compared, they differ in {', '.join(differ)}")
 
 
 def _kind(run: Run) -> dict[str, str]:
     """Start-up is part of every cost, and more so of a small one. Other versions of Spark may well be compared."""
-    said = {what: str(run.about.get(what, "not said")) for what in ("size", "cores", "counts", "spark")}
-    return {**said, "counts": said["counts"].partition(",")[0]}
+    said = {what: str(one) for what, one in run.about.items() if what in ("size", "cores", "counts", "spark")}
+    return {what: one.partition(",")[0] if what == "counts" else one for what, one in said.items()}
 
 
 def changes(before: Run, after: Run) -> list[Change]:

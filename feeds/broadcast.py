@@ -5,10 +5,11 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from typing import Annotated
 
 import anyio
 import structlog
-from fastapi import HTTPException
+from fastapi import HTTPException, Query
 from fastapi.sse import format_sse_event
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
@@ -31,6 +32,7 @@ SLICE = 25
 """Clients that are sent to at a stretch."""
 KEEPALIVE_SECONDS = 15.0
 """So often each stream says that it is live, whatever else it is sent."""
+Live = Annotated[bool, Query(description="say so by an event `live`, which an EventSource shows, not by a comment")]
 
 
 @dataclass(frozen=True)
@@ -47,11 +49,6 @@ def event(name: str, data: str, seq: int = 0, id: str | None = None) -> Event:
     return Event(name, seq, format_sse_event(event=name, data_str=data, id=id))
 
 
-def live(id: str | None = None) -> Event:
-    """Says that the stream is still there; a client that does not know it passes it over."""
-    return event("live", "{}", id=id)
-
-
 def chunks_of(wire: bytes) -> list[bytes]:
     """Cut anywhere: an event ends where it says so itself."""
     return [wire[at : at + CHUNK_BYTES] for at in range(0, len(wire), CHUNK_BYTES)]
@@ -59,11 +56,23 @@ def chunks_of(wire: bytes) -> list[bytes]:
 
 @dataclass(eq=False)
 class Client:
-    """An open stream: what it has yet to be sent. `since` is the newest change it had when it opened."""
+    """An open stream: what it has yet to be sent.
 
+    `since` is the newest change it had when it opened; `hears_live`: that the stream is still there is an event to it,
+    not a comment, which the EventSource of a page does not show.
+    """
+
+    hears_live: bool = False
     since: int = -1
     chunks: "asyncio.Queue[bytes | None]" = field(default_factory=asyncio.Queue)
     scope: anyio.CancelScope = field(default_factory=anyio.CancelScope)
+
+
+def live(client: Client, id: str | None = None) -> bytes:
+    """Says that the stream is still there."""
+    if client.hears_live:
+        return event("live", "{}", id=id).wire
+    return format_sse_event(comment="live", id=id)
 
 
 class Broadcaster:
@@ -105,12 +114,12 @@ class Broadcaster:
                 await asyncio.sleep(RESET_PAUSE_SECONDS)
 
     async def _turn(self) -> float:
-        """Send once there is something to send, or it is time to say `live`; how long to pause after it."""
+        """Send once there is something to send, or it is time to say that it lives; how long to pause after it."""
         try:
             await asyncio.wait_for(self._until_ready(), self._live_at - time.monotonic())
         except asyncio.TimeoutError:
             self._live_at = time.monotonic() + KEEPALIVE_SECONDS
-            await self._offer_all([], live().wire)
+            await self._offer_all(lambda client: [live(client)])
             return 0.0
         return await self._flush()
 
@@ -128,23 +137,25 @@ class Broadcaster:
             self._pending.clear()  # what came after it was called for is in the view that clients reload
             for client in self._clients:
                 client.since = -1  # the view may be another one, which counts its changes anew
-            await self._offer_all([], self._reset().wire)
+            chunks = chunks_of(self._reset().wire)
+            await self._offer_all(lambda _: chunks)
             return RESET_PAUSE_SECONDS
         events, self._pending = list(self._pending.values()), {}
         began = time.monotonic()
-        await self._offer_all(events, b"".join(one.wire for one in events))
+        chunks, oldest = _joined(events), min((one.seq for one in events), default=0)
+
+        def unseen(client: Client) -> Sequence[bytes]:
+            was_opened_with_some = oldest <= client.since
+            return _joined(one for one in events if one.seq > client.since) if was_opened_with_some else chunks
+
+        await self._offer_all(unseen)
         return max(PAUSE_SECONDS, REST * (time.monotonic() - began))
 
-    async def _offer_all(self, events: Sequence[Event], wire: bytes) -> None:
-        oldest = min((one.seq for one in events), default=0)
-        chunks = chunks_of(wire)
+    async def _offer_all(self, chunks: Callable[[Client], Sequence[bytes]]) -> None:
         for number, client in enumerate(list(self._clients), 1):
             if number % SLICE == 0:
                 await asyncio.sleep(0)  # lets these be sent, and requests be answered
-            if events and oldest <= client.since:  # it was opened with some of these
-                self._offer(client, chunks_of(b"".join(one.wire for one in events if one.seq > client.since)))
-            else:
-                self._offer(client, chunks)
+            self._offer(client, chunks(client))
 
     def _offer(self, client: Client, chunks: Sequence[bytes | None]) -> None:
         """However many these are, to whoever is not behind."""
@@ -157,9 +168,9 @@ class Broadcaster:
         client.scope.cancel()
 
     @contextmanager
-    def client(self) -> Iterator[Client]:
+    def client(self, hears_live: bool = False) -> Iterator[Client]:
         """A client that is sent everything from now on."""
-        client = Client()
+        client = Client(hears_live)
         self._clients.add(client)
         CLIENTS.labels(self._feed).inc()
         if self._closed:
@@ -185,13 +196,13 @@ class EventStream(Response):
 
     media_type = "text/event-stream"
 
-    def __init__(self, broadcaster: Broadcaster, opening: Callable[[Client], bytes]) -> None:
+    def __init__(self, broadcaster: Broadcaster, opening: Callable[[Client], bytes], hears_live: bool) -> None:
         super().__init__(headers={"Cache-Control": "no-cache", "X-Accel-Buffering": "no"})
         del self.headers["content-length"]
-        self._broadcaster, self._opening = broadcaster, opening
+        self._broadcaster, self._opening, self._hears_live = broadcaster, opening, hears_live
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        with self._broadcaster.client() as client:
+        with self._broadcaster.client(self._hears_live) as client:
             async with anyio.create_task_group() as tasks:
                 client.scope = tasks.cancel_scope
                 tasks.start_soon(_until_disconnected, receive, tasks.cancel_scope)
@@ -206,6 +217,10 @@ class EventStream(Response):
         while (chunk := await client.chunks.get()) is not None:
             await send(_body(chunk))
         await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+def _joined(events: Iterable[Event]) -> list[bytes]:
+    return chunks_of(b"".join(one.wire for one in events))
 
 
 def _body(chunk: bytes) -> dict[str, object]:

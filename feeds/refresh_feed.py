@@ -19,7 +19,7 @@ from contract.facts import Identifier, Moment, format_time
 from contract.results import PostWithCounts, Token
 from contract.topics import POSTS_WITH_COUNTS
 from feeds import explain
-from feeds.broadcast import Client, Event, EventStream, live
+from feeds.broadcast import Client, Event, EventStream, Live, live
 from feeds.feed import Feed, count, usable
 from feeds.records import Record, has_post_token, post_change
 from feeds.store import Page, PostStore, Update
@@ -83,11 +83,11 @@ class RefreshFeed(Feed[PostStore]):
         if updates is None:
             page = self.view.page(PAGE, None)
             client.since = int(page.stream_id.partition("-")[2])
-            return self._reset(page) + live().wire
+            return self._reset(page) + live(client)
         epoch, _, seq = current.partition("-")
         client.since = int(seq)
         missed = b"".join(_event(update, epoch).wire for update in updates)
-        return missed + live(current).wire
+        return missed + live(client, current)
 
 
 def _event(update: Update, epoch: str) -> Event:
@@ -128,14 +128,15 @@ async def stream(
     request: Request,
     last_event_id: Annotated[str | None, Query(description="`stream_id` of a page")] = None,
     resume_from: Annotated[str | None, Header(alias="Last-Event-ID")] = None,
+    live: Live = False,
 ) -> Response:
     """Server-sent events: `post` (a post as it is now), `deleted` (post_id), `reset` (the newest page: begin anew).
 
-    After what was missed and every 15 seconds `live`: the stream is still there.
+    After what was missed and every 15 seconds it says that it is live.
     """
     here = _here(request.app)
     resume = resume_from or last_event_id
-    return EventStream(here.broadcaster, lambda client: here.opening(client, resume))
+    return EventStream(here.broadcaster, lambda client: here.opening(client, resume), live)
 
 
 router.include_router(explain.router)

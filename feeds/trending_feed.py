@@ -14,7 +14,7 @@ from conf.settings import Settings
 from contract.facts import format_time
 from contract.results import Ranking, Token
 from contract.topics import RISING_POSTS, TRENDING_POSTS
-from feeds.broadcast import Event, EventStream, event, live
+from feeds.broadcast import Client, Event, EventStream, Live, event, live
 from feeds.feed import Feed, count, usable
 from feeds.rankings import RankingStore
 from feeds.records import Record, has_ranking_token, ranking_change
@@ -43,11 +43,14 @@ class TrendingFeed(Feed[RankingStore]):
 
     def reset_event(self) -> Event:
         """The rankings themselves: each is whole."""
-        return Event("reset", 0, self.opening())
+        return Event("reset", 0, self._rankings())
 
-    def opening(self) -> bytes:
+    def opening(self, client: Client) -> bytes:
         """The rankings as they are, and that the stream is there."""
-        return b"".join(event(name, self.ranking(topic)).wire for topic, name in EVENTS.items()) + live().wire
+        return self._rankings() + live(client)
+
+    def _rankings(self) -> bytes:
+        return b"".join(event(name, self.ranking(topic)).wire for topic, name in EVENTS.items())
 
     def ranking(self, topic: str) -> str:
         """The newest ranking as JSON; an empty one when there has been none yet."""
@@ -86,13 +89,13 @@ async def rising(request: Request, after: After = None) -> Response:
 
 
 @router.get("/trending/stream", summary="Every new ranking", response_class=EventStream, status_code=200)
-async def stream(request: Request) -> Response:
+async def stream(request: Request, live: Live = False) -> Response:
     """Server-sent events: `trending` and `rising`, each with a whole ranking; both at once to begin with.
 
-    Then and every 15 seconds `live`: the stream is still there.
+    Then and every 15 seconds it says that it is live.
     """
     here = _here(request.app)
-    return EventStream(here.broadcaster, lambda _: here.opening())
+    return EventStream(here.broadcaster, here.opening, live)
 
 
 def _here(app: FastAPI) -> TrendingFeed:

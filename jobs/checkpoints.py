@@ -164,14 +164,15 @@ def refuse_other_topics(checkpoint: Place, ids: dict[str, str]) -> None:
     """
     path = checkpoint / TOPICS
     try:
-        known: dict[str, str] = json.loads(path.read_text())
+        known: dict[str, str] = json.loads(path.read_text()) if done_batch(checkpoint) >= 0 else {}
     except FileNotFoundError:
         known = {}
     for topic in known.keys() & ids.keys():
         if known[topic] != ids[topic]:
             raise SystemExit(
-                f"the topic {topic} was deleted and made again since {checkpoint} has read it, so its offsets mean "
-                "nothing there: see 'a topic was made again' in docs/operations.md"
+                f"{checkpoint} has read another topic {topic} than this one: look whether MSM_KAFKA_BOOTSTRAP, "
+                "MSM_KAFKA_PORT and MSM_DATA_DIR belong together. If it was deleted and made again, its offsets mean "
+                "nothing there: see 'another topic' in docs/operations.md"
             )
     if ids.keys() - known.keys():
         write_whole(path, {**ids, **known})

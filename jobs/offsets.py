@@ -47,10 +47,14 @@ def partitions(settings: Settings, topics: Sequence[str]) -> int:
 
 
 def topic_ids(settings: Settings, topics: Sequence[str]) -> dict[str, str]:
-    """What Kafka calls each topic that is there: one that is deleted and made again gets another id."""
+    """What Kafka calls each topic that is there: one that is deleted and made again gets another id.
+
+    Brokers before 2.8 have no ids.
+    """
     with closing(connected(KafkaAdminClient, **_connection(settings))) as admin:
         found = admin.describe_topics(topics)
-    return {topic["name"]: str(topic["topic_id"]) for topic in found if not topic["error_code"]}
+    ids = {topic["name"]: topic.get("topic_id") for topic in found if not topic["error_code"]}
+    return {name: str(topic_id) for name, topic_id in ids.items() if topic_id}
 
 
 def total(offsets: Offsets) -> int:

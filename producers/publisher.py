@@ -1,6 +1,7 @@
 """Writes facts to Kafka. The only place that knows kafka-python's producer."""
 
 import asyncio
+import math
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -23,6 +24,8 @@ AHEAD_MAX_SECONDS = 10
 """Clocks that are kept by NTP differ by far less."""
 COMPARE_SECONDS = 10
 """While nothing would count, one command in so many seconds is tried all the same: a clock may have been set right."""
+TOLD_SECONDS = 60
+"""Clocks are set right, and nobody may come to compare them: after that long nothing is known."""
 
 _log = structlog.get_logger()
 
@@ -114,7 +117,7 @@ class Publisher:
             self._away += f", or does not let {security['sasl_plain_username']} in"
         self._producer: KafkaProducer | None = None
         self._complaint = f"connecting to the Kafka broker at {bootstrap}"
-        self._ahead, self._compare_at = 0.0, 0.0
+        self._ahead, self._compared_at = 0.0, -math.inf
         self._ready, self._wanted, self._closing = threading.Event(), threading.Event(), threading.Event()
         self._lock = threading.Lock()
         self._connector = threading.Thread(target=self._keep_connected, name="publisher", daemon=True)
@@ -125,13 +128,14 @@ class Publisher:
         """None while facts can be published and the clocks agree, else why not."""
         if self._producer is None:
             return self._complaint
-        return _two_clocks(self._ahead) if self._ahead > AHEAD_MAX_SECONDS else None
+        is_ahead = self._ahead > AHEAD_MAX_SECONDS and time.monotonic() - self._compared_at < TOLD_SECONDS
+        return _two_clocks(self._ahead) if is_ahead else None
 
     def check(self) -> None:
         """BrokerUnavailable where a fact cannot be sent now, or would not count."""
         if self._producer is None:
             raise BrokerUnavailable(self._complaint)
-        if self._ahead > FUTURE_TOLERANCE_SECONDS and time.monotonic() < self._compare_at:
+        if self._ahead > FUTURE_TOLERANCE_SECONDS and time.monotonic() - self._compared_at < COMPARE_SECONDS:
             raise ClockAhead(_two_clocks(self._ahead))
 
     def wait_until_ready(self, timeout: float | None = None) -> None:
@@ -203,7 +207,7 @@ class Publisher:
 
     def _compare_clocks(self, fact: Fact, stored: Stored) -> None:
         self._ahead = parse_time(fact.occurred_at).timestamp() - stored.timestamp / 1_000
-        self._compare_at = time.monotonic() + COMPARE_SECONDS
+        self._compared_at = time.monotonic()
         AHEAD.set(self._ahead)
         if self._ahead > FUTURE_TOLERANCE_SECONDS:
             raise ClockAhead(_two_clocks(self._ahead))

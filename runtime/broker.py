@@ -224,7 +224,7 @@ def no_answer(settings: Settings, **options: Any) -> str:
     if settings.embedded_kafka and cluster != _cluster_id(settings):
         return (
             f"the broker at {settings.bootstrap} is not that of {settings.data_dir}: set MSM_KAFKA_PORT to the port of "
-            "this stack, or MSM_DATA_DIR to the folder of that one"
+            "this stack, MSM_DATA_DIR to the folder of that one, or MSM_KAFKA_BOOTSTRAP if it is a cluster of your own"
         )
     return ""
 

@@ -207,7 +207,9 @@ def _cluster(settings: Settings, runs: bool) -> Iterator[Check]:
         "broker",
         not wrong,
         wrong or f"{settings.bootstrap} answers",
-        f"see {settings.log_dir / 'broker.log'}" if settings.embedded_kafka else "check MSM_KAFKA_BOOTSTRAP",
+        f"do that, or see {settings.log_dir / 'broker.log'}"
+        if settings.embedded_kafka
+        else "check MSM_KAFKA_BOOTSTRAP",
     )
     if not wrong:
         yield _topics(settings)

@@ -99,15 +99,18 @@ def _differences(admin: KafkaAdminClient, topic: Topic, brokers: int) -> Iterato
         yield f"topic {topic.name} does not show its settings to us: compare them with contract/topics.py", False
         return
     for name, wanted in _configs(topic, brokers).items():
-        value = have[name]["value"]
+        found = have.get(name, {})
+        value = found.get("value")
         if value != wanted:
-            own = value if have[name]["config_source"] == "DYNAMIC_TOPIC_CONFIG" else None
+            own = value if found.get("config_source") == "DYNAMIC_TOPIC_CONFIG" else None
             sentence = f"topic {topic.name} has {name}={own}, not {wanted}: kafka-configs --alter changes it"
             yield sentence, _spoils(topic, name, value)
 
 
-def _spoils(topic: Topic, name: str, value: str) -> bool:
+def _spoils(topic: Topic, name: str, value: str | None) -> bool:
     """Whether facts would bear the clocks of others, or results be deleted by age."""
+    if value is None:
+        return False
     if name == "message.timestamp.type":
         return topic.name in FACT_TOPICS
     return name == "cleanup.policy" and topic.name in RESULT_TOPICS and "compact" not in value

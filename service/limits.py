@@ -109,8 +109,8 @@ class Admission:
     One address may have half of them: one that waits, or is slow to send, does not keep the others out.
 
     503 also where the processor is behind: each request more would make all of them late, and fewer would be answered.
-    A request counts until its answer begins, so a stream of events, or a slow reader, keeps nobody out: of answers that
-    have not ended one address may have as many as a third of all connections, also behind a proxy (429).
+    A request counts until its answer begins, so a stream of events, or a slow reader, keeps nobody out. An address gets
+    no more streams (429) while a third of all connections are answers to it that have not ended, also behind a proxy.
     """
 
     def __init__(self, app: ASGIApp, settings: Settings) -> None:
@@ -158,7 +158,7 @@ class Admission:
             return _refuse(429, "too many requests from this address", wait)
         if path in OPERATIONS:
             return None
-        if self._open[address] >= self._most_open:
+        if path.endswith("/stream") and self._open[address] >= self._most_open:
             REFUSED.labels("address").inc()
             return _refuse(429, "too many open streams of this address", BUSY_RETRY_SECONDS)
         has_its_share = self._in_hand[address] >= max(1, self._most // 2)

@@ -27,18 +27,16 @@ async function withToken(who, call) {
   }
 }
 
-/** Whether what was asked for may have happened all the same. */
-const isUnknown = ({ status }) => status === 0 || status === 503;
-
-/** Sends once more, and again, what may have happened or not, while it `isWanted`: something that counts once. */
-async function insist(isWanted, send, [pause, ...others] = AGAIN_AFTER_MS) {
+/** Sends once more, and again, where that may help, while it `isWanted`: something that counts once. */
+async function insist(isWanted, send, [pause, ...others] = AGAIN_AFTER_MS, wasUnknown = false) {
   if (!isWanted()) return null;
   try {
     return await send();
   } catch (error) {
-    if (!pause || !isUnknown(error)) throw error;
+    error.isUnknown ||= wasUnknown;
+    if (!pause || !(error.isUnknown || error.status === 503)) throw error;
     await new Promise((resolve) => setTimeout(resolve, pause));
-    return insist(isWanted, send, others);
+    return insist(isWanted, send, others, error.isUnknown);
   }
 }
 
@@ -76,7 +74,7 @@ export async function setLiked(postId, likes, who = session.who) {
   } catch (error) {
     settle(false);
     if (!isLatest()) return;
-    if (!isUnknown(error)) memory.setLiked(postId, wish.isStored);
+    if (!error.isUnknown) memory.setLiked(postId, wish.isStored);
     complain(whatFailed(likes, error), error, who, (now) => setLiked(postId, likes, now));
   } finally {
     if (isLatest()) wishes.delete(key);
@@ -84,7 +82,7 @@ export async function setLiked(postId, likes, who = session.who) {
 }
 
 function whatFailed(likes, error) {
-  if (!isUnknown(error)) return likes ? "Not liked." : "Still liked.";
+  if (!error.isUnknown) return likes ? "Not liked." : "Still liked.";
   return `It is not known whether your like ${likes ? "arrived" : "is taken back"}.`;
 }
 

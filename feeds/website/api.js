@@ -4,6 +4,7 @@ const PATIENCE_MS = 30_000;
 const FORM_PATIENCE_MS = 150_000; // the server's own patience with a picture, and some more
 const QUICK_MS = 1_000;
 const CONFIRMATIONS = 3;
+const LEAST_MS = 1_000; // that a confirmation takes: where too many wait, the server answers at once
 const MOST_WAITING = 2; // a browser has six connections for a site, two are streams: what waits must not hold up clicks
 
 let skew = 0;
@@ -17,9 +18,11 @@ addEventListener("pageshow", () => { isLeaving = false; });
 export const serverNow = () => Date.now() + skew;
 
 export class ApiError extends Error {
-  constructor(status, message) {
+  /** `isUnknown`: what was asked for may have happened all the same. */
+  constructor(status, message, isUnknown = false) {
     super(message);
     this.status = status;
+    this.isUnknown = isUnknown;
   }
 }
 
@@ -36,7 +39,10 @@ async function send(method, path, { token, json, form, key } = {}) {
   // The header may be of when the server was asked: of an answer that took long it says nothing.
   if (performance.now() - asked < QUICK_MS) noteClock(response.headers.get("Date"));
   const answer = await response.json().catch(() => null);
-  if (!response.ok) throw new ApiError(response.status, sentence(response.status, answer?.detail));
+  if (!response.ok) {
+    const isUnknown = [502, 504].includes(response.status) || /may be stored/.test(answer?.detail);
+    throw new ApiError(response.status, sentence(response.status, answer?.detail), isUnknown);
+  }
   if (answer === null) await fail("The server's answer was cut off.");
   return { answer, caughtUp: response.headers.get("X-Caught-Up") !== "false" };
 }
@@ -51,7 +57,7 @@ async function reach(path, options) {
 
 async function fail(why) {
   if (isLeaving) await new Promise(() => {}); // not a failure: nobody is there to be told
-  throw new ApiError(0, why);
+  throw new ApiError(0, why, true);
 }
 
 function noteClock(date) {
@@ -123,12 +129,14 @@ export async function confirmed({ post_id: postId, token }) {
 async function once(postId, token) {
   const path = `${postPath(postId)}?${new URLSearchParams({ after: token })}`;
   for (let attempt = 0; attempt < CONFIRMATIONS; attempt += 1) {
+    const least = new Promise((resolve) => setTimeout(resolve, LEAST_MS));
     try {
       const { answer, caughtUp } = await send("GET", path);
       if (caughtUp) return answer;
     } catch (error) {
       if (error.status !== 404) return null;
     }
+    await least;
   }
   return null;
 }

@@ -16,7 +16,8 @@ import { setUpUsers } from "./users.js";
 import { shareConnections } from "./windows.js";
 
 const HIDDEN_PAUSE_MS = 5_000;
-const GLANCE_MS = { posts: 2_000, rankings: 10_000 };
+const FEED_STREAMS = 3, RANKING_STREAMS = 1; // in all windows of a browser
+const GLANCE_MS = { posts: 2_000, rankings: 5_000 };
 const NOT_THERE = "This post is not there any more.";
 const STATES = { connecting: "Connecting", live: "Live", reconnecting: "Reconnecting", offline: "Offline" };
 const WORST_FIRST = ["offline", "reconnecting", "connecting", "live"];
@@ -189,9 +190,9 @@ new Composer(
   },
   (post) => feed.arrive(post),
 );
-shareConnections((glances) => {
-  feedStream.glance(glances ? GLANCE_MS.posts : 0);
-  rankingStream.glance(glances ? GLANCE_MS.rankings : 0);
+shareConnections((later) => {
+  feedStream.glance(later < FEED_STREAMS ? 0 : GLANCE_MS.posts);
+  rankingStream.glance(later < RANKING_STREAMS ? 0 : GLANCE_MS.rankings);
 });
 setInterval(showAges, 1_000);
 setInterval(() => feed.cards().forEach((card) => card.renderAge()), 30_000);

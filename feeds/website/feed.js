@@ -23,7 +23,7 @@ const idsOf = (page) => new Set(page.posts.map(({ post_id: id }) => id));
 export class Feed {
   #list = byId("posts");
   #more = byId("more");
-  #entries = []; // {key, card, from}, newest first; `from` is the cursor of the page that brought it
+  #entries = []; // {key, card, from}, newest first; `from` is the cursor of a page that has it, or had
   #newest = null; // key of the newest post that was ever seen, shown or waiting
   #newcomers = new Newcomers(this.#list, () => this.#greet());
   #changed = new Map(); // what the stream brought since the last frame
@@ -159,7 +159,8 @@ export class Feed {
   }
 
   #flush() {
-    for (const post of this.#changed.values()) this.#sort(post);
+    const oldestFirst = [...this.#changed.values()].sort((one, other) => (isNewer(one, other) ? 1 : -1));
+    for (const post of oldestFirst) this.#sort(post);
     this.#changed.clear();
     this.#letIn();
   }
@@ -251,7 +252,7 @@ export class Feed {
     });
     const known = posts.get(post.post_id);
     const at = this.#placeOf(known);
-    this.#entries.splice(at, 0, { key: keyOf(known), card, from });
+    this.#entries.splice(at, 0, { key: keyOf(known), card, from: from ?? this.#entries[at - 1]?.from ?? null });
     const next = this.#entries[at + 1]?.card.element ?? null;
     this.#list.insertBefore(card.element, next);
     return card;

@@ -24,14 +24,15 @@ export class Refresher {
   /** Soon; `fresh` are the ids of posts that need not be asked for. */
   refresh(fresh) {
     const round = ++this.#round;
+    const old = new Set(posts.shown()); // what is loaded from now on is as it is now
     const wait = Math.max(this.#notBefore - performance.now(), Math.random() * SPREAD_MS);
     clearTimeout(this.#timer);
-    this.#timer = setTimeout(() => this.#ask(fresh, round), wait);
+    this.#timer = setTimeout(() => this.#ask(old, fresh, round), wait);
   }
 
   /** For pages while they have much of it, then for one post after the other. */
-  async #ask(fresh, round) {
-    const stale = () => posts.shown().filter((id) => !fresh.has(id));
+  async #ask(old, fresh, round) {
+    const stale = () => posts.shown().filter((id) => old.has(id) && !fresh.has(id));
     if (stale().length) this.#notBefore = performance.now() + EVERY_MS;
     const asked = new Set([undefined]); // nobody knows the page
     for (let left = stale(); left.length > FEW; left = stale()) {

@@ -1,5 +1,5 @@
-// Server-sent events that come back by themselves, from where they were. The server says `live` once all that was
-// missed is told, and every 15 seconds.
+// Server-sent events that come back by themselves, from where they were. Asked for it, the server says `live` once all
+// that was missed is told, and every 15 seconds.
 
 const FIRST_RETRY_MS = 400;
 const LONGEST_RETRY_MS = 15_000;
@@ -26,8 +26,8 @@ export class Stream {
     this.#stop();
     this.#lastId = lastId;
     if (this.state === "paused") this.#become("connecting");
-    const query = lastId ? `?${new URLSearchParams({ last_event_id: lastId })}` : "";
-    this.#source = new EventSource(this.path + query);
+    const query = new URLSearchParams({ live: true, ...(lastId && { last_event_id: lastId }) });
+    this.#source = new EventSource(`${this.path}?${query}`);
     this.#source.onopen = () => this.#opened();
     this.#source.onerror = () => this.#failed();
     for (const [name, handle] of Object.entries({ ...this.handlers, live: () => this.#toldAll() })) {

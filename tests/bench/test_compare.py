@@ -89,8 +89,10 @@ def test_runs_of_another_size_or_kind_are_not_compared(tmp_path: Path, other: di
     assert re.search(said, str(found.exception) + found.output)
 
 
-def test_another_version_of_spark_is_compared() -> None:
+def test_another_version_of_spark_is_compared_and_a_run_that_does_not_say() -> None:
     refuse_unlike(Run(ABOUT), Run(ABOUT | {"counts": "real time, Spark 4.3.1"}))
+    refuse_unlike(Run({"size": "quick", "cores": 4}), Run(ABOUT))
+    refuse_unlike(Run(ABOUT), Run({"size": "quick", "cores": 4}))
 
 
 @pytest.mark.parametrize(("rate", "code"), [(41, 0), (39, 1)])

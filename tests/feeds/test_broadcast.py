@@ -38,12 +38,12 @@ class Stage:
         yield
         running.cancel()
 
-    async def _stream(self, since: int = -1) -> Response:
+    async def _stream(self, since: int = -1, live: bool = False) -> Response:
         def opening(client: object) -> bytes:
             client.since = since  # type: ignore[attr-defined]
             return b": hello\n\n"
 
-        return EventStream(self.broadcaster, opening)
+        return EventStream(self.broadcaster, opening, live)
 
     def publish(self, *events: Event) -> None:
         self.loop.call_soon_threadsafe(self.broadcaster.publish, events)
@@ -138,8 +138,12 @@ def test_a_stream_says_that_it_is_live(monkeypatch: pytest.MonkeyPatch, ready: b
     monkeypatch.setattr(broadcast, "KEEPALIVE_SECONDS", 0.2)
     stage = Stage()
     stage.ready = ready
-    with served(stage.app) as stage.url, event_stream(f"{stage.url}/stream") as events:
-        wait_for(lambda: stage.clients() == 1)
+    with (
+        served(stage.app) as stage.url,
+        event_stream(f"{stage.url}/stream?live=1") as events,
+        event_stream(f"{stage.url}/stream") as without,
+    ):
+        wait_for(lambda: stage.clients() == 2)
         if not ready:
             stage.publish(number(1))
         for _ in range(3):
@@ -148,6 +152,7 @@ def test_a_stream_says_that_it_is_live(monkeypatch: pytest.MonkeyPatch, ready: b
         stage.ready = True
         stage.publish(number(2))
         assert 2 in [next(events).data for _ in range(8)], "and what is to be sent is sent"
+        assert next(without).data in (1, 2), "to whoever did not ask it is a comment"
 
 
 def test_after_a_reset_a_client_gets_changes_that_are_counted_anew(stage: Stage) -> None:

@@ -131,7 +131,7 @@ def test_a_stream_goes_on_after_the_page(refresh: Refresh) -> None:
     stream_id = refresh.http.get("/feed").json()["stream_id"]
     refresh.take(row("p1", 2), row("p2"))
     refresh.take(tombstone("p2"))
-    with event_stream(f"{refresh.url}/feed/stream", params={"last_event_id": stream_id}) as events:
+    with event_stream(f"{refresh.url}/feed/stream", params={"last_event_id": stream_id, "live": "1"}) as events:
         changed, deleted, live = next(events), next(events), next(events)
         assert (changed.event, changed.data) == ("post", body("p1", 2))
         assert (deleted.event, deleted.data) == ("deleted", {"post_id": "p2"})
@@ -157,7 +157,7 @@ def test_a_browser_that_reconnects_goes_on_after_its_last_event(refresh: Refresh
 def test_an_id_of_another_store_resets_with_the_newest_page(refresh: Refresh, last: str) -> None:
     refresh.take(*(row(f"p{n}", created_at=f"2026-11-20T14:00:{n}.000Z") for n in range(10, 40)))
     page = refresh.http.get("/feed").json()
-    with event_stream(f"{refresh.url}/feed/stream", headers={"Last-Event-ID": last}) as events:
+    with event_stream(f"{refresh.url}/feed/stream?live=1", headers={"Last-Event-ID": last}) as events:
         reset = next(events)
         assert (reset.event, reset.data, reset.id) == ("reset", page, refresh.feed.view.stream_id())
         assert next(events).event == "live"
@@ -225,7 +225,7 @@ def test_the_last_ranking_rules_also_where_the_clock_was_set_back(trending: tupl
 def test_rankings_are_streamed_whole_and_at_once(trending: tuple[TrendingFeed, str]) -> None:
     feed, url = trending
     feed.apply([ranking("2026-11-20T14:00:00.000Z", "p1")], {})
-    with event_stream(f"{url}/trending/stream") as events:
+    with event_stream(f"{url}/trending/stream?live=1") as events:
         assert [next(events).event for _ in range(3)] == ["trending", "rising", "live"]
         feed.apply([ranking("2026-11-20T14:00:05.000Z", "p2", topic="rising_posts", key="first_hour")], {})
         third = next(events)

@@ -10,20 +10,34 @@ from jobs.checkpoints import TOPICS, refuse_other_topics
 BEFORE = {"posts": "A", "likes": "B"}
 
 
-def test_a_checkpoint_notes_the_ids_of_its_topics_and_goes_on_with_the_same(tmp_path: Path) -> None:
-    refuse_other_topics(tmp_path, BEFORE)
-    refuse_other_topics(tmp_path, BEFORE)
-    assert json.loads((tmp_path / TOPICS).read_text()) == BEFORE
+@pytest.fixture
+def checkpoint(tmp_path: Path) -> Path:
+    """One from which a batch was done."""
+    (tmp_path / "commits").mkdir()
+    (tmp_path / "commits" / "0").touch()
+    return tmp_path
 
 
-def test_a_topic_that_was_made_again_is_refused_and_named(tmp_path: Path) -> None:
-    refuse_other_topics(tmp_path, BEFORE)
+def test_a_checkpoint_notes_the_ids_of_its_topics_and_goes_on_with_the_same(checkpoint: Path) -> None:
+    refuse_other_topics(checkpoint, BEFORE)
+    refuse_other_topics(checkpoint, BEFORE)
+    assert json.loads((checkpoint / TOPICS).read_text()) == BEFORE
+
+
+def test_a_topic_that_was_made_again_is_refused_and_named(checkpoint: Path) -> None:
+    refuse_other_topics(checkpoint, BEFORE)
     for _ in range(2):  # refusing notes nothing
-        with pytest.raises(SystemExit, match=rf"the topic likes was deleted and made again since {tmp_path}"):
-            refuse_other_topics(tmp_path, {"posts": "A", "likes": "C"})
+        with pytest.raises(SystemExit, match=rf"{checkpoint} has read another topic likes than this one"):
+            refuse_other_topics(checkpoint, {"posts": "A", "likes": "C"})
 
 
-def test_a_topic_of_which_nothing_was_known_is_noted(tmp_path: Path) -> None:
+def test_a_topic_of_which_nothing_was_known_is_noted(checkpoint: Path) -> None:
+    refuse_other_topics(checkpoint, BEFORE)
+    refuse_other_topics(checkpoint, {"comments": "D"})
+    assert json.loads((checkpoint / TOPICS).read_text()) == {**BEFORE, "comments": "D"}
+
+
+def test_before_the_first_batch_nothing_was_read(tmp_path: Path) -> None:
     refuse_other_topics(tmp_path, BEFORE)
-    refuse_other_topics(tmp_path, {"comments": "D"})
-    assert json.loads((tmp_path / TOPICS).read_text()) == {**BEFORE, "comments": "D"}
+    refuse_other_topics(tmp_path, {"posts": "E"})
+    assert json.loads((tmp_path / TOPICS).read_text()) == {"posts": "E"}

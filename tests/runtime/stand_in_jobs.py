@@ -1,6 +1,6 @@
 """`msm jobs` with stand-ins for the three jobs: each runs until it is told to stop, and says its options.
 
-python -m tests.runtime.stand_in_jobs [OPTIONS...]; with --fail NAME that job ends by itself.
+python -m tests.runtime.stand_in_jobs [OPTIONS...]; with --fail NAME that job ends by itself, once all run.
 """
 
 import signal
@@ -8,7 +8,8 @@ import sys
 import threading
 
 from conf.settings import Settings, load_settings
-from jobs.running import announce, only_one
+from jobs.checkpoints import STATES
+from jobs.running import announce, only_one, read_state
 
 
 def stand_in(_: Settings, name: str, *options: str) -> tuple[str, ...]:
@@ -23,6 +24,8 @@ def be(name: str, options: list[str]) -> None:
         announce(settings, name)
         print(name, *options, flush=True)
         if options == ["--fail", name]:
+            while not all(read_state(settings.run_dir, job) for job in STATES):
+                told.wait(0.05)
             sys.exit(3)
         told.wait()
     print(name, "stopped between two batches", flush=True)

@@ -246,10 +246,10 @@ def _refuse(route: Route) -> None:
 
 
 def a_like_that_failed_is_taken_back_and_can_be_retried(tabs: Tabs, base_url: str) -> None:
-    tabs.allow("429")
+    tabs.allow("503")
     page = open_as(tabs, base_url, "grace")
     card = post_picture(page, a_caption())
-    page.route("**/like", lambda route: route.fulfill(status=429, json={"detail": "too many commands"}))
+    page.route("**/like", _refuse)
     card.get_by_test_id("like").click()
     page.get_by_text("Not liked.").hover()  # so that it stays
     shows(card, likes=0)

@@ -3,6 +3,7 @@
 import pytest
 from playwright.sync_api import Locator, Route, expect
 
+from producers.commands import IN_DOUBT
 from tests.website.browser import Tabs, hold, is_held
 from tests.website.scenarios import add_comment, card_with, is_confirmed, open_as, shows
 from tests.website.test_live import a_post
@@ -30,7 +31,7 @@ def test_a_like_that_may_have_arrived_is_sent_again(tabs: Tabs, stand_in: str, w
         sent.append(route)
         answer = route.fetch()
         if len(sent) == 1:
-            route.fulfill(status=503, json={"detail": "it may be stored or not"})
+            route.fulfill(status=503, json={"detail": IN_DOUBT})
         else:
             route.fulfill(response=answer)
 
@@ -48,7 +49,7 @@ def test_a_like_of_which_nothing_is_known_is_told_as_that(tabs: Tabs, stand_in: 
     a_post(world, "liked or not")
     page = open_as(tabs, stand_in, "grace")
     card = card_with(page, "liked or not")
-    page.route("**/like", lambda route: route.fulfill(status=503, json={"detail": "it may be stored or not"}))
+    page.route("**/like", lambda route: route.fulfill(status=503, json={"detail": IN_DOUBT}))
     card.get_by_test_id("like").click()
     page.get_by_text("It is not known whether your like arrived.").hover()  # so that it stays
     is_liked(card, True)
@@ -68,7 +69,7 @@ def test_a_click_on_the_heart_goes_before_what_is_sent_again(tabs: Tabs, stand_i
     is_held(page, held)
     card.get_by_test_id("like").click()
     with page.expect_response(lambda answer: answer.request.method == "DELETE"):
-        held[0].fulfill(status=503, json={"detail": "it may be stored or not"})
+        held[0].fulfill(status=503, json={"detail": IN_DOUBT})
     is_confirmed(card)
     is_liked(card, False)
     assert len(held) == 1
