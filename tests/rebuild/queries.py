@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from types import ModuleType
 
 from pyspark.sql import SparkSession
@@ -12,7 +13,7 @@ from contract.facts import FACT_TOPICS
 from contract.topics import POSTS_WITH_COUNTS
 from jobs import archive, posts_with_counts, trending_posts
 from jobs.checkpoints import PROJECTED, committed_offsets
-from jobs.offsets import ends, reached
+from jobs.offsets import Offsets, ends, reached
 from runtime.children import ranked_from_now
 from runtime.processes import wait_until
 
@@ -71,11 +72,16 @@ def wait_until_read(query: StreamingQuery, settings: Settings) -> None:
     if query.name == posts_with_counts.NAME:
         query.processAllAvailable()  # it may read more than topics
         return
-    goal = ends(settings, [POSTS_WITH_COUNTS] if query.name == PROJECTED else FACT_TOPICS)
+    is_done = partial(has_read, query, settings, all_for(query, settings))
+    wait_until(is_done, PATIENCE, lambda: f"{query.name} does not read all: {query.lastProgress}")
 
-    def has_read_all() -> bool:
-        if query.exception() is not None:
-            raise AssertionError(str(query.exception()))
-        return reached(committed_offsets(settings.checkpoint_dir / query.name), goal)
 
-    wait_until(has_read_all, PATIENCE, lambda: f"{query.name} does not read all: {query.lastProgress}")
+def all_for(query: StreamingQuery, settings: Settings) -> Offsets:
+    """Up to where it can read now."""
+    return ends(settings, [POSTS_WITH_COUNTS] if query.name == PROJECTED else FACT_TOPICS)
+
+
+def has_read(query: StreamingQuery, settings: Settings, goal: Offsets) -> bool:
+    if query.exception() is not None:
+        raise AssertionError(str(query.exception()))
+    return reached(committed_offsets(settings.checkpoint_dir / query.name), goal)

@@ -4,7 +4,8 @@ import hashlib
 import json
 import os
 from base64 import b64encode
-from contextlib import AbstractContextManager, closing
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
 from datetime import datetime, timedelta, timezone
 from functools import partial
 from io import StringIO
@@ -39,7 +40,7 @@ from runtime.renewal import wait_until_swept
 from runtime.scan import found_in
 from tests import reference
 from tests.rebuild.earlier_checkpoint import write
-from tests.rebuild.queries import Running, run_once, running
+from tests.rebuild.queries import Running, all_for, has_read, run_once, running
 from tests.stack.hostile import Fact, fact, in_topic, read
 
 WHO, CAPTION, COMMENT = "Ada-of-1815", "Dampfmaschinenballade", "Geheimwortspiel"
@@ -137,9 +138,14 @@ def test_nothing_of_a_forgotten_user_is_left_and_the_rest_counts_as_before(
     parquet.write_table(pyarrow.table({"value": [f'{{"user_id": "{WHO}"}}']}), seed)
     assert places(broker) >= EVERYWHERE | {"seeds/seed"}, "the scan would not see it"
 
-    def run(*arguments: Any) -> AbstractContextManager[Running]:
+    @contextmanager
+    def run(settings: Settings, jobs: Sequence[str], _: Any) -> Iterator[Running]:
+        """The archive first, so that it has not read all results when the facts are counted."""
         assert (broker.data_dir / FORGET).exists() == with_facts
-        return running(spark, *arguments)
+        with running(spark, settings, jobs[::-1]) as started:
+            yield started
+            queries = [query for queries in started.values() for query in queries]
+            assert all(has_read(query, settings, all_for(query, settings)) for query in queries)
 
     monkeypatch.setattr(forget, "running_jobs", run)
     monkeypatch.setattr(renewal, "ROLL_MS", 1_000)

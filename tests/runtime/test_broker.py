@@ -127,7 +127,7 @@ def test_the_broker_of_another_data_dir_is_not_taken_for_ours(
 ) -> None:
     other = settings.model_copy(update={"data_dir": tmp_path / "other"})
     meta = other.kafka_dir / "log" / "meta.properties"
-    said = rf"at {settings.bootstrap} is not that of {other.data_dir}: set MSM_KAFKA_PORT .* or MSM_DATA_DIR"
+    said = rf"at {settings.bootstrap} is not that of {other.data_dir}: set MSM_KAFKA_PORT .*, MSM_DATA_DIR"
     with embedded_broker(settings):
         assert no_answer(settings) == ""
         with pytest.raises(SystemExit, match=said), a_broker(other):

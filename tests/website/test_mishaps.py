@@ -49,7 +49,7 @@ def test_the_ranking_that_came_last_is_shown_whatever_its_time(tabs: Tabs, stand
     ]
     body = "".join(f"event: trending\ndata: {json.dumps(ranking)}\n\n" for ranking in rankings)
     page = tabs()
-    page.route("**/trending/stream", lambda route: route.fulfill(content_type="text/event-stream", body=body))
+    page.route("**/trending/stream*", lambda route: route.fulfill(content_type="text/event-stream", body=body))
     page.goto(stand_in)
     expect(page.get_by_test_id("trending").locator(".ranked-caption")).to_have_text(["of the clock set back"])
 

@@ -103,7 +103,7 @@ def test_of_four_windows_the_three_that_were_used_last_stream_the_feed_and_the_l
 def test_a_window_that_is_used_streams(tabs: Tabs, stand_in: str, world: World) -> None:
     post_id = a_post(world, "seen in all")
     first, *_ = [open_as(tabs, stand_in, user) for user in ("ada", "grace", "linus", "alan")]
-    first.get_by_role("heading", level=1).first.click()
+    first.keyboard.press("Shift")
     shows_each_like_at_once(first, world, post_id)
 
 
