@@ -90,15 +90,21 @@ export function age(milliseconds) {
   return `${Math.floor(seconds / 86_400)} d`;
 }
 
+const LONGEST_FRAME_MS = 50; // a window behind others may get one frame a second
+
 /** Calls `work` in the next frame, once, however often it is asked for. */
 export function onceAFrame(work) {
-  let asked = false;
+  let timer = 0; // 0: not asked
+  let frame = 0;
+  const run = () => {
+    clearTimeout(timer);
+    cancelAnimationFrame(frame);
+    timer = 0;
+    work();
+  };
   return () => {
-    if (asked) return;
-    asked = true;
-    requestAnimationFrame(() => {
-      asked = false;
-      work();
-    });
+    if (timer) return;
+    timer = setTimeout(run, LONGEST_FRAME_MS);
+    frame = requestAnimationFrame(run);
   };
 }

@@ -129,7 +129,7 @@ def shows_each_like_at_once(page: Page, world: World, post_id: str) -> None:
         likes, told = world.likes_of(post_id) + 1, time.time()
         world.like(f"user{likes}", post_id, True)
         shows(card, likes=likes)
-        return float(shown_at.json_value()[str(likes)]) / 1_000 - told < 1
+        return float(shown_at.json_value()[str(likes)]) / 1_000 - told < 0.4
 
     wait_until(lambda: all(is_quick() for _ in range(5)), 60, lambda: "it shows likes late")
 
