@@ -30,6 +30,7 @@ from conf.store import checkpoints, complaint, session_conf, write_whole
 from contract import tables
 from contract.facts import FACT_TOPICS, format_time
 from contract.topics import DEAD_LETTERS, POSTS_WITH_COUNTS, TOPIC_BY_NAME
+from jobs.checkpoints import PROJECTED
 from jobs.harness import reason
 from jobs.offsets import Offsets, lacking
 from jobs.realtime import is_real_time
@@ -69,7 +70,7 @@ def freeze(spark: SparkSession, settings: Settings, folder: Path) -> Published:
     first, at_feed = offsets.in_kafka(settings, POSTS_WITH_COUNTS)
     pages = _feed(spark, settings, folder)
     found = offsets.table(settings, tables.POSTS_WITH_COUNTS)
-    at_table = offsets.held(found, checkpoints(settings) / "posts_with_counts_lake", "posts")
+    at_table = offsets.held(found, checkpoints(settings) / PROJECTED, "posts")
     moment = datetime.now(timezone.utc)
     _, end = offsets.in_kafka(settings, POSTS_WITH_COUNTS)
     _, most = offsets.in_kafka(settings, *FACT_TOPICS)  # in real time rows leave before their offsets are written down

@@ -12,7 +12,7 @@ from conf.kafka import partitions_of
 from conf.settings import Settings
 from contract.facts import FACT_TOPICS
 from contract.topics import POSTS_WITH_COUNTS, TRENDING_POSTS
-from jobs.checkpoints import committed_offsets
+from jobs.checkpoints import PROJECTED, committed_offsets
 from jobs.offsets import Offsets, consumer_of, ends, reached, total
 from jobs.submit import MANY
 from runtime.processes import Process
@@ -33,7 +33,7 @@ class Job:
 
 COUNTS = Job("posts_with_counts", {"posts_with_counts": FACT_TOPICS}, POSTS_WITH_COUNTS)
 TRENDING = Job("trending_posts", {"trending_posts": FACT_TOPICS, "first_hour_engagement": FACT_TOPICS}, TRENDING_POSTS)
-ARCHIVE = Job("archive", {"events": FACT_TOPICS, "posts_with_counts_lake": (POSTS_WITH_COUNTS,)})
+ARCHIVE = Job("archive", {"events": FACT_TOPICS, PROJECTED: (POSTS_WITH_COUNTS,)})
 
 
 @dataclass(frozen=True)

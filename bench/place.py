@@ -16,9 +16,10 @@ from jobs.offsets import ends
 from jobs.submit import job_env
 from runtime.access import ensure_access
 from runtime.admin import admin_client
-from runtime.broker import embedded_broker, free_ports, is_taken
+from runtime.broker import embedded_broker, free_ports
 from runtime.parts import stack_parts
 from runtime.processes import Process, wait_until
+from runtime.stack import refuse_taken_website
 from runtime.topics import ensure_topics
 
 STOP_SECONDS = 60
@@ -92,7 +93,7 @@ def a_place(folder: Path, report: Path) -> Iterator[Place]:
     SystemExit where a cluster that is set holds records, or something else has the website's port.
     """
     settings = own_settings(folder)
-    _refuse_taken_port(settings)
+    refuse_taken_website(settings)
     with ExitStack() as stack:
         stack.callback(shutil.rmtree, folder, ignore_errors=True)
         stack.enter_context(_logs_kept(settings.log_dir, report / "logs"))
@@ -122,12 +123,6 @@ def _logs_kept(logs: Path, kept: Path) -> Iterator[None]:
         if logs.exists():
             shutil.copytree(logs, kept)
         raise
-
-
-def _refuse_taken_port(settings: Settings) -> None:
-    """SystemExit where something else has the website's port."""
-    if is_taken(settings.http_port, settings.http_host):
-        raise SystemExit(f"port {settings.http_port} of the website is in use: set MSM_HTTP_PORT to a free one")
 
 
 def _refuse_records_of_others(settings: Settings) -> None:

@@ -16,7 +16,7 @@ from contract.facts import format_time
 from contract.results import PostWithCounts
 from contract.topics import POSTS_WITH_COUNTS
 from producers.bulk import BulkWriter
-from producers.publisher import Publisher, Record, _producer
+from producers.publisher import Publisher, Record, kafka_producer
 
 BEGAN = datetime(2026, 1, 1, tzinfo=timezone.utc)
 
@@ -73,7 +73,7 @@ def publisher_speed(settings: Settings, count: int = 50_000) -> Iterator[Measure
     records = [row(number, 1) for number in range(count)]
     security = python_security(settings.acting_as(POSTS_WITH_COUNTS))
     own, bare = [], []
-    with publishing(settings) as publisher, closing(_producer(settings.bootstrap, security)) as producer:
+    with publishing(settings) as publisher, closing(kafka_producer(settings.bootstrap, security)) as producer:
         for _ in range(3):
             began = time.monotonic()
             with BulkWriter(publisher) as bulk:

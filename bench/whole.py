@@ -15,12 +15,12 @@ from bench.phases import Phases
 from bench.place import Place
 from bench.probes import Mark, OwnWrite, Unmatched, first_marks, first_rows, percentiles, read_lines
 from contract.topics import POSTS_WITH_COUNTS, TRENDING_POSTS
-from jobs.checkpoints import committed_offsets
+from jobs.checkpoints import PROJECTED, committed_offsets
 from runtime.parts import JOBS
 from runtime.processes import Process
 
 LOOK_SECONDS = 0.1
-EVENTS, COUNTS_TABLE = "events", "posts_with_counts_lake"
+EVENTS, COUNTS_TABLE = "events", PROJECTED
 """Queries of the archive, each of which keeps a table."""
 
 

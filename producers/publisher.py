@@ -246,7 +246,7 @@ class Publisher:
 
     def _connect(self) -> None:
         try:
-            producer = _producer(self._bootstrap, self._security)
+            producer = kafka_producer(self._bootstrap, self._security)
         except (KafkaError, OSError):  # also no more files
             self._complaint = self._away
             self._closing.wait(0.5)
@@ -274,7 +274,8 @@ def _two_clocks(ahead: float) -> str:
     )
 
 
-def _producer(bootstrap: str, security: Mapping[str, Any]) -> KafkaProducer:
+def kafka_producer(bootstrap: str, security: Mapping[str, Any]) -> KafkaProducer:
+    """kafka-python's producer with the options of ours."""
     return KafkaProducer(
         bootstrap_servers=bootstrap.split(","),
         **security,

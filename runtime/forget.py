@@ -19,7 +19,7 @@ from conf.store import checkpoints, media, refuse_store, write_whole
 from contract.facts import FACT_TOPICS
 from contract.topics import DEAD_LETTERS, POSTS_WITH_COUNTS, RESULT_TOPICS
 from jobs import erasure
-from jobs.checkpoints import STATES, committed_offsets, made, remove_unused_seeds, sign
+from jobs.checkpoints import PROJECTED, STATES, committed_offsets, made, remove_unused_seeds, sign
 from jobs.generations import seed
 from jobs.harness import read_records
 from jobs.offsets import Offsets, beginnings, ends, reached
@@ -47,7 +47,6 @@ from runtime.spark import batch_session
 COUNTS = "posts_with_counts"
 READ_SECONDS = 3_600
 RunJobs = Callable[[Sequence[str]], None]
-PROJECTED = "posts_with_counts_lake"
 
 
 @dataclass(frozen=True)

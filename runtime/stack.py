@@ -72,6 +72,11 @@ def start(settings: Settings, say: Callable[[str], None], simulate: Sequence[str
 def _refuse_taken_ports(settings: Settings) -> None:
     if settings.embedded_kafka:
         refuse_taken_ports(settings)
+    refuse_taken_website(settings)
+
+
+def refuse_taken_website(settings: Settings) -> None:
+    """SystemExit where something else has the website's port."""
     if is_taken(settings.http_port, settings.http_host):
         raise SystemExit(f"port {settings.http_port} of the website is in use: set MSM_HTTP_PORT to a free one")
 

@@ -177,7 +177,7 @@ def test_a_publisher_that_cannot_have_a_thread_tries_again(monkeypatch: pytest.M
         asked.append(bootstrap)
         raise RuntimeError("can't start new thread")
 
-    monkeypatch.setattr(publisher, "_producer", no_threads)
+    monkeypatch.setattr(publisher, "kafka_producer", no_threads)
     one = publisher.Publisher("127.0.0.1:1")
     wait_for(lambda: len(asked) > 1)
     assert "can't start new thread" in str(one.complaint())

@@ -102,14 +102,20 @@ def test_a_page_on_its_way_is_asked_for_again_after_a_new_beginning(tabs: Tabs, 
     shows(card_with(page, "number 3."), likes=7)
 
 
+def a_written_card(tabs: Tabs, stand_in: str) -> Locator:
+    """Of post number 1, with half a comment."""
+    card = card_with(open_as(tabs, stand_in, "grace"), "number 1.")
+    card.get_by_test_id("comment-text").fill("half a")
+    return card
+
+
 def test_a_written_card_that_no_page_brings_is_asked_for_until_there_is_an_answer(
     tabs: Tabs, stand_in: str, world: World
 ) -> None:
     tabs.allow("503")
     everything = some_posts(world, 3)
-    page = open_as(tabs, stand_in, "grace")
-    card = card_with(page, "number 1.")
-    card.get_by_test_id("comment-text").fill("half a")
+    card = a_written_card(tabs, stand_in)
+    page = card.page
     asked = hold(page, f"**/posts/{everything[1]}", "GET")
     for number in range(20):
         world.published.update(silent_post(world, number))
@@ -137,9 +143,8 @@ def test_a_written_card_whose_post_is_gone_leaves_after_a_new_beginning(
 ) -> None:
     tabs.allow("404")
     everything = some_posts(world, 3)
-    page = open_as(tabs, stand_in, "grace")
-    card = card_with(page, "number 1.")
-    card.get_by_test_id("comment-text").fill("half a")
+    card = a_written_card(tabs, stand_in)
+    page = card.page
     del world.published[everything[1]]
     tell(page, world, everything[-1], anew=True)
     expect(card).to_have_count(0)
