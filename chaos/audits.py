@@ -15,7 +15,7 @@ from chaos import report
 from chaos.report import Outcome
 from conf.settings import Settings
 
-AUDIT_SECONDS = 300
+AUDIT_SECONDS = 900
 
 
 def audited(outcome: Outcome, spark: SparkSession, settings: Settings) -> Outcome:

@@ -17,7 +17,7 @@ from runtime import stack
 from runtime.processes import wait_until
 
 TRIES = 3
-POINT_SECONDS = 40
+POINT_SECONDS = 120
 PAUSE_SECONDS = 20
 NOTHING_RUNS = 3
 """Exit code of `msm status`."""

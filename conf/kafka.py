@@ -1,4 +1,4 @@
-"""How a client reaches Kafka: as the cluster is by default, or over TLS with the password of its own principal."""
+"""How a client reaches Kafka: in the clear, or over TLS with the password or the certificate of its own principal."""
 
 import re
 import socket
@@ -13,6 +13,12 @@ from conf.settings import Settings
 
 Client = TypeVar("Client")
 MECHANISM = "SCRAM-SHA-512"
+_MODULES = "org.apache.kafka.common.security"
+_BY_PASSWORD = {
+    "scram": (MECHANISM, f"{_MODULES}.scram.ScramLoginModule"),
+    "plain": ("PLAIN", f"{_MODULES}.plain.PlainLoginModule"),
+}
+"""Mechanism of SASL, and its part of Java's client, of each MSM_KAFKA_SECURITY that has passwords."""
 PROVIDER = "org.apache.kafka.common.config.provider.FileConfigProvider"
 # Java reads the password from within a quoted string: neither quotes nor backslashes.
 _PASSWORD = re.compile(r"^password=([!#-\[\]-~]+)$", re.MULTILINE)
@@ -48,7 +54,7 @@ def no_broker(settings: Settings, error: Exception | None = None) -> str:
     if error is None:
         fix = "make up starts one, or set" if settings.embedded_kafka else "check"
         return f"{said}none takes a connection: {fix} MSM_KAFKA_BOOTSTRAP"
-    secret = f" and {password_file(settings, settings.principal)}" if settings.secured_kafka else ""
+    secret = f" and {secret_file(settings, settings.principal)}" if settings.secured_kafka else ""
     return (
         f"{said}a connection is taken, and then comes {error!r}: check MSM_KAFKA_SECURITY (now "
         f"{settings.kafka_security}){secret}, and that the advertised.listeners of the brokers lead there from here"
@@ -74,17 +80,28 @@ def password_file(settings: Settings, principal: str) -> Path:
     return settings.kafka_secrets / f"{principal}.properties"
 
 
+def secret_file(settings: Settings, principal: str) -> Path:
+    """By what it says who it is: its password, or in one file its key (PKCS #8, PEM) and its certificate."""
+    certified = settings.kafka_secrets / f"{principal}.pem"
+    return certified if settings.kafka_security == "tls" else password_file(settings, principal)
+
+
 def python_security(settings: Settings) -> dict[str, Any]:
     """What kafka-python's clients take besides the brokers' addresses; nothing where Kafka is open."""
     if not settings.secured_kafka:
         return {}
     ca = ca_file(settings)
+    trust = {"ssl_cafile": str(ca) if ca.exists() else None}
+    if settings.kafka_security == "tls":
+        own = str(_certificate(settings))
+        return {"security_protocol": "SSL", "ssl_certfile": own, "ssl_keyfile": own, **trust}
+    mechanism, _ = _BY_PASSWORD[settings.kafka_security]
     return {
         "security_protocol": "SASL_SSL",
-        "sasl_mechanism": MECHANISM,
+        "sasl_mechanism": mechanism,
         "sasl_plain_username": settings.kafka_login,
         "sasl_plain_password": password(settings, settings.principal),
-        "ssl_cafile": str(ca) if ca.exists() else None,
+        **trust,
     }
 
 
@@ -98,12 +115,16 @@ def java_security(settings: Settings) -> dict[str, str]:
     """The same for Java's clients. The password itself is in none of it, so plans and logs can show it all."""
     if not settings.secured_kafka:
         return {}
-    password(settings, settings.principal)  # one sentence now is better than a stack trace on an executor
     ca = ca_file(settings)
     trust = {"ssl.truststore.type": "PEM", "ssl.truststore.location": str(ca)} if ca.exists() else {}
+    if settings.kafka_security == "tls":
+        own = {"ssl.keystore.type": "PEM", "ssl.keystore.location": str(_certificate(settings))}
+        return {"security.protocol": "SSL", **own, **trust}
+    password(settings, settings.principal)  # one sentence now is better than a stack trace on an executor
+    mechanism, _ = _BY_PASSWORD[settings.kafka_security]
     return {
         "security.protocol": "SASL_SSL",
-        "sasl.mechanism": MECHANISM,
+        "sasl.mechanism": mechanism,
         "sasl.jaas.config": jaas_config(settings, settings.principal, settings.kafka_login),
         **providers(settings),
         **trust,
@@ -122,23 +143,35 @@ def providers(settings: Settings) -> dict[str, str]:
 def jaas_config(settings: Settings, principal: str, login: str) -> str:
     """Java's way to name a user, with a reference in the place of the password."""
     reference = f"${{file:{password_file(settings, principal)}:password}}"
-    module = "org.apache.kafka.common.security.scram.ScramLoginModule"
+    _, module = _BY_PASSWORD[settings.kafka_security]
     return f'{module} required username="{login}" password="{reference}";'
 
 
 def password(settings: Settings, principal: str) -> str:
     """SystemExit with the fix where there is none."""
     file = password_file(settings, principal)
-    try:
-        found = _PASSWORD.search(file.read_text())
-    except OSError as error:
-        raise SystemExit(
-            f"no password of Kafka's principal {principal or '(none named)'}: {file}: {error.strerror}; "
-            "put it there (docs/security.md), or set MSM_KAFKA_SECRETS_DIR to the folder that has it"
-        ) from None
+    found = _PASSWORD.search(_read(file, "password", principal))
     if not found:
         raise SystemExit(f"{file} must hold one line password=..., of visible ASCII without quotes and backslashes")
     return found[1]
+
+
+def _certificate(settings: Settings) -> Path:
+    file = secret_file(settings, settings.principal)
+    said = _read(file, "certificate", settings.principal)
+    if "-----BEGIN PRIVATE KEY-----" not in said or "-----BEGIN CERTIFICATE-----" not in said:
+        raise SystemExit(f"{file} must hold a key without a password (BEGIN PRIVATE KEY), and then its certificate")
+    return file
+
+
+def _read(file: Path, what: str, principal: str) -> str:
+    try:
+        return file.read_text()
+    except OSError as error:
+        raise SystemExit(
+            f"no {what} of Kafka's principal {principal or '(none named)'}: {file}: {error.strerror}; "
+            "put it there (docs/security.md), or set MSM_KAFKA_SECRETS_DIR to the folder that has it"
+        ) from None
 
 
 def partitions_of(consumer: KafkaConsumer, topics: Iterable[str]) -> list[TopicPartition]:

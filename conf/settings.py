@@ -55,7 +55,7 @@ class Settings(BaseSettings):
     store: str = ""
     kafka_bootstrap: str = ""
     kafka_port: int = Field(9092, ge=1, le=65_534)
-    kafka_security: Literal["none", "scram"] = "none"
+    kafka_security: Literal["none", "scram", "plain", "tls"] = "none"
     kafka_secrets_dir: str = ""
     kafka_user: str = ""
     http_host: str = "127.0.0.1"
@@ -76,7 +76,7 @@ class Settings(BaseSettings):
     image_max_bytes: int = Field(10 * 1024 * 1024, ge=1)
     wait_seconds: float = Field(10.0, ge=0, le=60)
     user_rate: float = Field(20.0, gt=0)
-    user_burst: int = Field(100, ge=1)
+    user_burst: int = Field(500, ge=1)
     address_rate: float = Field(1_000.0, gt=0)
     address_burst: int = Field(5_000, ge=1)
     max_requests: int = Field(1_000, ge=1)
@@ -109,6 +109,13 @@ class Settings(BaseSettings):
         if bootstrap and not all(BROKER.fullmatch(address) for address in addresses):
             raise ValueError("write host:port, or host:port,host:port,...; an address of IPv6 in brackets: [::1]:9092")
         return ",".join(addresses)
+
+    @field_validator("kafka_security")
+    @classmethod
+    def _known_to_the_broker(cls, security: str, info: ValidationInfo) -> str:
+        if security in ("plain", "tls") and not info.data.get("kafka_bootstrap"):
+            raise ValueError("it is for a cluster of yours: set MSM_KAFKA_BOOTSTRAP; the embedded broker knows scram")
+        return security
 
     @field_validator("data_dir")
     @classmethod
@@ -174,11 +181,11 @@ class Settings(BaseSettings):
 
     @property
     def secured_kafka(self) -> bool:
-        return self.kafka_security == "scram"
+        return self.kafka_security != "none"
 
     @property
     def kafka_secrets(self) -> Path:
-        """The folder with a file for each principal's password, and the authority that signed the brokers."""
+        """The folder with a file for each principal, and the authority that signed the brokers."""
         return Path(self.kafka_secrets_dir or self.data_dir / "secrets" / "kafka").absolute()
 
     @property

@@ -152,6 +152,8 @@ def _place(record: Archived) -> Place:
 
 def _read(settings: Settings, post_id: str) -> list[Archived]:
     """Every archived record that names the post; the search runs in Arrow, a batch at a time."""
+    import pyarrow.dataset  # noqa: F401  # with it comes pandas, which takes its time, once
+
     deadline = time.monotonic() + SECONDS
     table = DeltaTable(str(lake(settings) / tables.EVENTS), storage_options=delta_options(settings))
     found: list[Archived] = []

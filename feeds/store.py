@@ -13,7 +13,7 @@ from feeds.view import TOMBSTONES_KEPT_SECONDS, View, get
 RESUME_MAX = 1_000
 RESUME_MAX_BYTES = 256 * 1024
 """Whoever missed more changes than this, or larger ones, reloads the feed, which is cheaper."""
-PAGE_MAX_BYTES = 256 * 1024
+PAGE_MAX_BYTES = 512 * 1024
 """A page ends before its posts are more than this; but it has one."""
 
 

@@ -114,7 +114,7 @@ class Publisher:
         self._security = security
         self._away = f"the Kafka broker at {bootstrap} does not answer"
         if security:
-            self._away += f", or does not let {security['sasl_plain_username']} in"
+            self._away += f", or does not let {security.get('sasl_plain_username', 'this service')} in"
         self._producer: KafkaProducer | None = None
         self._complaint = f"connecting to the Kafka broker at {bootstrap}"
         self._ahead, self._compared_at = 0.0, -math.inf

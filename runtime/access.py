@@ -28,9 +28,10 @@ ALLOWED_SECONDS = 30
 def ensure_access(settings: Settings) -> list[str]:
     """Give our principals their rights, and take others from them; a sentence for each change.
 
-    On the embedded broker their users are made too. Whoever is no principal of ours is left alone.
+    On the embedded broker their users are made too. Whoever is no principal of ours is left alone. Those who come by
+    `plain` or `tls` have names and rights that are the cluster's own affair.
     """
-    if not settings.secured_kafka:
+    if settings.kafka_security != "scram":
         return []
     with closing(admin_client(settings)) as admin:
         if settings.embedded_kafka:
@@ -46,7 +47,7 @@ def ensure_access(settings: Settings) -> list[str]:
 
 def access_differences(settings: Settings) -> list[str]:
     """A sentence for each right that is missing, or is one too many; changes nothing."""
-    if not settings.secured_kafka:
+    if settings.kafka_security != "scram":
         return []
     with closing(admin_client(settings)) as admin:
         have, wanted = _granted(admin), wanted_acls()

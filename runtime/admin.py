@@ -4,7 +4,7 @@ from typing import Any
 
 from kafka import KafkaAdminClient
 
-from conf.kafka import connected, password_file, python_security
+from conf.kafka import connected, python_security, secret_file
 from conf.settings import Settings
 from contract.principals import ADMIN
 
@@ -16,5 +16,5 @@ def admin_client(settings: Settings, **options: Any) -> KafkaAdminClient:
 
 
 def may_administer(settings: Settings) -> bool:
-    """Whether Kafka is open, or the administrator's password is on this machine."""
-    return not settings.secured_kafka or password_file(settings, ADMIN).exists()
+    """Whether Kafka is open, or what the administrator logs in with is on this machine."""
+    return not settings.secured_kafka or secret_file(settings, ADMIN).exists()

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
@@ -43,6 +43,7 @@ from jobs.transforms.generations import (
 )
 from runtime import beside as there
 from runtime.children import a_broker, caught_up, held, only_command, running_jobs
+from runtime.parts import runs
 from runtime.processes import Process, wait_until
 from runtime.spark import batch_session
 
@@ -135,6 +136,7 @@ def _differing_minutes(spark: SparkSession, settings: Settings) -> int:
     Facts that came late still go into them, and one side is a tick ahead of the other: these differ now and then.
     """
     moment = datetime.now(timezone.utc) - timedelta(minutes=2)
+    _until_kept(settings)
     left: DataFrame | None = None
     for round_ in range(ROUNDS):
         if round_:
@@ -144,6 +146,17 @@ def _differing_minutes(spark: SparkSession, settings: Settings) -> int:
         if left.isEmpty():
             return 0
     return left.count() if left is not None else 0
+
+
+def _until_kept(settings: Settings) -> None:
+    """Each side whose rankings run gets the time to keep all facts that are there now."""
+    goal = ends(settings, FACT_TOPICS)
+
+    def is_kept(side: Settings) -> bool:
+        return not runs(side, TRENDING) or reached(committed_offsets(side.checkpoint_dir / TRENDING), goal)
+
+    with suppress(TimeoutError):  # then what differs says so
+        wait_until(lambda: is_kept(settings) and is_kept(there.beside(settings)), DRAIN_SECONDS, str)
 
 
 def switch(settings: Settings, role: str, accept: bool, console: Console) -> Comparison | None:

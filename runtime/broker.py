@@ -6,6 +6,7 @@
 import errno
 import json
 import os
+import random
 import re
 import secrets
 import shutil
@@ -166,11 +167,16 @@ def refuse_taken_ports(settings: Settings) -> None:
 
 
 FREE_PORTS = range(21_000, 29_000, 10)
+READY_SECONDS = 300
+"""How long a broker may take, which looks through its log after a kill."""
 
 
 def free_ports() -> int:
-    """The first of three in a row, for broker, controller and website of a stack that nobody has to find."""
-    for first in FREE_PORTS:
+    """The first of three in a row, for broker, controller and website of a stack that nobody has to find.
+
+    From a place of chance: another that looks for some takes them only once its broker is up.
+    """
+    for first in random.sample(FREE_PORTS, len(FREE_PORTS)):
         if not any(is_taken(port) for port in range(first, first + 3)):
             return first
     raise SystemExit("no three ports in a row are free: set MSM_KAFKA_PORT and MSM_HTTP_PORT")
@@ -242,8 +248,14 @@ def embedded_broker(settings: Settings) -> Iterator[Process]:
     """A broker of one's own for the time of a block; its data stays in `settings.kafka_dir`."""
     refuse_taken_ports(settings)
     process = Process.start("broker", broker_command(settings), settings.log_dir)
+
+    def is_up() -> bool:
+        if process.exit_code is not None:
+            raise SystemExit(f"the broker ended: {process.last_words()} (log: {process.log})")
+        return is_ready(settings)
+
     try:
-        wait_until(lambda: is_ready(settings), 60, lambda: f"the broker is not ready: {process.last_words()}")
+        wait_until(is_up, READY_SECONDS, lambda: f"the broker is not ready: {process.last_words()}")
         yield process
     finally:
         process.stop()

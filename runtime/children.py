@@ -50,19 +50,12 @@ def running_jobs(
     env = {**job_env(settings), **(env or {})}
     suffix = "-beside" if settings.beside else ""
     with ExitStack() as stack:
-        started = {}
+        started = dict[str, Process]()
+        stack.callback(_stop, settings, started)
         for job in jobs:
             process = Process.start(f"{job}{suffix}", spark_submit(settings, job), settings.log_dir, env, REPOSITORY)
-            stack.callback(process.stop, STOP_SECONDS, True)
             started[job] = process
-        stack.callback(_ask_to_stop, settings, jobs)
         yield started
-
-
-def _ask_to_stop(settings: Settings, jobs: Sequence[str]) -> None:
-    """All jobs at once, before each is waited for."""
-    for job in jobs:
-        stop_file(settings.run_dir, job).touch()
 
 
 def run_jobs(settings: Settings, options: Sequence[str], say: Callable[[str], None]) -> None:
@@ -70,23 +63,21 @@ def run_jobs(settings: Settings, options: Sequence[str], say: Callable[[str], No
 
     The others, then, stop between two batches. Standard output has what they say, and so have their logs.
     """
-    started, logs = list[Process](), list[IO[bytes]]()
+    started, logs = dict[str, Process](), list[IO[bytes]]()
     with ExitStack() as stack:
         try:
             for job in JOBS:
                 command = spark_submit(settings, job, *options)
                 process = Process.start(job, command, settings.log_dir, job_env(settings), REPOSITORY)
-                started.append(process)
+                started[job] = process
                 logs.append(stack.enter_context(process.log.open("rb")))
-            while not (ended := [process for process in started if process.exit_code is not None]):
+            while not (ended := [process for process in started.values() if process.exit_code is not None]):
                 _pass_on(logs)
                 time.sleep(0.2)
             for process in ended:
                 say(f"{process.name} ended with exit code {process.exit_code}: the others stop (log: {process.log})")
         finally:
-            asked = [process for process in started if _asked_to_stop(settings, process)]
-            for process in started:
-                process.stop(STOP_SECONDS, asked=process in asked)
+            _stop(settings, started)
             _pass_on(logs)
 
 
@@ -97,11 +88,18 @@ def _pass_on(logs: Sequence[IO[bytes]]) -> None:
     sys.stdout.flush()
 
 
-def _asked_to_stop(settings: Settings, process: Process) -> bool:
+def _stop(settings: Settings, started: Mapping[str, Process]) -> None:
+    """All are asked, between two batches, before each is waited for; what only starts just ends."""
+    asked = {job for job, process in started.items() if _asked_to_stop(settings, job, process)}
+    for job, process in started.items():
+        process.stop(STOP_SECONDS, asked=job in asked)
+
+
+def _asked_to_stop(settings: Settings, job: str, process: Process) -> bool:
     """False where it does not run its job, but starts, or waits for another that does."""
-    pid = runs(settings, process.name)
+    pid = runs(settings, job)
     with suppress(ProcessLookupError):
-        return pid is not None and os.getsid(pid) == process.popen.pid and signal_job(settings, process.name)
+        return pid is not None and os.getsid(pid) == process.popen.pid and signal_job(settings, job)
     return False
 
 
@@ -125,7 +123,8 @@ def held(settings: Settings, jobs: Sequence[str]) -> Iterator[None]:
     """Live jobs stop between two batches and wait, wherever they run, until the block is over."""
     with ExitStack() as stack:
         locks = {job: stack.enter_context(open_lock(settings.run_dir, job)) for job in jobs}
-        _ask_to_stop(settings, jobs)
+        for job in jobs:  # all of them, before each is waited for
+            stop_file(settings.run_dir, job).touch()
         for job, lock in locks.items():
             wait_until(
                 lambda job=job, lock=lock: _stopped(settings, job, lock),  # type: ignore[misc]

@@ -200,7 +200,7 @@ def _cluster(settings: Settings, runs: bool) -> Iterator[Check]:
         yield Check("broker", True, "not running")
         return
     if not may_administer(settings):
-        yield Check("broker", True, f"not asked: the administrator's password is not in {settings.kafka_secrets}")
+        yield Check("broker", True, f"not asked: the administrator's file is not in {settings.kafka_secrets}")
         return
     wrong = no_answer(settings, bootstrap_timeout_ms=ANSWER_MS)
     yield Check(

@@ -19,11 +19,12 @@ from runtime.broker import is_taken, prepare_cluster, refuse_taken_ports
 from runtime.parts import JOBS, job_metrics, refuse_one_metrics_port
 from runtime.processes import kill_session, wait_until
 
-READY_SECONDS, LOOK_SECONDS = 240.0, 10.0
+READY_SECONDS, LOOK_SECONDS = 900.0, 10.0
 """How long a start may take without getting any further; how often it is told how far jobs are that catch up."""
 STOP_SECONDS = 120
 LIVE = {"web", "posts_with_counts"}
 """What the page needs to show live numbers."""
+MODULE = "runtime.supervisor"
 State = dict[str, Any]
 
 
@@ -37,10 +38,11 @@ def _supervisor(state: State) -> psutil.Process | None:
     """The process that wrote the state, and not one that was given its number later."""
     try:
         process = psutil.Process(state["pid"])
-        same = abs(process.create_time() - state["started_at"]) < 1 and process.status() != psutil.STATUS_ZOMBIE
+        # When it began is reckoned from the clock of now, which may have been set.
+        same = abs(process.create_time() - state["started_at"]) < 1 or MODULE in process.cmdline()
+        return process if same and process.status() != psutil.STATUS_ZOMBIE else None
     except (psutil.NoSuchProcess, KeyError):
         return None
-    return process if same else None
 
 
 def start(settings: Settings, say: Callable[[str], None], simulate: Sequence[str] | None = None) -> None:
@@ -83,7 +85,7 @@ def refuse_taken_website(settings: Settings) -> None:
 
 def _launch(settings: Settings, simulate: Sequence[str] | None) -> "subprocess.Popen[bytes]":
     settings.log_dir.mkdir(parents=True, exist_ok=True)
-    command = [sys.executable, "-m", "runtime.supervisor"]
+    command = [sys.executable, "-m", MODULE]
     if simulate is not None:
         command += ["--simulate", *simulate]
     with (settings.log_dir / "supervisor.log").open("ab") as out:

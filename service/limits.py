@@ -20,9 +20,9 @@ from service.middleware import SECURITY_HEADERS
 REFUSED = Counter("msm_http_refused", "Requests that were refused to keep the others fast", ["why"])
 KEYS_MAX = 100_000
 BUSY_RETRY_SECONDS = 1
-TURN_SECONDS = 0.05
+TURN_SECONDS = 0.1
 """After that long a turn of the event loop begins no more requests."""
-FEW = 32
+FEW = 100
 """So few are not what makes a turn long: the machine has other things to do."""
 OPERATIONS = ("/healthz", "/readyz", "/metrics")
 """Answered however busy the service is: they say so."""

@@ -15,6 +15,8 @@ def dead_letters(judged: DataFrame) -> DataFrame:
     A key is cut like a value: the letter, which holds it twice, must fit into a record of a megabyte.
     """
     kept, key = F.substring("value", 1, VALUE_MAX_BYTES), F.substring("key", 1, VALUE_MAX_BYTES)
+    # Of what is UTF-8 the last character may be cut: it has four bytes at the most.
+    texts = [F.substring("value", 1, VALUE_MAX_BYTES - cut).cast("string") for cut in range(4)]
     is_text = F.is_valid_utf8(F.col("value").cast("string"))
     is_cut = F.greatest(F.octet_length("value"), F.octet_length("key")) > VALUE_MAX_BYTES
     return judged.where(F.col("reason").isNotNull()).select(
@@ -26,7 +28,7 @@ def dead_letters(judged: DataFrame) -> DataFrame:
         "arrived_at",
         key.alias("original_key"),
         F.make_valid_utf8(key.cast("string")).alias("key"),
-        F.when(is_text, F.make_valid_utf8(kept.cast("string"))).otherwise(F.base64(kept)).alias("value"),
+        F.when(is_text, F.coalesce(*map(F.try_validate_utf8, texts))).otherwise(F.base64(kept)).alias("value"),
         F.when(~is_text, F.lit("base64")).alias("encoding"),
         F.when(is_cut, F.lit(True)).alias("truncated"),
     )

@@ -24,7 +24,7 @@ from tests.feeds.serving import free_ports
 from tests.rebuild.queries import run_once
 from tests.stack.hostile import fact, read, write
 
-pytestmark = [pytest.mark.spark, pytest.mark.kafka, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.spark, pytest.mark.kafka, pytest.mark.timeout(1800)]
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +54,7 @@ def compact(settings: Settings) -> None:
         there = {record.offset for record in read(settings, POSTS_WITH_COUNTS) if record.key == b"p1"}
         return not there & {record.offset for record in old}
 
-    wait_until(is_gone, 60, lambda: "nothing is compacted")
+    wait_until(is_gone, 120, lambda: "nothing is compacted")
 
 
 def verdict(report: Report) -> tuple[int, int, Any]:

@@ -33,10 +33,10 @@ def test_an_audit_that_is_ended_leaves_no_process_and_no_file(tmp_path: Path, nu
         def has_python() -> bool:
             return any(line[1:2] == [str(REPOSITORY / "audit/job.py")] for line in command_lines(tmp_path))
 
-        wait_until(has_python, 60, lambda: "the job does not start")
+        wait_until(has_python, 120, lambda: "the job does not start")
         (jvm,) = temporary.glob("*/jvm")
         assert any(f"-Djava.io.tmpdir={jvm}" in line for line in command_lines(tmp_path))
         audit.send_signal(number)
         assert audit.wait(20) != 0
-        wait_until(lambda: not command_lines(tmp_path), 30, lambda: f"left: {command_lines(tmp_path)}")
+        wait_until(lambda: not command_lines(tmp_path), 120, lambda: f"left: {command_lines(tmp_path)}")
         assert list(temporary.iterdir()) == []

@@ -29,7 +29,7 @@ time.sleep(60)
 def burnt(tmp_path_factory: pytest.TempPathFactory):  # type: ignore[no-untyped-def]
     process = Process.start("tree", (sys.executable, "-c", TREE), tmp_path_factory.mktemp("tree"))
     try:
-        wait_until(lambda: "burnt" in process.last_words(), 60, process.last_words)
+        wait_until(lambda: "burnt" in process.last_words(), 120, process.last_words)
         yield process
     finally:
         process.kill()

@@ -13,7 +13,7 @@ from chaos.schedule import SHORT
 from tests.feeds.serving import free_ports
 
 MSM = Path(sys.executable).with_name("msm")
-SECONDS = 1_200
+SECONDS = 3_000
 FAULT = "kill after Kafka, before the commit"
 """One of the short run's; tests/stack kills the broker, tests/rebuild every query between its write and its commit."""
 assert FAULT in SHORT

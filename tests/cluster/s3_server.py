@@ -30,7 +30,7 @@ def s3_server(folder: Path) -> Iterator[str]:
     command = [PYTHON, "-m", "tests.cluster.s3_server", "-H", HOST, "-p", str(port)]
     server = Process.start("s3", command, folder, cwd=REPOSITORY)
     try:
-        wait_until(lambda: is_taken(port), 60, server.last_words)
+        wait_until(lambda: is_taken(port), 120, server.last_words)
         make = urllib.request.Request(f"{endpoint}/{BUCKET.removeprefix('s3a://')}", method="PUT")
         urllib.request.urlopen(make, timeout=30).close()
         with pytest.MonkeyPatch.context() as environment:

@@ -46,11 +46,11 @@ def standalone(folder: Path, cores: int = 1, memory: str = "1g") -> Iterator[Sta
             return process
 
         leader = run("master", "master.Master", "--port", str(port), "--webui-port", "0")
-        wait_until(lambda: is_taken(port), 60, leader.last_words)
+        wait_until(lambda: is_taken(port), 120, leader.last_words)
         room = ("--cores", str(cores), "--memory", memory, "--webui-port", "0")
         workers = [run(f"worker-{number}", "worker.Worker", *room, master) for number in range(1, WORKERS + 1)]
         for worker in workers:
-            wait_until(lambda log=worker.log: "registered with master" in log.read_text(), 60, worker.last_words)  # type: ignore[misc]
+            wait_until(lambda log=worker.log: "registered with master" in log.read_text(), 120, worker.last_words)  # type: ignore[misc]
         yield Standalone(master, workers)
 
 

@@ -27,8 +27,8 @@ from tests.cluster.standalone import standalone, submitted
 from tests.stack.hostile import Fact, each_second, hostile_facts, in_topic, read, write
 from tests.stack.test_exact import archived, dead_letters, is_exact, places_of_facts, write_broken
 
-pytestmark = [pytest.mark.stack, pytest.mark.timeout(600)]
-PATIENCE = 180
+pytestmark = [pytest.mark.stack, pytest.mark.timeout(1800)]
+PATIENCE = 600
 FACTS = 600
 ROOM = ("--executor-memory", "600m", "--total-executor-cores", "1")
 

@@ -53,7 +53,7 @@ def three_brokers(folder: Path) -> Iterator[ThreeBrokers]:
             nodes[node] = Process.start(f"broker-{node}", _command(folder / str(node), node, port, voters), folder)
             stack.callback(nodes[node].kill)
         settings = Settings(data_dir=folder, kafka_bootstrap=bootstrap)
-        wait_until(lambda: is_ready(settings) and _made(settings), 120, nodes[1].last_words)
+        wait_until(lambda: is_ready(settings) and _made(settings), 600, nodes[1].last_words)
         yield ThreeBrokers(bootstrap, nodes)
 
 

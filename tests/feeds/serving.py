@@ -16,7 +16,7 @@ from fastapi import FastAPI
 
 from service.server import listen, server_config
 
-PATIENCE_SECONDS = 20.0
+PATIENCE_SECONDS = 60.0
 WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
 PORTS = range(23_100 + 900 * WORKER, 24_000 + 900 * WORKER)
 """Of this worker alone: a port that was free a moment ago would be another's."""

@@ -113,13 +113,13 @@ def test_pages_go_from_the_newest_post_to_the_oldest(store: PostStore) -> None:
 
 
 def test_a_page_of_large_posts_ends_earlier_and_the_next_one_goes_on(store: PostStore) -> None:
-    take(store, *(row(f"p{number:02}", caption="\1" * 2_200) for number in range(40)))
+    take(store, *(row(f"p{number:02}", caption="\1" * 2_200) for number in range(80)))
     bodies, last, sizes = list[str](), None, list[int]()
     while last or not bodies:
         page = store.page(100, last)
         bodies, last = bodies + page.bodies, page.last
         sizes.append(sum(map(len, page.bodies)))
-    assert [body.split('"')[3] for body in bodies] == [f"p{number:02}" for number in reversed(range(40))]
+    assert [body.split('"')[3] for body in bodies] == [f"p{number:02}" for number in reversed(range(80))]
     assert len(sizes) == 3
     assert max(sizes) <= PAGE_MAX_BYTES
 

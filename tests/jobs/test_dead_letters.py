@@ -85,10 +85,13 @@ def test_a_value_over_64_kib_is_cut_and_says_so(spark: SparkSession) -> None:
     assert (binary["encoding"], binary["truncated"]) == ("base64", True)
 
 
-def test_text_that_is_cut_inside_a_character_is_still_text(spark: SparkSession) -> None:
-    [(_, letter)] = letters(spark, (b"k", b"x" + "é".encode() * 40_000))
-    assert letter["value"].startswith("xé")
-    assert "encoding" not in letter
+@pytest.mark.parametrize("character", ["é", "€", "😀", "\ufffd"])
+def test_text_that_would_be_cut_inside_a_character_is_cut_before_it(spark: SparkSession, character: str) -> None:
+    text = "x" + character * 40_000
+    [(_, letter)] = letters(spark, (b"k", text.encode()))
+    assert text.startswith(letter["value"])
+    assert VALUE_MAX_BYTES - 4 < len(letter["value"].encode()) <= VALUE_MAX_BYTES
+    assert (letter["truncated"], set(letter)) == (True, ALWAYS | {"truncated"})
 
 
 @pytest.mark.kafka

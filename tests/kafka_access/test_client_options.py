@@ -5,7 +5,7 @@ import os
 import socket
 import threading
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from kafka import KafkaAdminClient, KafkaConsumer
@@ -66,6 +66,31 @@ def test_a_wrong_way_to_be_secure_is_refused_at_the_start() -> None:
         Settings(kafka_security="ssl")  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize("way", ["plain", "tls"])
+def test_the_embedded_broker_does_not_know_every_way(way: Literal["plain", "tls"]) -> None:
+    with pytest.raises(ValueError, match="set MSM_KAFKA_BOOTSTRAP; the embedded broker knows scram"):
+        Settings(kafka_security=way)
+
+
+@pytest.mark.parametrize(
+    ("said", "complaint"),
+    [
+        (None, r"no certificate of Kafka's principal likes: .*likes\.pem: No such file"),
+        ("-----BEGIN ENCRYPTED PRIVATE KEY-----\n", r"likes\.pem must hold a key without a password"),
+        ("-----BEGIN PRIVATE KEY-----\n", r"likes\.pem must hold .* and then its certificate"),
+    ],
+)
+def test_a_certificate_that_cannot_be_used_is_named_with_its_file(
+    tmp_path: Path, said: str | None, complaint: str
+) -> None:
+    if said:
+        (tmp_path / "likes.pem").write_text(said)
+    certified = settings(tmp_path).model_copy(update={"kafka_security": "tls"}).acting_as("likes")
+    for options in (python_security, spark_options):
+        with pytest.raises(SystemExit, match=complaint):
+            options(certified)
+
+
 @pytest.mark.parametrize("client", [KafkaConsumer, KafkaAdminClient])
 def test_a_client_that_finds_a_deaf_broker_leaves_nothing_behind(client: type[Any]) -> None:
     def held() -> tuple[set[threading.Thread], int]:
@@ -82,7 +107,7 @@ def test_a_client_that_finds_a_deaf_broker_leaves_nothing_behind(client: type[An
         for _ in range(2):
             with pytest.raises(KafkaError):
                 connected(client, bootstrap_servers=address, bootstrap_timeout_ms=300)
-        wait_until(nothing_more, 20, lambda: f"{held()} instead of {threads, files}")
+        wait_until(nothing_more, 120, lambda: f"{held()} instead of {threads, files}")
 
 
 @pytest.mark.parametrize(

@@ -50,7 +50,7 @@ def _knock_until(reason: str, log: Callable[[], str], cluster: Settings, changes
         knock(cluster, next(waits), **changes)
         return reason in log()
 
-    wait_until(is_told, 60, lambda: f"{reason!r} is not in: {log()}")
+    wait_until(is_told, 120, lambda: f"{reason!r} is not in: {log()}")
 
 
 def test_the_administrator_gets_in_by_either_name_of_the_broker(cluster: Settings) -> None:

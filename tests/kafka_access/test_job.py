@@ -21,7 +21,7 @@ from runtime.parts import job_metrics
 from runtime.processes import Process, wait_until
 from runtime.scan import found_in
 
-pytestmark = [pytest.mark.kafka, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.kafka, pytest.mark.timeout(1800)]
 JOB = "posts_with_counts"
 
 
@@ -40,7 +40,7 @@ def job(cluster: Settings) -> Iterator[Process]:
     env = {**job_env(cluster), **own, "JAVA_TOOL_OPTIONS": COMPILES_LITTLE}
     process = Process.start(JOB, spark_submit(cluster, JOB, *options), cluster.log_dir, env, REPOSITORY)
     try:
-        wait_until(lambda: job_metrics(cluster, JOB).get("msm_job_ready") == 1, 240, process.last_words)
+        wait_until(lambda: job_metrics(cluster, JOB).get("msm_job_ready") == 1, 600, process.last_words)
         yield process
     finally:
         process.stop()

@@ -181,7 +181,7 @@ def test_rights_that_were_given_by_hand_are_taken_back(cluster: Settings, admin:
     stranger = ACL("User:theirs", "*", ACLOperation.READ, ACLPermissionType.ALLOW, ALL_TOPICS)
     admin.create_acls([right, stranger])
     everything = ACLFilter(None, None, ACLOperation.ANY, ACLPermissionType.ANY, ANYTHING)
-    wait_until(lambda: {right, stranger} <= set(admin.describe_acls(everything)[0]), 30, lambda: "no rights came")
+    wait_until(lambda: {right, stranger} <= set(admin.describe_acls(everything)[0]), 120, lambda: "no rights came")
     assert access_differences(cluster) == ["likes may, and should not, write posts"]
     assert ensure_access(cluster) == ["likes may no more write posts"]
     assert access_differences(cluster) == []

@@ -24,7 +24,7 @@ class OneBroker:
         """Return when it answers and has its topics."""
         process = Process.start("broker", broker_command(self._settings), self._settings.log_dir)
         self._process = process
-        wait_until(lambda: is_ready(self._settings), 60, process.last_words)
+        wait_until(lambda: is_ready(self._settings), 120, process.last_words)
         ensure_topics(self._settings)
         return self
 

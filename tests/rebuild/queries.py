@@ -17,7 +17,7 @@ from jobs.offsets import Offsets, ends, reached
 from runtime.children import ranked_from_now
 from runtime.processes import wait_until
 
-PATIENCE = 120
+PATIENCE = 600
 MODULES = {module.NAME: module for module in (posts_with_counts, trending_posts, archive)}
 Running = Mapping[str, Sequence[StreamingQuery]]
 

@@ -97,7 +97,7 @@ def test_a_running_job_is_asked_to_stop_and_waited_for(settings: Settings) -> No
     job += "while not (run / 'archive.stop').exists(): time.sleep(0.05)\n"
     job += "(run / 'archive.json').unlink()"
     running = subprocess.Popen([sys.executable, "-c", job], env=os.environ)
-    wait_until((settings.run_dir / "archive.json").exists, 30, lambda: "it does not start")
+    wait_until((settings.run_dir / "archive.json").exists, 120, lambda: "it does not start")
     with held(settings, ["archive"]):
         assert not (settings.run_dir / "archive.json").exists()
     assert running.wait(30) == 0

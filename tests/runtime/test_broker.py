@@ -65,7 +65,7 @@ def alter(settings: Settings, topic: str, name: str, value: str) -> None:
         admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, topic, configs={name: value})])
     # The controller answers before the broker has taken the change over.
     said = f"topic {topic} has {name}={value}"
-    wait_until(lambda: said in "\n".join(differences(settings)), 30, lambda: "no difference is told")
+    wait_until(lambda: said in "\n".join(differences(settings)), 120, lambda: "no difference is told")
 
 
 def test_topics_that_make_numbers_wrong_are_refused_and_others_told(settings: Settings) -> None:

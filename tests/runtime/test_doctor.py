@@ -163,7 +163,7 @@ def test_topics_are_compared_with_the_registry(settings: Settings) -> None:
         assert find(cluster, "topics").ok
         with closing(KafkaAdminClient(bootstrap_servers=cluster.bootstrap)) as admin:
             admin.delete_topics(["likes"])
-        wait_until(lambda: not find(cluster, "topics").ok, 30, lambda: "nobody misses the topic")
+        wait_until(lambda: not find(cluster, "topics").ok, 120, lambda: "nobody misses the topic")
 
 
 def test_a_readable_checkpoint_passes_and_tells_its_newest_batch(settings: Settings) -> None:

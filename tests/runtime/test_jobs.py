@@ -18,7 +18,7 @@ from jobs.running import announce
 from runtime.parts import JOBS, runs
 from runtime.processes import Process, wait_until
 
-PATIENCE = 60
+PATIENCE = 600
 Start = Callable[..., "subprocess.Popen[str]"]
 
 

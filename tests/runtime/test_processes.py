@@ -12,7 +12,7 @@ def test_who_is_interrupted_while_a_child_ends_leaves_none_behind(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     child = Process.start("stubborn", ("sh", "-c", "trap '' TERM; echo deaf; sleep 60"), tmp_path)
-    wait_until(lambda: child.last_words() == "deaf", 20, child.last_words)
+    wait_until(lambda: child.last_words() == "deaf", 120, child.last_words)
 
     def interrupted(_: float) -> NoReturn:
         monkeypatch.undo()

@@ -47,7 +47,6 @@ def look(settings: Settings, tmp_path: Path) -> dict[str, Any]:
 
 
 @pytest.mark.spark
-@pytest.mark.timeout(120)
 def test_a_jvm_keeps_its_temporary_files_in_the_data_dir_and_maps_its_classes_as_ever(tmp_path: Path) -> None:
     settings = Settings(data_dir=tmp_path / "my data", spark_master="local[1]")
     said = look(settings, tmp_path)

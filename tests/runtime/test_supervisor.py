@@ -16,7 +16,7 @@ from jobs.running import STACK, read_state
 from runtime import stack
 from runtime.processes import wait_until
 
-PATIENCE = 120
+PATIENCE = 600
 
 
 @pytest.fixture

@@ -115,19 +115,19 @@ def test_a_turn_that_took_too_long_begins_no_more_requests_and_the_next_one_does
     async def begun() -> tuple[int, int]:
         turn = Turn(clock)
         first = 0
-        for _ in range(100):
+        for _ in range(3 * limits.FEW):
             first += turn.has_room()
-            clock.now += limits.TURN_SECONDS / 40.5
+            clock.now += limits.TURN_SECONDS / (limits.FEW + 8.5)
         await asyncio.sleep(0)
         return first, sum(turn.has_room() for _ in range(100))
 
-    assert asyncio.run(begun()) == (41, 100)
+    assert asyncio.run(begun()) == (limits.FEW + 9, 100)
 
 
 def test_a_few_requests_are_begun_however_long_the_turn_takes(clock: Clock) -> None:
     async def begun() -> int:
         turn, count = Turn(clock), 0
-        for _ in range(100):
+        for _ in range(3 * limits.FEW):
             count += turn.has_room()
             clock.now += 10
         return count

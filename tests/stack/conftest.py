@@ -71,7 +71,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
         yield running
     finally:
         running.msm("down")
-    wait_until(lambda: running.processes() == [], 5, lambda: f"left: {running.processes()}")
+    wait_until(lambda: running.processes() == [], 20, lambda: f"left: {running.processes()}")
     assert in_repository() == before, "something was written beside the data dir"
 
 

@@ -10,7 +10,7 @@ from tests.stack.conftest import Stack
 from tests.stack.test_exact import eventually
 
 EVERYTHING = ["the topic", "the table", "the feed", "trending", "rising", "the feed of rankings"]
-pytestmark = [pytest.mark.stack, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.stack, pytest.mark.timeout(1800)]
 
 
 def test_the_stack_has_audited_itself_and_found_no_drift(stack: Stack) -> None:

@@ -15,7 +15,7 @@ from playwright.sync_api import Locator, Page, Route, expect
 from tests.website.browser import Tabs
 
 Scenario = Callable[[Tabs, str], None]
-RANKED_MS = 120_000
+RANKED_MS = 300_000
 """Of the real stack: it ranks every ten seconds in the tests, on two cores with other work."""
 
 

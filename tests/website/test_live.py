@@ -147,7 +147,7 @@ def to_the_end(page: Page) -> None:
     while not end.is_visible():
         shown = str(last.get_attribute("data-post-id"))
         page.evaluate("scrollTo(0, document.body.scrollHeight)")
-        wait_until(partial(has_older, last, end, than=shown), 20, lambda: "no older posts came")
+        wait_until(partial(has_older, last, end, than=shown), 120, lambda: "no older posts came")
 
 
 def test_older_posts_come_as_one_scrolls_and_the_page_stays_small(tabs: Tabs, stand_in: str, world: World) -> None:
@@ -201,7 +201,7 @@ def test_changes_are_laid_out_together_while_a_great_deal_happens(tabs: Tabs, st
         shown = [int(card.get_by_test_id(kind).inner_text()) for kind in ("likes", "comments")]
         return shown == [world.published[post_id][kind] for kind in ("likes", "comments")]
 
-    wait_until(has_come_to_rest, 60, lambda: "the page does not show what is published")
+    wait_until(has_come_to_rest, 120, lambda: "the page does not show what is published")
 
 
 def test_changes_that_come_together_are_laid_out_together(tabs: Tabs, stand_in: str, world: World) -> None:
@@ -215,7 +215,7 @@ def test_changes_that_come_together_are_laid_out_together(tabs: Tabs, stand_in: 
     for number in range(10):  # while the numbers of the round before still roll
         for post_id in everything:
             world.like(f"user{number}", post_id, True)
-        wait_until(world.has_counted_all, 20, lambda: "the likes were not counted")
+        wait_until(world.has_counted_all, 120, lambda: "the likes were not counted")
     expect(cards.get_by_test_id("likes").get_by_text("10", exact=True)).to_have_count(20)
     assert layouts(browser) - before < 150, "of two hundred changes, and the rankings of that time"
 

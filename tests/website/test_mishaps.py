@@ -134,7 +134,7 @@ def test_what_waits_to_be_counted_holds_up_no_click(tabs: Tabs, stand_in: str, w
     for post_id in everything:
         page.locator(f"#posts [data-post-id='{post_id}']").get_by_test_id("like").click()
     for post_id in everything:
-        wait_until(lambda post_id=post_id: world.likes_of(post_id) == 1, 30, lambda: "a like is not stored")  # type: ignore[misc]
+        wait_until(lambda post_id=post_id: world.likes_of(post_id) == 1, 120, lambda: "a like is not stored")  # type: ignore[misc]
     is_held(page, waiting, 2)
     page.wait_for_load_state()  # whatever else was asked for has been heard of
     assert len(waiting) == 2

@@ -90,7 +90,7 @@ def test_of_four_windows_the_three_that_were_used_last_stream_the_feed_and_the_l
           return states;
         }"""
     )
-    wait_until(lambda: world.opened - world.closed == 3 + 1, 30, lambda: "more streams than that are open")
+    wait_until(lambda: world.opened - world.closed == 3 + 1, 120, lambda: "more streams than that are open")
     for likes, user in enumerate(("linus", "barbara", "edsger"), 1):
         world.like(user, post_id, True)
         for page in pages:
@@ -131,7 +131,7 @@ def shows_each_like_at_once(page: Page, world: World, post_id: str) -> None:
         shows(card, likes=likes)
         return float(shown_at.json_value()[str(likes)]) / 1_000 - told < 1
 
-    wait_until(lambda: all(is_quick() for _ in range(5)), 60, lambda: "it shows likes late")
+    wait_until(lambda: all(is_quick() for _ in range(5)), 120, lambda: "it shows likes late")
 
 
 def test_numbers_change_where_frames_do_not_come(tabs: Tabs, stand_in: str, world: World) -> None:
