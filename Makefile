@@ -46,7 +46,7 @@ backfill: ready  ## Count everything anew beside the running jobs, and compare (
 	@$(MSM) backfill $(ARGS)
 
 ## Work on it
-setup:  ## Make .venv and .jars from the pins (2 min; ARGS=--realtime: also Spark 4.3, for counts in real time; ARGS=--s3: for a bucket)
+setup:  ## Make .venv and .jars from the pins (3 min; ARGS=--realtime: also Spark 4.3, for counts in real time; ARGS=--s3: for a bucket)
 	@$(PYTHON) -m runtime.setup $(ARGS)
 notebooks: ready  ## Run the notebooks on your lake; artifacts/notebooks/ gets them with their plots (1 min)
 	@.venv/bin/python notebooks/run.py

@@ -16,7 +16,7 @@ from jobs.offsets import ends
 from jobs.submit import job_env
 from runtime.access import ensure_access
 from runtime.admin import admin_client
-from runtime.broker import embedded_broker, free_ports
+from runtime.broker import embedded_broker, take_free_ports
 from runtime.parts import stack_parts
 from runtime.processes import Process, wait_until
 from runtime.stack import refuse_taken_website
@@ -107,9 +107,7 @@ def a_place(folder: Path, report: Path) -> Iterator[Place]:
 
 def own_settings(folder: Path) -> Settings:
     """Also for every process that is started from here; free ports where none are set."""
-    free = free_ports()
-    os.environ.setdefault("MSM_KAFKA_PORT", str(free))
-    os.environ.setdefault("MSM_HTTP_PORT", str(free + 2))
+    take_free_ports()
     os.environ.update(MSM_DATA_DIR=str(folder.absolute()), MSM_STORE="", MSM_AUDIT_EVERY_SECONDS="0")
     return Settings()
 

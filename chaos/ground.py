@@ -16,13 +16,14 @@ import psutil
 from chaos.disks import Disk
 from conf.settings import Settings
 from contract.facts import FACT_TOPICS
-from jobs.checkpoints import committed_offsets
+from jobs.checkpoints import PROJECTED, STATES, committed_offsets
 from jobs.offsets import Offsets, consumer_of, ends, reached
 from producers.receipts import lost, read
 from runtime import stack
 from runtime.processes import wait_until
 
-QUERIES = ("posts_with_counts", "trending_posts", "events", "first_hour_engagement")
+QUERIES = tuple(query for queries in STATES.values() for query in queries if query != PROJECTED)
+"""Those that read facts."""
 HEAL_SECONDS = 1_200
 """In real time a commit may be five minutes away, and the rankings' start three."""
 DEATH_SECONDS = 30
@@ -46,7 +47,7 @@ class Ground:
     @property
     def receipts(self) -> Path:
         """Of every record that the broker acknowledged to the traffic."""
-        return self.settings.data_dir.absolute() / "receipts"
+        return self.settings.data_dir / "receipts"
 
     def lost(self) -> int:
         """How many of these Kafka has no more."""

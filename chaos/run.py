@@ -21,7 +21,7 @@ from chaos.schedule import chance
 from conf.settings import Settings
 from jobs.submit import COMPILES_LITTLE
 from runtime import stack
-from runtime.broker import free_ports
+from runtime.broker import take_free_ports
 from runtime.processes import end_as_by_ctrl_c
 from runtime.spark import batch_session
 
@@ -39,9 +39,8 @@ LIGHT = {
 
 def own_settings(data_dir: Path) -> Settings:
     """Of a stack of our own, also for every process that is started from here; free ports where none are set."""
-    free = free_ports()
-    light = {} if data_dir.exists() else LIGHT  # what is there has its number of partitions
-    for name, value in {**light, "MSM_KAFKA_PORT": str(free), "MSM_HTTP_PORT": str(free + 2)}.items():
+    take_free_ports()
+    for name, value in ({} if data_dir.exists() else LIGHT).items():  # what is there has its number of partitions
         os.environ.setdefault(name, value)
     alone = {"MSM_STORE": "", "MSM_KAFKA_BOOTSTRAP": "", "MSM_AUDIT_EVERY_SECONDS": "0"}
     os.environ.update(alone, MSM_DATA_DIR=str(data_dir.absolute()))

@@ -60,6 +60,8 @@ FIX_DAMAGE = (
     "put back the files from a copy of the same moment as its tables, or start over with a new checkpoint "
     "(docs/operations.md)"
 )
+FIX_STORE = "start over with new checkpoints (docs/operations.md), or go back to what it was made with"
+"""Neither a rebuild nor `msm rescale` knows a bucket."""
 FIX_BESIDE = (
     "go on with the version of the code that made it, or, if it is not wanted any more, remove it with "
     "make backfill ARGS=drop and build anew"
@@ -78,7 +80,8 @@ def refuse_other_shapes(folder: Place, job: str, partitions: int, fix: str = FIX
         here = Shape(state, partitions, RULES) if state != "none" else STATELESS
         if there is not None and there != here:
             only_partitions = replace(there, partitions=here.partitions) == here
-            rescale = f"msm rescale {here.partitions} while no job runs, or " if only_partitions else ""
+            can_rescale = only_partitions and fix == FIX
+            rescale = f"msm rescale {here.partitions} while no job runs, or " if can_rescale else ""
             raise SystemExit(
                 f"the checkpoint {folder / query} is of another shape ({there}) than this code and these settings "
                 f"({here}): {rescale}{fix}"

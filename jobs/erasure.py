@@ -1,7 +1,7 @@
 """What `msm forget` does with facts and tables, in batches; the jobs do not run meanwhile."""
 
 from collections.abc import Iterator
-from datetime import datetime, timedelta, timezone
+from datetime import datetime, timedelta
 
 from delta.tables import DeltaTable
 from pyspark.sql import Column, DataFrame, Row, SparkSession
@@ -215,10 +215,9 @@ def letters_that_stay(letters: DataFrame, user: str) -> DataFrame:
     return stays.select("key", "value", "partition")
 
 
-def newest_of(known: DataFrame, user: str) -> datetime | None:
-    """When the user's newest fact arrived."""
-    row = known.where(F.col("user_id") == user).agg(F.max("arrived_at").cast("double")).first()
-    return datetime.fromtimestamp(row[0], timezone.utc) if row and row[0] else None
+def has_facts(known: DataFrame, user: str) -> bool:
+    """Whether there ever was a fact of the user."""
+    return not known.where(F.col("user_id") == user).isEmpty()
 
 
 def _is_table(spark: SparkSession, settings: Settings, table: str) -> bool:

@@ -119,7 +119,7 @@ def seed(spark: SparkSession, settings: Settings, first: Offsets, checkpoint: Pa
     old = _only_archived(spark, settings, first)
     number = old.count() if old is not None else 0
     if old is not None and number:
-        folder = settings.seeds_dir.absolute() / uuid.uuid4().hex
+        folder = settings.seeds_dir / uuid.uuid4().hex
         old.write.option("maxRecordsPerFile", settings.max_facts_a_batch).parquet(str(folder))
         checkpoint.mkdir(parents=True, exist_ok=True)
         fresh = checkpoint / f"{SEED}.new"

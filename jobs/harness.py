@@ -27,6 +27,7 @@ from jobs.checkpoints import (
     FIX,
     FIX_BESIDE,
     FIX_DAMAGE,
+    FIX_STORE,
     PROJECTED,
     STATES,
     pinned_start,
@@ -134,11 +135,7 @@ def read_facts(
     if not name:
         return records
     # Facts that arrive twice count once, and in any order: where the two meet does not matter.
-    old = (
-        spark.readStream.schema(SEED_RECORD)
-        .option("maxFilesPerTrigger", 1)
-        .parquet(str(settings.seeds_dir.absolute() / name))
-    )
+    old = spark.readStream.schema(SEED_RECORD).option("maxFilesPerTrigger", 1).parquet(str(settings.seeds_dir / name))
     return records.select(*SEED_RECORD.fieldNames()).unionByName(old)
 
 
@@ -166,7 +163,7 @@ def main(
         _forget_earlier(name, settings)
         refuse_unfinished_switch(settings.beside_dir)
         refuse_unfinished_forget(settings.data_dir, os.environ.get(FORGETTING, ""))
-        fix = FIX_BESIDE if settings.beside else FIX
+        fix = FIX_BESIDE if settings.beside else FIX_STORE if settings.store else FIX
         refuse_other_shapes(checkpoints(settings), name, settings.shuffle_partitions, fix)
         sign_new(checkpoints(settings), name)
         _refuse_other_topics(settings, name)

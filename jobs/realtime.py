@@ -13,12 +13,13 @@ from typing import Any
 from kafka.errors import KafkaError
 from pyspark.sql import SparkSession
 
+from conf import REPOSITORY
 from conf.settings import Settings
 from contract.facts import FACT_TOPICS
 from contract.topics import POSTS_WITH_COUNTS, TOPIC_BY_NAME
 from jobs.offsets import partitions
 
-PYTHON = Path(__file__).resolve().parents[1] / ".venv-realtime" / "bin" / "python"
+PYTHON = REPOSITORY / ".venv-realtime" / "bin" / "python"
 SET_UP = "make it with make setup ARGS=--realtime, or set MSM_COUNTS_TRIGGER=micro-batch"
 TRIGGER: Any = {"realTime": "5 minutes"}  # not in the types of Spark 4.2
 """How often state is committed. Rows leave at once; a commit holds them up for a second, a kill repeats one batch."""

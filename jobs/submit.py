@@ -56,7 +56,7 @@ def spark_submit(settings: Settings, name: str, *options: str, folder: str = "jo
 
 def scratch(settings: Settings, name: str) -> Path:
     """Where a local JVM has its temporary files: local copies of state, shuffles, libraries."""
-    return (settings.run_dir.parent / "scratch" / name).absolute()
+    return settings.run_dir.parent / "scratch" / name
 
 
 def temporary_in(settings: Settings, folder: Path) -> tuple[str, ...]:
@@ -90,7 +90,7 @@ def job_env(settings: Settings) -> dict[str, str]:
     """What it gets besides the caller's environment, which may name another Spark."""
     loopback = {"SPARK_LOCAL_IP": "127.0.0.1"} if settings.spark_master.startswith("local") else {}
     return {
-        "MSM_DATA_DIR": str(settings.data_dir.absolute()),
+        "MSM_DATA_DIR": str(settings.data_dir),
         "MSM_STORE": settings.store,
         "MSM_BESIDE": str(settings.beside).lower(),
         "MSM_COUNTS_TRIGGER": settings.counts_trigger,

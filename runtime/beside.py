@@ -20,7 +20,7 @@ from jobs.running import SWITCH
 from runtime.admin import admin_client
 from runtime.topics import ensure_topics
 
-REBUILT = ("posts_with_counts", "trending_posts")
+STATEFUL = tuple(job for job, states in STATES.items() if set(states.values()) != {"none"})
 """The jobs with state. The archive has none; its table `events` is what one rebuilds from, never what is rebuilt."""
 TABLES = (tables.ENGAGEMENT_BY_MINUTE, tables.POST_FACTS, tables.FIRST_HOUR_ENGAGEMENT)
 ROLE = "role.json"
@@ -117,7 +117,7 @@ def change_places(settings: Settings) -> None:
 def places(settings: Settings) -> list[tuple[str, str]]:
     """Each folder beside, and the live one that it stands for."""
     there = beside(settings)
-    names = [("checkpoints", query) for job in REBUILT for query in STATES[job]]
+    names = [("checkpoints", query) for job in STATEFUL for query in STATES[job]]
     names += [("lake", table) for table in TABLES]
     pairs = [(settings.data_dir / kind / name, there.beside_dir / kind / name) for kind, name in names]
     return [(str(live), str(new)) for live, new in pairs if new.exists()]

@@ -120,7 +120,7 @@ def _admit_administrator(settings: Settings) -> None:
 
 
 def _configure(settings: Settings) -> Path:
-    folder = settings.kafka_dir.absolute()
+    folder = settings.kafka_dir
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "log4j2.yaml").write_text(LOGGING)
     properties = folder / "server.properties"
@@ -140,7 +140,7 @@ def _java(settings: Settings) -> list[str]:
     java = shutil.which("java")
     if java is None:
         raise SystemExit(f"Java is missing: {INSTALL_JAVA}")
-    logging = settings.kafka_dir.absolute() / "log4j2.yaml"
+    logging = settings.kafka_dir / "log4j2.yaml"
     return [java, "-Xmx512m", "-XX:+UseSerialGC", f"-Dlog4j2.configurationFile={logging}", "-cp", f"{KAFKA_JARS}/*"]
 
 
@@ -171,14 +171,18 @@ READY_SECONDS = 300
 """How long a broker may take, which looks through its log after a kill."""
 
 
-def free_ports() -> int:
-    """The first of three in a row, for broker, controller and website of a stack that nobody has to find.
+def take_free_ports() -> None:
+    """Three in a row, for broker, controller and website, in the environment, where none are set there.
 
     From a place of chance: another that looks for some takes them only once its broker is up.
     """
+    if {"MSM_KAFKA_PORT", "MSM_HTTP_PORT"} <= os.environ.keys():
+        return
     for first in random.sample(FREE_PORTS, len(FREE_PORTS)):
         if not any(is_taken(port) for port in range(first, first + 3)):
-            return first
+            os.environ.setdefault("MSM_KAFKA_PORT", str(first))
+            os.environ.setdefault("MSM_HTTP_PORT", str(first + 2))
+            return
     raise SystemExit("no three ports in a row are free: set MSM_KAFKA_PORT and MSM_HTTP_PORT")
 
 

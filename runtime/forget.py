@@ -75,7 +75,7 @@ def erase(
     """The erasure itself, with a broker; `run` lets jobs read every fact and ends them."""
     known = erasure.relevant_facts(spark, settings, user).persist()
     posts, pictures = erasure.posts_of(known, user).localCheckpoint(), erasure.pictures_of(known, user)
-    newest = erasure.newest_of(known, user)
+    had_facts = erasure.has_facts(known, user)
     say("taking back what stands, and letting the jobs count it")
     number = _publish(known, settings, user)
     known.unpersist()
@@ -96,7 +96,7 @@ def erase(
     rows = erasure.rewrite_lake(spark, settings, user, posts, (kept_from, old) if with_facts else None)
     done += [Removed(f"table {table}", f"{count:,} rows") for table, count in rows.items()]
     if not with_facts:
-        return done + what_remains(settings, newest)
+        return done + what_remains(settings, had_facts)
     say("deleting the facts, and counting anew from those that stay")
     delete_before(settings, old)
     done += _remake(spark, settings, kept_from, old, run, seconds, say)
@@ -238,9 +238,9 @@ def _swept(settings: Settings, old: Offsets, seconds: float, say: Callable[[str]
     return Removed("topics", what, "out of reach; partitions without a newer record keep their file until they get one")
 
 
-def what_remains(settings: Settings, newest: datetime | None) -> list[Removed]:
+def what_remains(settings: Settings, had_facts: bool) -> list[Removed]:
     """Where the user stays without `--facts`, and until when; nowhere where there never was a fact."""
-    if newest is None:
+    if not had_facts:
         return []
     kept = _retention(settings)
     # What takes back is the user's newest fact, and it is of now.

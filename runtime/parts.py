@@ -11,13 +11,14 @@ import psutil
 
 from conf.http import get
 from conf.settings import Settings
+from jobs.checkpoints import STATES
 from jobs.running import is_held, read_state
 from jobs.submit import spark_submit
 from runtime.access import ensure_access
 from runtime.broker import is_ready
 from runtime.topics import ensure_topics
 
-JOBS = ("posts_with_counts", "trending_posts", "archive")
+JOBS = tuple(STATES)
 AUDITOR = "auditor"
 PYTHON = sys.executable
 

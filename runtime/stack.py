@@ -96,7 +96,7 @@ def _launch(settings: Settings, simulate: Sequence[str] | None) -> "subprocess.P
             stderr=subprocess.STDOUT,
             start_new_session=True,
             cwd=REPOSITORY,
-            env={**os.environ, "MSM_DATA_DIR": str(settings.data_dir.absolute())},
+            env={**os.environ, "MSM_DATA_DIR": str(settings.data_dir)},
         )
 
 
@@ -172,7 +172,7 @@ def sweep(settings: Settings) -> None:
 
 def _is_ours(leader: int, settings: Settings) -> bool:
     """Whether some process of this session has our data dir in its environment: numbers are given again."""
-    data_dir = str(settings.data_dir.absolute())
+    data_dir = str(settings.data_dir)
     for process in psutil.process_iter():
         try:
             if os.getsid(process.pid) == leader and process.environ().get("MSM_DATA_DIR") == data_dir:

@@ -170,6 +170,7 @@ def listen(host: str, port: int) -> socket.socket:
         listener.bind((host, port))
     except OSError as error:
         raise SystemExit(
-            f"cannot listen on {host}:{port} ({error.strerror}): set MSM_HTTP_PORT to a free port"
+            f"cannot listen on {host}:{port} ({error.strerror}): set MSM_HTTP_PORT to a free port, "
+            "and MSM_HTTP_HOST to an address of this machine"
         ) from None
     return listener

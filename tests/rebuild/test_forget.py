@@ -220,8 +220,8 @@ def test_a_letter_that_names_the_user_in_base64_does_not_stay(spark: SparkSessio
 @pytest.mark.kafka
 def test_without_the_facts_it_is_told_until_when_they_stay(broker: Settings) -> None:
     now = datetime.now(timezone.utc)
-    assert what_remains(broker, None) == []
-    told = {removed.place: removed.until for removed in what_remains(broker, now)}
+    assert what_remains(broker, False) == []
+    told = {removed.place: removed.until for removed in what_remains(broker, True)}
     days = {f"{moment + timedelta(days=365):%Y-%m-%d} (retention)" for moment in (now, datetime.now(timezone.utc))}
     assert told["state of the counts"].startswith("for ever")
     assert told["facts in Kafka, state of the rankings"].partition(";")[0] in days

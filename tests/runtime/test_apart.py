@@ -78,7 +78,7 @@ def steps(monkeypatch: pytest.MonkeyPatch) -> list[str]:
             relevant_facts=lambda *_: frame,
             posts_of=lambda *_: frame,
             pictures_of=lambda *_: [],
-            newest_of=lambda *_: None,
+            has_facts=lambda *_: False,
             rewrite_lake=step("lake", {}),
         ),
     )
