@@ -4,6 +4,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from pyspark.sql import Row, SparkSession
 from pyspark.sql import functions as F
 
 from audit import compare, job, published
+from conf.settings import Settings
 from jobs.offsets import Offsets
 
 pytestmark = pytest.mark.spark
@@ -123,3 +125,27 @@ def test_a_post_that_has_only_newer_rows_is_judged_the_next_time_and_no_other(sp
     found = compared(spark, cases)
     assert [name for name, row in found.items() if row["is_unsettled"]] == ["compacted"]
     assert sorted(name for name, row in found.items() if row["why"]) == ["gone", "wrong, and written to"]
+
+
+@pytest.mark.parametrize(("comes_nearer", "waited"), [(True, 9), (False, 3)])
+def test_an_archive_is_waited_for_as_long_as_it_comes_nearer(
+    monkeypatch: pytest.MonkeyPatch, comes_nearer: bool, waited: int
+) -> None:
+    """Each look is 45 seconds after the one before; 90 without a step are too many."""
+    looks: list[int] = []
+    table = SimpleNamespace(version=lambda: 0)
+    monkeypatch.setattr(job.offsets, "table", lambda *_: table)
+    monkeypatch.setattr(job.offsets, "held", lambda *_: {"likes": {0: len(looks) if comes_nearer else 1}})
+    monkeypatch.setattr(job.sources, "archived", lambda *_: "all")
+    monkeypatch.setattr(job.time, "monotonic", lambda: 45.0 * len(looks))
+    monkeypatch.setattr(job.time, "sleep", lambda _: looks.append(0))
+
+    def facts() -> Any:
+        return job.facts_up_to(None, Settings(), {"likes": {0: 9}}, False)  # type: ignore[arg-type]
+
+    if comes_nearer:
+        assert facts() == ("all", {"likes": {0: 9}})
+    else:
+        with pytest.raises(job.CannotAuditError, match="the archive is 8 records behind"):
+            facts()
+    assert len(looks) == waited

@@ -15,6 +15,7 @@ import pytest
 from conf.settings import Settings
 from jobs import harness
 from jobs.running import announce
+from runtime import children
 from runtime.parts import JOBS, runs
 from runtime.processes import Process, wait_until
 
@@ -75,6 +76,14 @@ def test_who_interrupts_them_lets_each_end_its_batch(settings: Settings, start: 
         assert f"{name} --total-executor-cores 2" in said
         assert f"{name} stopped between two batches" in said
     assert left(settings) == []
+
+
+def test_a_job_that_only_starts_is_not_waited_for(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(children, "spark_submit", lambda *_: ["sleep", "3600"])
+    monkeypatch.setattr(children, "STOP_SECONDS", 3600)
+    with children.running_jobs(settings, JOBS) as started:
+        assert [process.exit_code for process in started.values()] == [None] * len(JOBS)
+    assert [process.exit_code for process in started.values()] == [-signal.SIGTERM] * len(JOBS)
 
 
 def test_the_job_of_another_is_not_stopped_with_one_that_waits_for_it(settings: Settings, start: Start) -> None:
