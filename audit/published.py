@@ -8,10 +8,10 @@ from contract.facts import FACT_TOPICS
 from contract.results import SEEN_HEADER, TERM
 from contract.spark import POST_WITH_COUNTS_JSON
 from jobs.offsets import Offsets, rows
+from jobs.transforms.dead_letters import TIME_FORMAT
 
 CUT = "topic string, partition int, next bigint"
 SEEN = "posts array<bigint>, likes array<bigint>, comments array<bigint>"
-TIME_FORMAT = "yyyy-MM-dd'T'HH:mm:ss.SSS'Z'"
 _ROW = ("said", "seen", "place")
 
 

@@ -43,6 +43,8 @@ def own_settings(data_dir: Path) -> Settings:
     for name, value in ({} if data_dir.exists() else LIGHT).items():  # what is there has its number of partitions
         os.environ.setdefault(name, value)
     alone = {"MSM_STORE": "", "MSM_KAFKA_BOOTSTRAP": "", "MSM_AUDIT_EVERY_SECONDS": "0"}
+    if os.environ.get("MSM_KAFKA_SECURITY") != "scram":  # the only other way that the embedded broker knows
+        alone["MSM_KAFKA_SECURITY"] = "none"
     os.environ.update(alone, MSM_DATA_DIR=str(data_dir.absolute()))
     return Settings()
 

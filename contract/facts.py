@@ -10,6 +10,7 @@ IDENTIFIER_MAX = 64
 IDENTIFIER = rf"[A-Za-z0-9_-]{{1,{IDENTIFIER_MAX}}}"
 TIMESTAMP = r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{3}Z"
 IMAGE_URL_MAX, CAPTION_MAX, TEXT_MAX = 2_048, 2_200, 2_200  # characters (Unicode code points)
+LENGTHS = {"image_url": (0, IMAGE_URL_MAX), "caption": (0, CAPTION_MAX), "text": (1, TEXT_MAX)}
 FUTURE_TOLERANCE_SECONDS = 300
 
 

@@ -9,12 +9,10 @@ from datetime import datetime, timedelta
 from typing import Any, Literal
 
 from contract.facts import (
-    CAPTION_MAX,
     FACT_BY_TYPE,
     FUTURE_TOLERANCE_SECONDS,
     IDENTIFIER,
-    IMAGE_URL_MAX,
-    TEXT_MAX,
+    LENGTHS,
     TIMESTAMP,
     Fact,
     parse_time,
@@ -33,7 +31,6 @@ MEANING: dict[Class, str] = {
     "dead": "no fact: it is in dead_letters, with its reason",
     "waiting": "arrived after what the published number was made from",
 }
-_LENGTHS = {"image_url": (0, IMAGE_URL_MAX), "caption": (0, CAPTION_MAX), "text": (1, TEXT_MAX)}
 _COMMON = tuple(Fact.model_fields)
 
 
@@ -121,8 +118,8 @@ def _reason(topic: str, fact: Mapping[str, Any], arrived_at: datetime) -> Reason
 def _is_good(name: str, value: Any) -> bool:
     if not isinstance(value, str):
         return False
-    if name in _LENGTHS:
-        least, most = _LENGTHS[name]
+    if name in LENGTHS:
+        least, most = LENGTHS[name]
         return least <= len(value) <= most
     if name == "occurred_at":
         return re.fullmatch(TIMESTAMP, value) is not None and _is_moment(value)

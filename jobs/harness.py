@@ -215,8 +215,10 @@ def fix(error: str) -> str:
         "S3AFileSystem not found": f"the jars for S3 are not there: {WITH_S3_JARS}",
         "No space left on device": "free some space; nothing is lost, the job goes on where it was",
         "SaslAuthenticationException": "Kafka knows another password: see docs/security.md",
-        "SslAuthenticationException": "ca.pem did not sign this broker: see docs/security.md",
-        "AuthorizationException": "grant each job its rights: .venv/bin/msm topics",
+        "SslAuthenticationException": "ca.pem did not sign this broker, or it does not take our certificate: "
+        "see docs/security.md",
+        "AuthorizationException": "grant each job its rights: .venv/bin/msm topics; with plain and tls by the "
+        "cluster's own means (docs/security.md)",
         "INSUFFICIENT_SLOT": "a query in real time needs a core for each partition of the fact topics "
         "and three for each of its state: give Spark more, or set MSM_COUNTS_TRIGGER=micro-batch",
         "KAFKA_DATA_LOSS": "facts were deleted before they were read: do not start over, "

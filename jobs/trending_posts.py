@@ -34,8 +34,8 @@ from jobs.transforms.ranking import PastHour
 log = structlog.get_logger()
 NAME = "trending_posts"
 RISING = "first_hour_engagement"
-KEEP = {NAME: timedelta(days=1), RISING: timedelta(hours=3)}
-"""How long panes are kept, and the first hours of posts; facts that could only change older ones are left out."""
+KEEP = timedelta(days=1)
+"""How long panes are kept; facts that could only change older ones are left out."""
 FOLDED = timedelta(minutes=15)
 """Of how many minutes the changes are folded at a time: three times those between two foldings of a job on time."""
 NEWEST_WATERMARK = timedelta(minutes=60)
@@ -77,7 +77,8 @@ def start(spark: SparkSession, settings: Settings, catching_up: bool = False) ->
     """Two queries: the panes, whose batches are the ticks of the rankings, and the first hours."""
     trigger = CATCH_UP if catching_up else {"processingTime": f"{settings.rank_every_seconds} seconds"}
     # A new checkpoint has read nothing yet, and a year of facts may wait; what is older than the tables is not needed.
-    evicted = {query: max(now() - kept, _evicted(checkpoints(settings) / query)) for query, kept in KEEP.items()}
+    needed = now() - KEEP
+    evicted = {query: max(needed, _evicted(checkpoints(settings) / query)) for query in (NAME, RISING)}
     return _started(spark, settings, trigger, evicted, RANK_WHILE_CATCHING_UP if catching_up else timedelta(0))
 
 
@@ -223,7 +224,7 @@ def tidy(spark: SparkSession, panes: str, moment: datetime) -> None:
     is_told = f"judged_from >= timestamp '{PastHour.at(moment).judged_from:%Y-%m-%d %H:00:00}'"
     is_recent = f"minute >= timestamp '{moment - FOLDED:%Y-%m-%d %H:%M:00}'"
     fold(spark, panes, PANE, f"{is_told} AND {is_recent}")
-    drop(spark, panes, f"judged_from < timestamp '{moment - KEEP[NAME]:%Y-%m-%d %H:00:00}'")
+    drop(spark, panes, f"judged_from < timestamp '{moment - KEEP:%Y-%m-%d %H:00:00}'")
     compact(spark, panes, f"NOT ({is_told})")
 
 
@@ -245,7 +246,7 @@ def keep_first_hours(table: FirstHours) -> Batch:
         changes = batch.transform(summed, "born", "post_id").localCheckpoint()
         table.append(changes, f"rising-{query_id(batch)}", batch_id)
         if batch_id % COMPACT_EVERY == COMPACT_EVERY - 1:
-            old = f"born < timestamp '{now() - KEEP[RISING]:%Y-%m-%d %H:00:00}'"
+            old = f"born < timestamp '{now() - timedelta(hours=3):%Y-%m-%d %H:00:00}'"
             drop(batch.sparkSession, table.path, old)
             fold(batch.sparkSession, table.path, ["born", "post_id"], f"NOT ({old})")
             compact(batch.sparkSession, table.path)

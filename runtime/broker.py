@@ -166,7 +166,7 @@ def refuse_taken_ports(settings: Settings) -> None:
             )
 
 
-FREE_PORTS = range(21_000, 29_000, 10)
+FREE_PORTS = range(21_000, 23_000, 10)
 READY_SECONDS = 300
 """How long a broker may take, which looks through its log after a kill."""
 

@@ -91,8 +91,9 @@ def _pass_on(logs: Sequence[IO[bytes]]) -> None:
 def _stop(settings: Settings, started: Mapping[str, Process]) -> None:
     """All are asked, between two batches, before each is waited for; what only starts just ends."""
     asked = {job for job, process in started.items() if _asked_to_stop(settings, job, process)}
-    for job, process in started.items():
-        process.stop(STOP_SECONDS, asked=job in asked)
+    with ExitStack() as stack:  # each, also where one's end is not waited for
+        for job, process in started.items():
+            stack.callback(process.stop, STOP_SECONDS, job in asked)
 
 
 def _asked_to_stop(settings: Settings, job: str, process: Process) -> bool:

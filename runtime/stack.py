@@ -31,18 +31,23 @@ State = dict[str, Any]
 def running(settings: Settings) -> State | None:
     """The state, where its supervisor lives."""
     state = read_state(settings.run_dir, STACK)
-    return state if _supervisor(state) else None
+    return state if _supervisor(settings, state) else None
 
 
-def _supervisor(state: State) -> psutil.Process | None:
+def _supervisor(settings: Settings, state: State) -> psutil.Process | None:
     """The process that wrote the state, and not one that was given its number later."""
     try:
         process = psutil.Process(state["pid"])
         # When it began is reckoned from the clock of now, which may have been set.
-        same = abs(process.create_time() - state["started_at"]) < 1 or MODULE in process.cmdline()
+        same = abs(process.create_time() - state["started_at"]) < 1 or _is_named(process, settings)
         return process if same and process.status() != psutil.STATUS_ZOMBIE else None
-    except (psutil.NoSuchProcess, KeyError):
+    except (psutil.Error, KeyError):
         return None
+
+
+def _is_named(process: psutil.Process, settings: Settings) -> bool:
+    """Whether it is the supervisor of this data dir by its command and its environment."""
+    return MODULE in process.cmdline() and process.environ().get("MSM_DATA_DIR") == str(settings.data_dir)
 
 
 def start(settings: Settings, say: Callable[[str], None], simulate: Sequence[str] | None = None) -> None:
@@ -150,7 +155,7 @@ def _nearer(settings: Settings, jobs: Iterable[str], least: dict[str, float]) ->
 def stop(settings: Settings) -> bool:
     """Stop the stack and whatever is left of it; False where there was nothing to stop."""
     state = read_state(settings.run_dir, STACK)
-    supervisor = _supervisor(state)
+    supervisor = _supervisor(settings, state)
     if supervisor:
         supervisor.send_signal(signal.SIGTERM)
         try:

@@ -9,13 +9,11 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from contract.facts import (
-    CAPTION_MAX,
     FACT_BY_TYPE,
     FUTURE_TOLERANCE_SECONDS,
     IDENTIFIER,
     IDENTIFIER_MAX,
-    IMAGE_URL_MAX,
-    TEXT_MAX,
+    LENGTHS,
     TIMESTAMP,
     Fact,
 )
@@ -46,7 +44,6 @@ _KINDS = [f"{model.topic} {name}" for name, model in FACT_BY_TYPE.items()]
 _ONE_FLAT_OBJECT = r"^[^\]}]*\}[ \t\r\n]*\z"
 # from_json turns numbers, booleans, objects and arrays into text: such text is looked at twice.
 _MAYBE_NO_STRING = r"^(-?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]+)?\z|true\z|false\z|[{\[\"])"
-_LENGTHS = {"image_url": (0, IMAGE_URL_MAX), "caption": (0, CAPTION_MAX), "text": (1, TEXT_MAX)}
 
 
 def facts(records: DataFrame) -> DataFrame:
@@ -118,8 +115,8 @@ def _fields_have_length() -> Column:
 def _has_length(field: str) -> Column:
     """Null where it is not there."""
     column = F.col(field)
-    if field in _LENGTHS:
-        return F.length(column).between(*_LENGTHS[field])
+    if field in LENGTHS:
+        return F.length(column).between(*LENGTHS[field])
     return F.octet_length(column) <= IDENTIFIER_MAX
 
 
@@ -185,7 +182,7 @@ def _has_form(field: str) -> Column:
     if field == "occurred_at":
         is_moment = column.try_cast("timestamp").isNotNull() & (column >= "0001")
         return column.rlike(rf"^{TIMESTAMP}\z") & is_moment
-    if field in _LENGTHS:
+    if field in LENGTHS:
         return _has_length(field)
     return column.rlike(rf"^{IDENTIFIER}\z")
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -91,4 +92,5 @@ def is_out_before_a_commit(settings: Settings, process: Process, post: str) -> b
 
     is_out = each_second(lambda: any(map(is_liked, read(settings, POSTS_WITH_COUNTS))))
     wait_until(is_out, PATIENCE, process.last_words)
+    time.sleep(10)  # a row that left at the end of its batch would be followed by the commit
     return sorted(path.name for path in commits.iterdir()) == before

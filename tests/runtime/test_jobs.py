@@ -80,7 +80,7 @@ def test_who_interrupts_them_lets_each_end_its_batch(settings: Settings, start: 
 
 def test_a_job_that_only_starts_is_not_waited_for(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(children, "spark_submit", lambda *_: ["sleep", "3600"])
-    monkeypatch.setattr(children, "STOP_SECONDS", 3600)
+    monkeypatch.setattr(children, "STOP_SECONDS", 20)
     with children.running_jobs(settings, JOBS) as started:
         assert [process.exit_code for process in started.values()] == [None] * len(JOBS)
     assert [process.exit_code for process in started.values()] == [-signal.SIGTERM] * len(JOBS)

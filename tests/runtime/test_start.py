@@ -2,12 +2,17 @@
 
 import json
 import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from conf.settings import Settings
+from conf.store import write_whole
+from jobs.running import STACK, state_file
 from runtime import stack
 
 LAG = 'msm_job_lag_records{query="posts_with_counts"}'
@@ -69,3 +74,17 @@ def test_one_that_gets_no_further_is_given_up(settings: Settings, monkeypatch: p
     with pytest.raises(TimeoutError, match="no further for 0 s: posts_with_counts"):
         follow(settings, back_and_forth, monkeypatch)
     assert len(back_and_forth) > 150
+
+
+@pytest.mark.parametrize("is_ours", [True, False])
+def test_a_supervisor_is_known_though_the_clock_was_set_and_another_stacks_is_not(
+    tmp_path: Path, is_ours: bool
+) -> None:
+    settings = Settings(data_dir=tmp_path / "ours")
+    of = settings.data_dir if is_ours else tmp_path / "others"
+    command = [sys.executable, "-c", "input()", stack.MODULE]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, env={**os.environ, "MSM_DATA_DIR": str(of)}) as process:
+        began = psutil.Process(process.pid).create_time()
+        write_whole(state_file(settings.run_dir, STACK), {"pid": process.pid, "started_at": began - 10})
+        assert bool(stack.running(settings)) == is_ours
+    assert stack.running(settings) is None
