@@ -15,13 +15,11 @@ from bench.phases import Phases
 from bench.place import Place
 from bench.probes import Mark, OwnWrite, Unmatched, first_marks, first_rows, percentiles, read_lines
 from contract.topics import POSTS_WITH_COUNTS, TRENDING_POSTS
-from jobs.checkpoints import PROJECTED, committed_offsets
+from jobs.checkpoints import STATES, committed_offsets
 from runtime.parts import JOBS
 from runtime.processes import Process
 
 LOOK_SECONDS = 0.1
-EVENTS, COUNTS_TABLE = "events", PROJECTED
-"""Queries of the archive, each of which keeps a table."""
 
 
 class Commits:
@@ -93,7 +91,7 @@ def _look_on(place: Place, stack: ExitStack) -> Seeing:
         stack.enter_context(reading(place, "reader", "--topic", TRENDING_POSTS)),
         stack.enter_context(reading(place, "page", "stream")),
         stack.enter_context(reading(place, "page", "own", "--post", post_id(0))),
-        *(stack.enter_context(Commits(place, query)) for query in (EVENTS, COUNTS_TABLE)),
+        *(stack.enter_context(Commits(place, query)) for query in STATES["archive"]),
     )
 
 

@@ -39,15 +39,16 @@ def _supervisor(settings: Settings, state: State) -> psutil.Process | None:
     try:
         process = psutil.Process(state["pid"])
         # When it began is reckoned from the clock of now, which may have been set.
-        same = abs(process.create_time() - state["started_at"]) < 1 or _is_named(process, settings)
+        same = abs(process.create_time() - state["started_at"]) < 1 or (
+            MODULE in process.cmdline() and _has_our_data(process, settings)
+        )
         return process if same and process.status() != psutil.STATUS_ZOMBIE else None
     except (psutil.Error, KeyError):
         return None
 
 
-def _is_named(process: psutil.Process, settings: Settings) -> bool:
-    """Whether it is the supervisor of this data dir by its command and its environment."""
-    return MODULE in process.cmdline() and process.environ().get("MSM_DATA_DIR") == str(settings.data_dir)
+def _has_our_data(process: psutil.Process, settings: Settings) -> bool:
+    return bool(process.environ().get("MSM_DATA_DIR") == str(settings.data_dir))
 
 
 def start(settings: Settings, say: Callable[[str], None], simulate: Sequence[str] | None = None) -> None:
@@ -177,10 +178,9 @@ def sweep(settings: Settings) -> None:
 
 def _is_ours(leader: int, settings: Settings) -> bool:
     """Whether some process of this session has our data dir in its environment: numbers are given again."""
-    data_dir = str(settings.data_dir)
     for process in psutil.process_iter():
         try:
-            if os.getsid(process.pid) == leader and process.environ().get("MSM_DATA_DIR") == data_dir:
+            if os.getsid(process.pid) == leader and _has_our_data(process, settings):
                 return True
         except (psutil.Error, ProcessLookupError, PermissionError):
             continue
