@@ -82,8 +82,11 @@ def test_a_supervisor_is_known_though_the_clock_was_set_and_another_stacks_is_no
 ) -> None:
     settings = Settings(data_dir=tmp_path / "ours")
     of = settings.data_dir if is_ours else tmp_path / "others"
-    command = [sys.executable, "-c", "input()", stack.MODULE]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, env={**os.environ, "MSM_DATA_DIR": str(of)}) as process:
+    command = [sys.executable, "-c", "print(flush=True); input()", stack.MODULE]
+    env = {**os.environ, "MSM_DATA_DIR": str(of)}
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=env) as process:
+        assert process.stdout
+        process.stdout.readline()  # before its first line it may not have got its arguments and environment yet
         began = psutil.Process(process.pid).create_time()
         write_whole(state_file(settings.run_dir, STACK), {"pid": process.pid, "started_at": began - 10})
         assert bool(stack.running(settings)) == is_ours
