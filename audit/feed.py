@@ -56,9 +56,13 @@ def rankings(url: str) -> dict[str, Any]:
 
 
 def _get(url: str, path: str = "feed", **query: str) -> Any:
-    try:
-        return json.loads(get(f"{url}/{path}?{urllib.parse.urlencode(query)}", 10))
-    except urllib.error.HTTPError as error:
-        raise CannotAuditError(
-            f"{url}/{path} answers {error.code}: {url}/healthz says why; or set MSM_HTTP_HOST and MSM_TRENDING_HOST"
-        ) from None
+    """Its answer; one that is busy, or builds its view, is asked again for a while."""
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while True:
+        try:
+            return json.loads(get(f"{url}/{path}?{urllib.parse.urlencode(query)}", 10))
+        except urllib.error.HTTPError as error:
+            if error.code != 503 or time.monotonic() > deadline:
+                told = f"{url}/{path} answers {error.code}: {url}/healthz says why"
+                raise CannotAuditError(f"{told}; or set MSM_HTTP_HOST and MSM_TRENDING_HOST") from None
+        time.sleep(0.2)

@@ -238,13 +238,10 @@ class FeedConsumer:
         if all(positions[place] >= end for place, end in ends.items()):
             self._goal, self.as_of = now, max(self.as_of, moment) if self._to_go else asked
             if asked - moment < IN_STEP_SECONDS:
+                if not self.caught_up or time.monotonic() - self._in_step > IN_STEP_SECONDS:
+                    self._view.touch()
+                    self._in_step = time.monotonic()
                 self.caught_up = True
-                self._remember_in_step()
-
-    def _remember_in_step(self) -> None:
-        if time.monotonic() - self._in_step > IN_STEP_SECONDS:
-            self._view.touch()
-            self._in_step = time.monotonic()
 
 
 def _record(raw) -> Record:  # type: ignore[no-untyped-def]

@@ -4,7 +4,9 @@ import asyncio
 import sys
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager, suppress
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
+
+from fastapi import Depends, HTTPException, Request
 
 from conf.kafka import python_security
 from conf.settings import Settings
@@ -15,6 +17,7 @@ from feeds.records import Record, UnusableError
 from feeds.stopping import on_stop_signal
 from feeds.view import Offsets, View
 from feeds.waiting import Waiters
+from service.limits import retry_after
 
 SWITCH_SECONDS = 0.001
 """How long the consumer's thread may hold up requests at a time; Python's own 5 ms add up."""
@@ -77,6 +80,20 @@ class Feed(Generic[ViewT]):
     def _end_requests(self) -> None:
         self.broadcaster.close()
         self.waiters.close()
+
+
+def whole(name: str) -> Any:
+    """What routes of the feed at `app.state.<name>` depend on: 503 while its view is being built.
+
+    Posts would be missing, and counts those of an earlier time.
+    """
+
+    async def refuse_a_part(request: Request) -> None:
+        feed: Feed[View] = getattr(request.app.state, name)
+        if not feed.view.is_whole:
+            raise HTTPException(503, feed.consumer.health(), headers=retry_after(1))
+
+    return Depends(refuse_a_part)
 
 
 def usable(records: Sequence[Record], read: Callable[[Record], ChangeT]) -> list[ChangeT]:

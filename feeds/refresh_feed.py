@@ -20,7 +20,7 @@ from contract.results import PostWithCounts, Token
 from contract.topics import POSTS_WITH_COUNTS
 from feeds import explain
 from feeds.broadcast import Client, Event, EventStream, Live, live
-from feeds.feed import Feed, count, usable
+from feeds.feed import Feed, count, usable, whole
 from feeds.records import Record, has_post_token, post_change
 from feeds.store import Page, PostStore, Update
 from feeds.view import Offsets
@@ -29,7 +29,7 @@ from service.app import Service, refusals, serve_alone
 from service.limits import network_of
 
 PAGE = 20
-router = APIRouter(tags=["refresh feed"])
+router = APIRouter(tags=["refresh feed"], dependencies=[whole("refresh_feed")])
 UNKNOWN = refusals(_404="it is not known, or was deleted")
 _cursor: TypeAdapter[tuple[str, str]] = TypeAdapter(tuple[Moment, Identifier])
 

@@ -15,7 +15,7 @@ from contract.facts import format_time
 from contract.results import Ranking, Token
 from contract.topics import RISING_POSTS, TRENDING_POSTS
 from feeds.broadcast import Client, Event, EventStream, Live, event, live
-from feeds.feed import Feed, count, usable
+from feeds.feed import Feed, count, usable, whole
 from feeds.rankings import RankingStore
 from feeds.records import Record, has_ranking_token, ranking_change
 from feeds.view import Offsets
@@ -23,7 +23,7 @@ from feeds.waiting import After
 from service.app import Service, serve_alone
 from service.limits import network_of
 
-router = APIRouter(tags=["trending feed"])
+router = APIRouter(tags=["trending feed"], dependencies=[whole("trending_feed")])
 EVENTS = {TRENDING_POSTS: "trending", RISING_POSTS: "rising"}
 
 

@@ -64,6 +64,8 @@ class View:
         self._generation = 0
         self._damage: str | None = None
         self.rebuilt: Callable[[], None] = lambda: None
+        self.is_whole = False
+        """Whether it was in step since it was built: until then it has a part, and of that an earlier state."""
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._lock = _locked(path.with_suffix(".lock"))
@@ -92,6 +94,7 @@ class View:
     def rebuild(self, reason: str) -> None:
         """Throw the view away; the caller reads the topics from their start."""
         log.warning("feed store is rebuilt from Kafka", store=self.path.name, reason=reason)
+        self.is_whole = False
         self._writer.close()
         self._writer = self._create()
         self._generation += 1
@@ -102,6 +105,8 @@ class View:
         """Remember that the view was in step with its topics now."""
         with self.writing() as db:
             _put(db, "in_step_at", self._clock())
+            _put(db, "is_whole", 1)
+        self.is_whole = True
 
     def topic_ids(self) -> dict[str, str]:
         """The ids of the topics that the view was made from."""
@@ -188,6 +193,7 @@ class View:
         reason = self._why_unusable(db)
         if reason is None:
             _begin_epoch(db)
+            self.is_whole = db.execute("select 1 from meta where name = 'is_whole'").fetchone() is not None
             return db
         log.warning("feed store is rebuilt from Kafka", store=self.path.name, reason=reason)
         db.close()

@@ -26,6 +26,7 @@ class Refresh:
     def __init__(self, app: FastAPI, url: str) -> None:
         self.url = url
         self.feed: RefreshFeed = app.state.refresh_feed
+        self.feed.view.touch()
         self.feed.consumer.caught_up = True
         self.http = httpx2.Client(base_url=url, trust_env=False, timeout=20)
 
@@ -50,6 +51,7 @@ def refresh(tmp_path: Path) -> Iterator[Refresh]:
 def trending(tmp_path: Path) -> Iterator[tuple[TrendingFeed, str]]:
     app = build_app([trending_feed.SERVICE], settings(tmp_path))
     with served(app) as url:
+        app.state.trending_feed.view.touch()
         app.state.trending_feed.consumer.caught_up = True
         yield app.state.trending_feed, url
 
@@ -172,6 +174,23 @@ def test_a_rebuild_resets_open_streams(refresh: Refresh) -> None:
         reset = next(events)
         assert (reset.event, reset.data["posts"]) == ("reset", [])
         assert reset.id != before
+
+
+@pytest.mark.parametrize("path", ["feed", "posts/p1", "posts/p1/explain", "feed/stream"])
+def test_a_feed_tells_nothing_of_a_part_while_it_is_built(refresh: Refresh, path: str) -> None:
+    refresh.feed.view.rebuild("the test says so")
+    refresh.take(row("p1"))
+    answer = refresh.http.get(f"/{path}")
+    assert (answer.status_code, answer.headers["Retry-After"]) == (503, "1")
+    assert "the view of posts_with_counts" in answer.json()["detail"]
+
+
+@pytest.mark.parametrize("path", ["trending", "rising", "trending/stream"])
+def test_rankings_neither(trending: tuple[TrendingFeed, str], path: str) -> None:
+    feed, url = trending
+    feed.view.rebuild("the test says so")
+    answer = httpx2.get(f"{url}/{path}", trust_env=False, timeout=30)
+    assert (answer.status_code, answer.headers["Retry-After"]) == (503, "1")
 
 
 def test_without_a_broker_the_feed_says_so_and_still_answers(refresh: Refresh) -> None:

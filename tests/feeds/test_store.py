@@ -288,6 +288,21 @@ def test_readers_follow_a_rebuild(store: PostStore) -> None:
     assert store.body("p2")
 
 
+def test_a_view_is_whole_once_it_was_in_step_until_it_is_built_anew(path: Path, store: PostStore, clock: Clock) -> None:
+    take(store, row())
+    store.close()
+    in_part = PostStore(path, clock)
+    assert not in_part.is_whole
+    in_part.touch()
+    assert in_part.is_whole
+    in_part.close()
+    again = PostStore(path, clock)
+    assert again.is_whole
+    again.rebuild("the test says so")
+    assert not again.is_whole
+    again.close()
+
+
 def test_a_rebuild_gives_the_room_of_the_old_file_back(path: Path, store: PostStore) -> None:
     def open_files() -> list[str]:
         found = [os.readlink(file.path) for file in os.scandir("/proc/self/fd") if os.path.lexists(file.path)]
