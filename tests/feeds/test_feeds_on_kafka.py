@@ -4,6 +4,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import httpx2
 import pytest
@@ -76,12 +77,25 @@ def is_well(client: httpx2.Client) -> bool:
     return client.get("/healthz").status_code == 200
 
 
+def newest(client: httpx2.Client) -> dict[str, Any]:
+    """The newest page, once the view is whole."""
+    answers = []
+
+    def is_whole() -> bool:
+        answers.append(client.get("/feed"))
+        return answers[-1].status_code != 503
+
+    wait_for(is_whole)
+    page: dict[str, Any] = answers[-1].json()
+    return page
+
+
 def posts(client: httpx2.Client) -> dict[str, int]:
-    return {post["post_id"]: post["version"] for post in client.get("/feed").json()["posts"]}
+    return {post["post_id"]: post["version"] for post in newest(client)["posts"]}
 
 
 def epoch(client: httpx2.Client) -> str:
-    return str(client.get("/feed").json()["stream_id"].split("-")[0])
+    return str(newest(client)["stream_id"].split("-")[0])
 
 
 @pytest.fixture
