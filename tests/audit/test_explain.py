@@ -152,6 +152,7 @@ def here(tmp_path: Path) -> Iterator[Here]:
         [refresh_feed.SERVICE], Settings(data_dir=tmp_path, kafka_bootstrap="127.0.0.1:1", wait_seconds=0.5)
     )
     with served(app) as url:
+        app.state.refresh_feed.view.touch()
         one = Here(tmp_path, url, app.state.refresh_feed)
         yield one
         one.http.close()
