@@ -47,6 +47,11 @@ class Feed(Generic[ViewT]):
         """What tells a client to reload."""
         raise NotImplementedError
 
+    def refuse_a_part(self) -> None:
+        """503 while the view is being built: posts would be missing, and counts those of an earlier time."""
+        if not self.view.is_whole:
+            raise HTTPException(503, self.consumer.health(), headers=retry_after(1))
+
     def announce(self, events: list[Event], keys: Iterable[str]) -> None:
         """Publish from the consumer's thread, after the commit."""
 
@@ -83,15 +88,11 @@ class Feed(Generic[ViewT]):
 
 
 def whole(name: str) -> Any:
-    """What routes of the feed at `app.state.<name>` depend on: 503 while its view is being built.
-
-    Posts would be missing, and counts those of an earlier time.
-    """
+    """What routes of the feed at `app.state.<name>` depend on: see `Feed.refuse_a_part`."""
 
     async def refuse_a_part(request: Request) -> None:
         feed: Feed[View] = getattr(request.app.state, name)
-        if not feed.view.is_whole:
-            raise HTTPException(503, feed.consumer.health(), headers=retry_after(1))
+        feed.refuse_a_part()
 
     return Depends(refuse_a_part)
 

@@ -72,7 +72,9 @@ class RefreshFeed(Feed[PostStore]):
             seen = self.view.seen(token.post_id)
             return has_post_token(seen, token.topic, token.partition, token.offset)
 
-        return await self.waiters.until(token.post_id, done, self.settings.wait_seconds, address)
+        caught_up = await self.waiters.until(token.post_id, done, self.settings.wait_seconds, address)
+        self.refuse_a_part()  # it may have begun to be built meanwhile
+        return caught_up
 
     def opening(self, client: Client, last_event_id: str | None) -> bytes:
         """What a new stream is sent first: where it stands, and what it missed."""

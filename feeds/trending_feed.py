@@ -68,6 +68,7 @@ class TrendingFeed(Feed[RankingStore]):
 
             address = network_of(request.client)
             caught_up = await self.waiters.until(topic, done, self.settings.wait_seconds, address)
+            self.refuse_a_part()  # it may have begun to be built meanwhile
             headers["X-Caught-Up"] = "true" if caught_up else "false"
         return Response(self.ranking(topic), media_type="application/json", headers=headers)
 

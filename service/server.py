@@ -31,7 +31,11 @@ class CannotStartError(RuntimeError):
 
 
 class BoundedProtocol(HttpToolsProtocol):
-    """Closes connections that are too many, heads that are too large or too slow, and readers that do not read."""
+    """Closes connections that are too many, heads that are too large or too slow, and readers that do not read.
+
+    And those with a request before the answer to the last one: uvicorn would queue any number of them, and tell only
+    the newest when the connection is lost.
+    """
 
     max_connections: ClassVar[int]
     per_address: ClassVar[Counter[str]]
@@ -84,6 +88,9 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         self._head_came()
+        if self.cycle is not None and not self.cycle.response_complete:
+            self.transport.abort()
+            raise ValueError("a request before the answer to the last one")
         if len(self.url) + sum(len(name) + len(value) for name, value in self.headers) > HEAD_MAX_BYTES:
             raise ValueError("the head is too large")  # comes back as send_400_response
         super().on_headers_complete()

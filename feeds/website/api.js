@@ -4,6 +4,7 @@ const PATIENCE_MS = 30_000;
 const FORM_PATIENCE_MS = 150_000; // the server's own patience with a picture, and some more
 const QUICK_MS = 1_000;
 const CONFIRMATIONS = 3;
+const PASSING = [404, 429, 503]; // not known yet, asked too often, or a feed that is being built
 const LEAST_MS = 1_000; // that a confirmation takes: where too many wait, the server answers at once
 const MOST_WAITING = 2; // a browser has six connections for a site, two are streams: what waits must not hold up clicks
 
@@ -41,7 +42,7 @@ async function send(method, path, { token, json, form, key } = {}) {
   const answer = await response.json().catch(() => null);
   if (!response.ok) {
     const isUnknown = [502, 504].includes(response.status) || /may be stored/.test(answer?.detail);
-    throw new ApiError(response.status, sentence(response.status, answer?.detail), isUnknown);
+    throw new ApiError(response.status, sentence(method, response.status, answer?.detail), isUnknown);
   }
   if (answer === null) await fail("The server's answer was cut off.");
   return { answer, caughtUp: response.headers.get("X-Caught-Up") !== "false" };
@@ -66,8 +67,8 @@ function noteClock(date) {
   if (Number.isFinite(difference)) skew = Math.abs(difference) < 2_000 ? 0 : difference;
 }
 
-function sentence(status, detail) {
-  if (status === 503) return "The service is briefly unavailable. Try again: it counts once.";
+function sentence(method, status, detail) {
+  if (status === 503) return `The service is briefly unavailable.${method === "GET" ? "" : " Try again: it counts once."}`;
   if (typeof detail === "string") return capitalised(detail);
   if (Array.isArray(detail) && detail[0]?.msg) return capitalised(detail[0].msg);
   return `The server answered with an error (${status}).`;
@@ -134,7 +135,7 @@ async function once(postId, token) {
       const { answer, caughtUp } = await send("GET", path);
       if (caughtUp) return answer;
     } catch (error) {
-      if (error.status !== 404) return null;
+      if (!PASSING.includes(error.status)) return null;
     }
     await least;
   }

@@ -1,15 +1,15 @@
 // The line on the last recount of all facts: quiet while nothing differs, loud where something does.
 
-import { getAudit } from "./api.js";
-import { byId } from "./dom.js";
+import { getAudit, serverNow } from "./api.js";
+import { age, byId } from "./dom.js";
 
 const EVERY_MS = 60_000;
 const whole = new Intl.NumberFormat("en");
 
-/** "recounted 14:05, 1,204,311 facts, drift 0" */
+/** "recounted 4 min ago, 1,204,311 facts, drift 0" */
 export function sentence({ audited_at: at, facts, drift }) {
-  const time = new Date(at).toLocaleTimeString("en", { hour: "2-digit", minute: "2-digit", hourCycle: "h23" });
-  return `recounted ${time}, ${whole.format(facts)} facts, drift ${whole.format(drift)}`;
+  const time = age(serverNow() - Date.parse(at));
+  return `recounted ${time} ago, ${whole.format(facts)} facts, drift ${whole.format(drift)}`;
 }
 
 async function show() {

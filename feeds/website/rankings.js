@@ -9,8 +9,9 @@ const MOVES_SHOWN_MS = 20_000;
 const EMPTY = { trending: "Nothing is trending in the past hour.", rising: "No young post is rising right now." };
 
 export class RankingList {
-  #items = new Map(); // post_id -> {element, rank, movedAt}
+  #items = new Map(); // post_id -> {element, movedAt}
   #ranking = null;
+  #ranks = new Map(); // post_id -> its rank in the ranking before
   #unfolded = false;
 
   /** `onOpen` gets the id of a post that somebody wants to see. */
@@ -33,16 +34,16 @@ export class RankingList {
 
   /** Shows the ranking that came last: its time may be earlier, where the clock that it is from was set back. */
   show(ranking) {
-    const isFirst = !this.#ranking?.posts.length;
+    this.#ranks = new Map(this.#ranking?.posts.map(({ post_id: id, rank }) => [id, rank]));
     this.#ranking = ranking;
-    this.render(isFirst);
+    this.render(this.#ranks.size > 0);
   }
 
-  render(isFirst = false) {
+  render(hasMoved = false) {
     const all = this.#ranking.posts;
     const shown = this.#unfolded ? all : all.slice(0, few());
     const tops = this.#tops();
-    const elements = shown.map((post) => this.#item(post, isFirst));
+    const elements = shown.map((post) => this.#item(post, hasMoved));
     this.#forget(new Set(all.map(({ post_id: id }) => id)));
     keepingFocus(() => this.#place(elements));
     this.list.dataset.empty = all.length ? "" : EMPTY[this.name];
@@ -56,11 +57,11 @@ export class RankingList {
     this.age.textContent = this.generatedAt > 0 ? `${age(serverNow() - this.generatedAt)} ago` : "";
   }
 
-  #item(post, isFirst) {
+  #item(post, hasMoved) {
     const known = this.#items.get(post.post_id);
-    const item = known ?? { element: this.#create(post), rank: null, movedAt: 0 };
+    const item = known ?? { element: this.#create(post), movedAt: 0 };
     this.#items.set(post.post_id, item);
-    this.#showMove(item, post.rank, isFirst);
+    this.#showMove(item, hasMoved ? this.#placesUp(post) : 0);
     const one = (selector) => item.element.querySelector(selector);
     one(".rank").textContent = post.rank;
     showCount(one(".ranked-likes"), post.likes);
@@ -79,11 +80,14 @@ export class RankingList {
     return element;
   }
 
-  #showMove(item, rank, isFirst) {
+  /** Null for a post that the ranking before did not have. */
+  #placesUp({ post_id: id, rank }) {
+    return this.#ranks.has(id) ? this.#ranks.get(id) - rank : null;
+  }
+
+  #showMove(item, places) {
     const move = item.element.querySelector(".move");
-    const places = item.rank === null ? null : item.rank - rank;
-    item.rank = rank;
-    if (places === 0 || isFirst) {
+    if (places === 0) {
       if (performance.now() - item.movedAt > MOVES_SHOWN_MS) move.textContent = move.dataset.way = "";
       return;
     }

@@ -1,8 +1,11 @@
 """The routes of both feeds over a real server, while no broker answers: what is in the view is served."""
 
+import socket
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
+from unittest.mock import AsyncMock
 
 import httpx2
 import pytest
@@ -11,13 +14,13 @@ from fastapi import FastAPI
 from conf.settings import Settings
 from contract.facts import parse_time
 from feeds import refresh_feed, trending_feed
-from feeds.metrics import UNUSABLE
+from feeds.metrics import CLIENTS, UNUSABLE
 from feeds.records import Record
 from feeds.refresh_feed import RefreshFeed
 from feeds.trending_feed import TrendingFeed
 from service.app import build_app
 from tests.feeds.samples import body, ranking, row, tombstone
-from tests.feeds.serving import event_stream, served
+from tests.feeds.serving import event_stream, served, wait_for
 
 
 class Refresh:
@@ -183,6 +186,32 @@ def test_a_feed_tells_nothing_of_a_part_while_it_is_built(refresh: Refresh, path
     answer = refresh.http.get(f"/{path}")
     assert (answer.status_code, answer.headers["Retry-After"]) == (503, "1")
     assert "the view of posts_with_counts" in answer.json()["detail"]
+
+
+@pytest.mark.parametrize("path", ["feed", "posts/p1"])
+def test_nor_to_one_who_waited_when_it_began_to_be_built(
+    refresh: Refresh, path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        refresh.feed.waiters, "until", AsyncMock(side_effect=lambda *_: refresh.feed.view.rebuild("so"))
+    )
+    answer = refresh.http.get(f"/{path}?after=likes-2-7-p1")
+    assert (answer.status_code, answer.headers["Retry-After"]) == (503, "1")
+
+
+def test_a_request_before_the_answer_to_the_last_one_ends_the_connection_and_its_stream(refresh: Refresh) -> None:
+    streams = CLIENTS.labels("refresh")
+    before = streams._value.get()
+    host, port = refresh.url.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port)), timeout=20) as sock:
+        sock.sendall(b"GET /feed/stream HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        assert sock.recv(65_536).startswith(b"HTTP/1.1 200 ")
+        wait_for(lambda: streams._value.get() == before + 1)
+        sock.sendall(b"GET /feed HTTP/1.1\r\nHost: localhost\r\n\r\n" * 1_000)
+        with suppress(ConnectionError):
+            while sock.recv(65_536):
+                pass
+    wait_for(lambda: streams._value.get() == before)
 
 
 @pytest.mark.parametrize("path", ["trending", "rising", "trending/stream"])

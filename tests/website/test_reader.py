@@ -117,6 +117,24 @@ def test_a_ranked_post_that_rises_keeps_the_focus(tabs: Tabs, stand_in: str, wor
     expect(ranked).to_be_focused()
 
 
+def test_a_ranked_post_is_new_or_moved_against_the_ranking_before_shown_or_not(
+    tabs: Tabs, stand_in: str, world: World
+) -> None:
+    ranked = [a_post(world, f"number {number}") for number in range(6)]
+    for post_id, likes in zip(ranked, (9, 8, 7, 6, 2, 1), strict=True):
+        for user in range(likes):
+            world.like(f"user{user}", post_id, True)
+    world.apply_all()
+    page = open_as(tabs, stand_in, "grace")
+    place = page.get_by_test_id("trending")
+    expect(place.locator(".ranked-caption")).to_have_text([f"number {number}" for number in range(5)])
+    world.add_comment("linus", ranked[5], "from the sixth place, which is not shown, to the fifth")
+    expect(place.locator(f"[data-post-id='{ranked[5]}'] .move")).to_have_text("▲1")
+    page.locator("[data-panel=trending] .link").click()
+    expect(place.locator(".ranked-caption")).to_have_count(6)
+    expect(place.get_by_text("new", exact=True)).to_have_count(0)
+
+
 def test_the_form_has_the_focus_again_after_a_failure(tabs: Tabs, stand_in: str) -> None:
     tabs.allow("429")
     page = open_as(tabs, stand_in, "grace")
