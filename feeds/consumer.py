@@ -104,9 +104,9 @@ class FeedConsumer:
             self._must_rebuild = ""
 
     def _say(self, trouble: str) -> None:
-        if trouble != self._trouble:
+        known, self._trouble = self._trouble, trouble
+        if trouble != known:
             log.warning("feed consumer waits", topics=self._topics, reason=trouble)
-        self._trouble = trouble
 
     def _consume(self) -> None:
         if not broker_listens(self._bootstrap, 1):

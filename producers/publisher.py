@@ -240,9 +240,9 @@ class Publisher:
                     self._closing.wait(0.5)
 
     def _say(self, complaint: str) -> None:
-        if complaint != self._complaint:
+        known, self._complaint = self._complaint, complaint
+        if complaint != known:
             _log.warning("publisher waits", reason=complaint)
-        self._complaint = complaint
 
     def _connect(self) -> None:
         try:

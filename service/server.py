@@ -2,10 +2,13 @@
 
 import asyncio
 import socket
+import sys
 from collections import Counter
 from collections.abc import Container
-from typing import Any, ClassVar
+from contextlib import suppress
+from typing import Any, ClassVar, TextIO, cast
 
+import structlog
 import uvicorn
 from fastapi import FastAPI
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -143,8 +146,26 @@ def server_config(app: FastAPI, **changed: Any) -> uvicorn.Config:
     return uvicorn.Config(_told_briefly(app), **{**options, **changed})
 
 
+class _Log:
+    """Standard output; a line that it does not take, as with a full disk, is lost, and ends no thread that says it."""
+
+    def write(self, text: str) -> None:
+        with suppress(OSError):
+            sys.stdout.write(text)
+
+    def flush(self) -> None:
+        with suppress(OSError):
+            sys.stdout.flush()
+
+
+def lose_lines() -> None:
+    """From now on a log line that cannot be written is no failure of this process."""
+    structlog.configure(logger_factory=structlog.PrintLoggerFactory(cast(TextIO, _Log())))
+
+
 def run(app: FastAPI, listener: socket.socket) -> None:
     """Serve until told to stop; SystemExit with the reason where the app cannot start."""
+    lose_lines()
     try:
         uvicorn.Server(server_config(app)).run(sockets=[listener])
     except SystemExit as failure:

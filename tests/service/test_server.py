@@ -3,9 +3,12 @@
 import asyncio
 import inspect
 import socket
+import subprocess
+import sys
 import time
 from contextlib import ExitStack
 
+import pytest
 from fastapi import FastAPI
 
 from conf.settings import Settings
@@ -65,3 +68,16 @@ def test_what_is_written_does_not_wait_for_an_acknowledgement() -> None:
         return bool(option)
 
     assert asyncio.run(accepted())
+
+
+@pytest.mark.parametrize(("begin", "goes_on"), [("server.lose_lines()", True), ("", False)])
+def test_a_full_disk_takes_a_line_of_the_log_and_not_the_thread_that_says_it(begin: str, goes_on: bool) -> None:
+    code = f"import structlog, sys; from service import server\n{begin}\n" + (
+        "structlog.get_logger().warning('of no use'); sys.stderr.write('goes on')"
+    )
+    with open("/dev/full", "w") as full:
+        ended = subprocess.run(
+            [sys.executable, "-c", code], stdout=full, stderr=subprocess.PIPE, text=True, timeout=120
+        )
+    assert ("goes on" in ended.stderr.splitlines()) == goes_on
+    assert goes_on or "No space left on device" in ended.stderr
