@@ -13,6 +13,7 @@ from conf.store import MEDIA_PATH
 from contract import tables
 from contract.facts import (
     FACT_TOPICS,
+    FUTURE_TOLERANCE_SECONDS,
     CommentDeleted,
     Fact,
     PostDeleted,
@@ -31,6 +32,8 @@ from jobs.transforms.counts import acts, standing
 from jobs.transforms.facts import facts, valid
 
 BY_USER = (tables.POSTS_WITH_COUNTS, tables.POST_FACTS)
+AHEAD_MOST = timedelta(seconds=FUTURE_TOLERANCE_SECONDS / 2)
+"""How far ahead of the clock a deletion is dated at the most: it must count."""
 PLACE = ["topic", "partition", "offset"]
 ERASED = StructType().add("topic", "string").add("partition", "integer").add("offset", "long").add("post_id", "string")
 Copied = tuple[Offsets, Offsets]
@@ -61,8 +64,9 @@ def take_back(known: DataFrame, user: str, now: datetime) -> Iterator[Fact]:
 
 
 def _taking_back(row: Row, user: str, now: datetime) -> Fact:
-    # A like may be dated ahead of the clock; what takes it back has to come after it.
-    moment = max(now, parse_time(row.occurred_at) + timedelta(milliseconds=1))
+    # Things may be dated ahead of the clock; what takes a like back has to come after it, a deletion is final anyway.
+    after = parse_time(row.occurred_at) + timedelta(milliseconds=1)
+    moment = max(now, after if row.kind == "l" else min(after, now + AHEAD_MOST))
     common = {"event_id": new_event_id(), "occurred_at": format_time(moment), "user_id": user, "post_id": row.post_id}
     if row.kind == "l":
         return PostUnliked(**common)

@@ -29,6 +29,8 @@ Evict = Callable[[SparkSession, Settings], Sequence[StreamingQuery]]
 """Starts queries that end as those that catch up, and in each batch look at all of state for what is too old."""
 EVICT_FIRST, EVICT_EVERY = timedelta(minutes=10), timedelta(hours=1)
 """How long a job goes on without looking at all of state for what is too old: docs/decisions/eviction.md."""
+SET_BACK = timedelta(seconds=10)
+"""Spark waits for its next batch, or the end of one in real time, until the clock says so, however long that takes."""
 CATCH_UP: Any = {"availableNow": True}
 FIRST_BATCH = 10_000
 """Facts of the first batch of a new checkpoint: there is something to show sooner; large ones are cheaper a fact."""
@@ -42,7 +44,7 @@ class Rounds:
     With many and a new checkpoint it begins with a round of small batches, which ends as soon as it has done one.
 
     With `evict` its other batches keep all of state: once in a while it has a round that evicts. Batches are not
-    interrupted, real time is.
+    interrupted, real time is. Where the clock is set back, it is live anew.
     """
 
     def __init__(
@@ -90,10 +92,19 @@ class Rounds:
 
     def _go_live(self, queries: Sequence[StreamingQuery]) -> None:
         READY.watch([query.name for query in queries], self._caught_up)
-        self._wait(lambda: any([_has_ended(query) for query in queries]), until=self._evict_at)
+        clock = _clock()
+
+        def was_set_back() -> bool:
+            return clock - _clock() > SET_BACK.total_seconds()
+
+        self._wait(lambda: any([_has_ended(query) for query in queries]) or was_set_back(), until=self._evict_at)
         if not self._is_told() and any([_has_ended(query) for query in queries]):
             raise SystemExit(f"a query of {self._name} ended by itself")
-        if not self._real_time:
+        if was_set_back():
+            log.warning(
+                "the clock was set back: queries that wait for a time of before are started anew", job=self._name
+            )
+        if was_set_back() or not self._real_time:
             _stop_between_batches(queries)
 
     def _is_told(self) -> bool:
@@ -102,6 +113,11 @@ class Rounds:
     def _wait(self, is_over: Callable[[], bool], until: float = math.inf) -> None:
         while not (is_over() or self._is_told() or time.monotonic() >= until):
             self._told.wait(0.2)
+
+
+def _clock() -> float:
+    """The clock less the time that has passed: the same for as long as nobody sets the clock."""
+    return time.time() - time.monotonic()
 
 
 @contextmanager

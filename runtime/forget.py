@@ -1,5 +1,7 @@
 """Erasure: takes a user out of everything, in steps that can all be done again; docs/decisions/erasure.md."""
 
+import json
+import math
 import shutil
 import time
 from collections.abc import Callable, Sequence
@@ -16,7 +18,7 @@ from rich.console import Console
 from conf.kafka import python_security
 from conf.settings import Settings
 from conf.store import checkpoints, media, refuse_store, write_whole
-from contract.facts import FACT_TOPICS
+from contract.facts import FACT_TOPICS, FUTURE_TOLERANCE_SECONDS, parse_time
 from contract.topics import DEAD_LETTERS, POSTS_WITH_COUNTS, RESULT_TOPICS
 from jobs import erasure
 from jobs.checkpoints import PROJECTED, STATES, committed_offsets, made, remove_unused_seeds, sign
@@ -28,7 +30,7 @@ from jobs.submit import scratch
 from jobs.transforms.generations import newest_term
 from producers.bulk import BulkWriter
 from producers.pictures import NAME
-from producers.publisher import Publisher, Record
+from producers.publisher import Publisher, Record, Stored
 from runtime import beside
 from runtime.admin import admin_client
 from runtime.children import (
@@ -105,12 +107,26 @@ def erase(
 
 
 def _publish(known: DataFrame, settings: Settings, user: str) -> int:
+    """How many facts take back what stands; SystemExit where one of them does not count."""
     security = python_security(settings)
-    with closing(Publisher(settings.bootstrap, security=security)) as publisher, BulkWriter(publisher) as writer:
+    with (
+        closing(Publisher(settings.bootstrap, security=security)) as publisher,
+        BulkWriter(publisher, tell=_refuse_dead) as writer,
+    ):
         publisher.wait_until_ready(60)
         for fact in erasure.take_back(known, user, datetime.now(timezone.utc)):
             writer.write(Record.of(fact))
     return writer.acknowledged
+
+
+def _refuse_dead(record: Record, stored: Stored) -> None:
+    dated = parse_time(json.loads(record.value)["occurred_at"]).timestamp()
+    too_early = dated - FUTURE_TOLERANCE_SECONDS - stored.timestamp / 1_000
+    if too_early > 0:
+        raise SystemExit(
+            "nothing is erased yet: what takes something back would not count, since by the Kafka broker's clock it is "
+            f"from the future: set right the clock that is wrong, or try again in {math.ceil(too_early)} s"
+        )
 
 
 def _copy_facts(spark: SparkSession, settings: Settings, user: str) -> Offsets:

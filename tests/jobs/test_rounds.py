@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from datetime import timedelta
+from itertools import chain, repeat
 from pathlib import Path
 from threading import Event
 from typing import Any
@@ -143,6 +144,18 @@ def test_in_real_time_it_always_catches_up_and_is_not_waited_for_when_it_is_stop
     live = Query(then=job.told.set)
     job.run((0, "catch up", Query()), (0, "live", live), real_time=True)
     assert not live.was_stopped
+
+
+@pytest.mark.parametrize("real_time", [False, True])
+def test_it_is_live_anew_where_the_clock_was_set_back(
+    job: Job, monkeypatch: pytest.MonkeyPatch, real_time: bool
+) -> None:
+    clocks = chain([100.0, 95.0], repeat(80.0))  # of a little it takes no notice
+    monkeypatch.setattr(rounds, "_clock", lambda: next(clocks))
+    first, second = Query(looks=1_000), Query(then=job.told.set)
+    catches_up: list[tuple[int, str, Query | list[Query]]] = [(0, "catch up", Query())] if real_time else []
+    job.run(*catches_up, (0, "live", first), (0, "live", second), real_time=real_time)
+    assert first.was_stopped
 
 
 def test_what_ends_by_itself_while_live_is_a_fault(job: Job) -> None:

@@ -1,14 +1,18 @@
 """What is appended to erase a user: by the rules nothing of the user stands after it, and everything of others does."""
 
-from datetime import datetime, timedelta
+from datetime import datetime, timedelta, timezone
+from unittest.mock import Mock
 
 import pytest
 from hypothesis import given
 from pyspark.sql import SparkSession
 
-from contract.facts import parse_time
+from conf.settings import Settings
+from contract.facts import PostUnliked, format_time, parse_time
+from jobs import erasure
 from jobs.erasure import is_about, pictures_of, take_back
 from jobs.transforms.facts import facts, valid
+from runtime import forget
 from tests import reference
 from tests.jobs.histories import NOON, Fact, fact, histories, hostile, records
 
@@ -44,6 +48,29 @@ def test_a_like_dated_ahead_of_the_clock_is_taken_back_after_it(spark: SparkSess
     taken = back(spark, [like], NOON)
     assert [(fact["event_type"], fact["post_id"]) for fact in taken] == [("post_unliked", "p1")]
     assert parse_time(taken[0]["occurred_at"]) > parse_time(like["occurred_at"])
+
+
+@pytest.mark.parametrize(("kind", "more"), [("post_created", {}), ("comment_added", {"comment_id": "c1"})])
+def test_a_deletion_is_never_too_far_ahead_to_count(spark: SparkSession, kind: str, more: dict[str, str]) -> None:
+    far = fact(kind, "e1", NOON + timedelta(hours=1), "ada", **more)
+    known = records(spark, [far]).transform(facts).transform(valid)
+    (taken,) = take_back(known, "ada", NOON)
+    assert NOON <= parse_time(taken.occurred_at) < NOON + timedelta(minutes=5)
+
+
+@pytest.mark.kafka
+@pytest.mark.parametrize(("minutes", "counts"), [(4, True), (6, False)])
+def test_what_would_not_count_erases_nothing(
+    kafka: Settings, minutes: int, counts: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    at = datetime.now(timezone.utc) + timedelta(minutes=minutes)
+    back = PostUnliked(event_id="e1", occurred_at=format_time(at), user_id="ada", post_id="p1")
+    monkeypatch.setattr(erasure, "take_back", lambda *_: iter([back]))
+    if counts:
+        assert forget._publish(Mock(), kafka, "ada") == 1
+    else:
+        with pytest.raises(SystemExit, match=r"from the future: .* or try again in (59|60) s"):
+            forget._publish(Mock(), kafka, "ada")
 
 
 def test_a_picture_that_somebody_else_posted_too_stays(spark: SparkSession) -> None:
