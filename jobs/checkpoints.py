@@ -14,7 +14,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 from conf.store import Place, write_whole
-from jobs.offsets import Offsets, parsed
+from jobs.offsets import Offsets, parsed, rows
 
 RULES = 1
 """Raise it where the same facts count otherwise than before, though state looks the same."""
@@ -160,10 +160,11 @@ def sign_new(folder: Place, job: str) -> None:
             write_whole(checkpoint / MADE, {**made(checkpoint), "rules": RULES})
 
 
-def refuse_other_topics(checkpoint: Place, ids: dict[str, str]) -> None:
-    """SystemExit where a topic has another id than the one whose offsets the checkpoint knows; new ones are noted.
+def refuse_other_topics(checkpoint: Place, ids: dict[str, str], ends: Offsets) -> None:
+    """SystemExit where a topic has another id than the one whose offsets the checkpoint knows, or ends before these.
 
-    Spark goes on from the old offsets: of a topic that has grown beyond them it would leave out what is below.
+    Spark goes on from the old offsets: of a topic that has grown beyond them it would leave out what is below. Ids of
+    new topics are noted.
     """
     path = checkpoint / TOPICS
     try:
@@ -176,6 +177,17 @@ def refuse_other_topics(checkpoint: Place, ids: dict[str, str]) -> None:
                 f"{checkpoint} has read another topic {topic} than this one: look whether MSM_KAFKA_BOOTSTRAP, "
                 "MSM_KAFKA_PORT and MSM_DATA_DIR belong together. If it was deleted and made again, its offsets mean "
                 "nothing there: see 'another topic' in docs/operations.md"
+            )
+    try:
+        has_read = committed_offsets(checkpoint)
+    except (FileNotFoundError, ValueError):
+        raise SystemExit(f"the checkpoint {checkpoint} is damaged: {FIX_DAMAGE}") from None
+    for topic, number, done in rows(has_read):
+        end = ends.get(topic, {}).get(number, done)
+        if end < done:
+            raise SystemExit(
+                f"{checkpoint} has read {topic}, partition {number}, up to {done:,}, which ends at {end:,}: an older "
+                "copy was put back, or its end is lost; see 'another topic' in docs/operations.md"
             )
     if ids.keys() - known.keys():
         write_whole(path, {**ids, **known})

@@ -175,7 +175,7 @@ def _refuse_other_topics(settings: Settings, name: str) -> None:
     for query in STATES[name]:
         read = [result_topic(POSTS_WITH_COUNTS, settings.beside)] if query == PROJECTED else FACT_TOPICS
         with suppress(KafkaError):
-            refuse_other_topics(checkpoints(settings) / query, topic_ids(settings, read))
+            refuse_other_topics(checkpoints(settings) / query, topic_ids(settings, read), ends(settings, read))
 
 
 def _run(name: str, start: Start, real_time: bool, evict: Evict | None, settings: Settings) -> None:

@@ -38,6 +38,7 @@ from runtime.children import (
     a_broker,
     alone,
     caught_up,
+    held,
     ranked_from_now,
     running_jobs,
 )
@@ -93,9 +94,10 @@ def erase(
         old = {**old, **_copy_letters(spark, settings, user)}
     say("rewriting the lake")
     done = [Removed("facts that take back", f"{number:,} appended")]
-    done += [Removed("pictures", f"{_remove_pictures(settings, pictures)} files"), _remove_views(settings)]
-    done += [_remove_left_over(settings), _remove_read_seeds(settings)]
-    rows = erasure.rewrite_lake(spark, settings, user, posts, (kept_from, old) if with_facts else None)
+    with held(settings, JOBS):  # somebody may have started some, which would lose what they just write
+        done += [Removed("pictures", f"{_remove_pictures(settings, pictures)} files"), _remove_views(settings)]
+        done += [_remove_left_over(settings), _remove_read_seeds(settings)]
+        rows = erasure.rewrite_lake(spark, settings, user, posts, (kept_from, old) if with_facts else None)
     done += [Removed(f"table {table}", f"{count:,} rows") for table, count in rows.items()]
     if not with_facts:
         return done + what_remains(settings, had_facts)

@@ -9,13 +9,13 @@ from pyspark.sql import DataFrame, SparkSession
 
 from conf.settings import Settings
 from conf.store import refuse_store
-from jobs.checkpoints import STATES, left_by_rescale, shape_of
+from jobs.checkpoints import STATES, begun_batch, done_batch, left_by_rescale, shape_of
 from jobs.harness import reason
 from runtime.children import alone
 from runtime.spark import batch_session
 
 Contents = dict[str, tuple[int, int]]
-HALF_WAY = "LAST_BATCH_FAILED"
+HALF_WAY = "{} was left within a batch: let its job finish it with make up, make down; then again"
 
 
 def rescale(settings: Settings, partitions: int, say: Callable[[str], None]) -> None:
@@ -24,9 +24,18 @@ def rescale(settings: Settings, partitions: int, say: Callable[[str], None]) -> 
     Interrupted, it is run again with the same number.
     """
     refuse_store(settings, "msm rescale", "start over with new checkpoints (docs/operations.md)")
-    with alone(settings, "states"), batch_session(settings) as spark:
-        for query in (query for states in STATES.values() for query, state in states.items() if state != "none"):
-            say(f"{query}: {rescale_query(spark, settings.checkpoint_dir / query, partitions)}")
+    with alone(settings, "states"):
+        queries = [query for states in STATES.values() for query, state in states.items() if state != "none"]
+        for query in queries:  # all of them, before one is changed: they go on with the same number
+            _refuse_half_way(settings.checkpoint_dir / query)
+        with batch_session(settings) as spark:
+            for query in queries:
+                say(f"{query}: {rescale_query(spark, settings.checkpoint_dir / query, partitions)}")
+
+
+def _refuse_half_way(checkpoint: Path) -> None:
+    if shape_of(checkpoint) and begun_batch(checkpoint) != done_batch(checkpoint) and not left_by_rescale(checkpoint):
+        raise SystemExit(HALF_WAY.format(checkpoint))
 
 
 def rescale_query(spark: SparkSession, checkpoint: Path, partitions: int) -> str:
@@ -50,11 +59,9 @@ def _repartition(spark: SparkSession, checkpoint: Path, partitions: int) -> None
     try:
         spark._streamingCheckpointManager.repartition(str(checkpoint), partitions)
     except (PySparkException, Py4JJavaError) as error:
-        if HALF_WAY not in str(error):
-            raise SystemExit(f"{checkpoint} cannot be rescaled: {reason(error)}") from None
-        raise SystemExit(
-            f"{checkpoint} was left within a batch: let its job finish it with make up, make down; then again"
-        ) from None
+        if "LAST_BATCH_FAILED" in str(error):
+            raise SystemExit(HALF_WAY.format(checkpoint)) from None
+        raise SystemExit(f"{checkpoint} cannot be rescaled: {reason(error)}") from None
 
 
 def contents(spark: SparkSession, checkpoint: Path) -> Contents:

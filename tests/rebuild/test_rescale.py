@@ -1,5 +1,6 @@
 """States come into another number of partitions whole, and their queries go on as if nothing had been."""
 
+import shutil
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
@@ -98,6 +99,15 @@ def test_a_checkpoint_that_was_left_within_a_batch_is_named_with_the_fix(spark: 
     with pytest.raises(SystemExit, match=rf"{checkpoint} was left within a batch: .* make up, make down"):
         rescale_query(spark, checkpoint, MORE)
     assert shape_of(checkpoint) is not None
+
+
+def test_no_state_is_rescaled_where_a_later_one_was_left_within_a_batch(checkpoint: Path, tmp_path: Path) -> None:
+    later = shutil.copytree(checkpoint, checkpoint.parent / "trending_posts")
+    (later / "commits" / str(done_batch(later))).unlink()
+    said: list[str] = []
+    with pytest.raises(SystemExit, match="trending_posts was left within a batch"):
+        rescale(Settings(data_dir=tmp_path), MORE, said.append)
+    assert said == []
 
 
 def test_a_rescaling_that_was_interrupted_is_named_and_gone_on_with(spark: SparkSession, checkpoint: Path) -> None:
