@@ -13,7 +13,6 @@ from typing import Any
 import structlog
 from prometheus_client import Counter, Gauge
 
-from audit.results import result_path
 from audit.run import JVM, LOW_PRIORITY, command, environment, read
 from conf import REPOSITORY
 from conf.settings import Settings, load_settings
@@ -57,7 +56,7 @@ class Auditor:
 
     def audit(self) -> None:
         """One audit; its result is told and kept, or why there is none."""
-        report = result_path(self._settings).with_name("running.json")
+        report = self._settings.audit_result.with_name("running.json")
         report.parent.mkdir(parents=True, exist_ok=True)
         report.unlink(missing_ok=True)
         empty(report.with_name(JVM))  # of one that was killed
@@ -75,7 +74,7 @@ class Auditor:
             self._keep(found, report)
 
     def _keep(self, found: dict[str, Any], report: Path) -> None:
-        report.replace(result_path(self._settings))
+        report.replace(self._settings.audit_result)
         DRIFT.set(found["drift_posts"])
         DRIFT_ALL.set(found["drift"])
         FACTS.set(found["facts"])

@@ -9,7 +9,6 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
 
-from audit.results import result_path
 from bench import facts
 from bench.facts import History, post_id
 from bench.live import reading
@@ -134,7 +133,7 @@ def _audited(place: Place) -> dict[str, float]:
 
 def _newest_audit(place: Place) -> dict[str, Any]:
     """What it says; nothing before there is one."""
-    path = result_path(place.settings)
+    path = place.settings.audit_result
     found: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
     return found
 

@@ -7,10 +7,10 @@ from pathlib import Path
 
 from chaos.fault import Done, Inflict, SkippedError
 from chaos.ground import Ground
+from contract.topics import POSTS_WITH_COUNTS
 from jobs.checkpoints import done_batch, newest_in
 from runtime.processes import wait_until
 
-COUNTS = "posts_with_counts"
 """The job and its query."""
 FULL_SECONDS = 90
 
@@ -46,18 +46,18 @@ def damage(file: str, how: str) -> Inflict:
     """The counts job is killed, and the newest file of its checkpoint is cut in half, or removed, before it is back."""
 
     def inflict(ground: Ground) -> Done:
-        ground.kill(COUNTS)
-        path = newest_file(ground.settings.checkpoint_dir / COUNTS, file)
+        ground.kill(POSTS_WITH_COUNTS)
+        path = newest_file(ground.settings.checkpoint_dir / POSTS_WITH_COUNTS, file)
         if how == "removed":
             path.unlink()
         else:
             os.truncate(path, path.stat().st_size // 2)
-        what = f"{path.relative_to(ground.settings.data_dir)} {how}, {COUNTS} killed"
+        what = f"{path.relative_to(ground.settings.data_dir)} {how}, {POSTS_WITH_COUNTS} killed"
         if _heals(ground):
             return Done(what)
-        sentence = ground.told(COUNTS)
+        sentence = ground.told(POSTS_WITH_COUNTS)
         if not sentence:
-            raise TimeoutError(f"{what}: {COUNTS} does not say what to do")
+            raise TimeoutError(f"{what}: {POSTS_WITH_COUNTS} does not say what to do")
         return Done(what, sentence, lambda: start_over(ground))
 
     return inflict
@@ -73,19 +73,19 @@ def newest_file(checkpoint: Path, file: str) -> Path:
 
 def _heals(ground: Ground) -> bool:
     """Whether the job comes up; no where it dies twice more."""
-    restarts = ground.restarts(COUNTS)
+    restarts = ground.restarts(POSTS_WITH_COUNTS)
     wait_until(
-        lambda: COUNTS not in ground.unready() or ground.restarts(COUNTS) > restarts + 1,
+        lambda: POSTS_WITH_COUNTS not in ground.unready() or ground.restarts(POSTS_WITH_COUNTS) > restarts + 1,
         180,
-        lambda: f"{COUNTS} neither comes up nor dies",
+        lambda: f"{POSTS_WITH_COUNTS} neither comes up nor dies",
     )
-    return ground.restarts(COUNTS) <= restarts + 1
+    return ground.restarts(POSTS_WITH_COUNTS) <= restarts + 1
 
 
 def start_over(ground: Ground) -> None:
     """What docs/operations.md says of a checkpoint that is lost, while the job is dead: all is counted anew."""
-    ground.kill(COUNTS)
-    shutil.rmtree(ground.settings.checkpoint_dir / COUNTS)
+    ground.kill(POSTS_WITH_COUNTS)
+    shutil.rmtree(ground.settings.checkpoint_dir / POSTS_WITH_COUNTS)
 
 
 def lose_feed_stores(ground: Ground) -> Done:

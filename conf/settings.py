@@ -231,6 +231,11 @@ class Settings(BaseSettings):
         return self.data_dir / "feeds"
 
     @property
+    def audit_result(self) -> Path:
+        """The newest result of the auditor, replaced as a whole."""
+        return self.data_dir / "audit" / "latest.json"
+
+    @property
     def run_dir(self) -> Path:
         """Pid and state files of running processes."""
         return self._made_dir / "run"

@@ -152,12 +152,9 @@ def _place(record: Archived) -> Place:
 
 def _read(settings: Settings, post_id: str) -> list[Archived]:
     """Every archived record that names the post; the search runs in Arrow, a batch at a time."""
-    import pyarrow.dataset  # noqa: F401  # with it comes pandas, which takes its time, once
-
-    deadline = time.monotonic() + SECONDS
     table = DeltaTable(str(lake(settings) / tables.EVENTS), storage_options=delta_options(settings))
     found: list[Archived] = []
-    for row in _candidates(table, post_id, deadline):
+    for row in _candidates(table, post_id):
         fact, reason = judge(row["topic"], row["value"], row["arrived_at"])
         if _names(fact, reason, row["value"], post_id):
             kept = {name: fact.get(name) for name in _KEPT}
@@ -173,20 +170,19 @@ def _erased(settings: Settings, post_id: str) -> Set[tuple[str, int, int]]:
         table = DeltaTable(str(lake(settings) / tables.ERASED), storage_options=delta_options(settings))
     except TableNotFoundError:
         return frozenset()
-    import pyarrow.dataset as ds  # with it comes pandas
-
-    places = table.to_pyarrow_dataset().to_table(_COLUMNS[:3], filter=ds.field("post_id") == post_id)
+    places = table.to_pyarrow_table(columns=_COLUMNS[:3], filters=[("post_id", "=", post_id)])
     return {(place["topic"], place["partition"], place["offset"]) for place in places.to_pylist()}
 
 
 _KEPT = ("event_id", "event_type", "occurred_at", "user_id", "comment_id")
 
 
-def _candidates(table: DeltaTable, post_id: str, deadline: float) -> Iterator[dict[str, Any]]:
-    # With these comes pandas: a feed that starts does not wait for it.
+def _candidates(table: DeltaTable, post_id: str) -> Iterator[dict[str, Any]]:
+    # With these comes pandas: neither a feed that starts waits for it, nor is it part of the time that this may take.
     import pyarrow.compute as pc
     import pyarrow.dataset as ds
 
+    deadline = time.monotonic() + SECONDS
     value = ds.field("value")
     # JSON may write any letter of the id as an escape: such records are looked at more closely.
     is_near = pc.match_substring(value, post_id.encode()) | pc.match_substring(value, b"\\u00")

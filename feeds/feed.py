@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Any, Generic, TypeVar
 
-from fastapi import Depends, HTTPException, Request
+from fastapi import APIRouter, Depends, FastAPI, HTTPException, Request
 
 from conf.kafka import python_security
 from conf.settings import Settings
@@ -17,6 +17,7 @@ from feeds.records import Record, UnusableError
 from feeds.stopping import on_stop_signal
 from feeds.view import Offsets, View
 from feeds.waiting import Waiters
+from service.app import Service
 from service.limits import retry_after
 
 SWITCH_SECONDS = 0.001
@@ -95,6 +96,23 @@ def whole(name: str) -> Any:
         feed.refuse_a_part()
 
     return Depends(refuse_a_part)
+
+
+def feed_service(name: str, router: APIRouter, make: Callable[[Settings], Feed[Any]]) -> Service:
+    """A service whose feed is at `app.state.<name>` while the app runs."""
+
+    @asynccontextmanager
+    async def resources(app: FastAPI, settings: Settings) -> AsyncIterator[None]:
+        feed = make(settings)
+        setattr(app.state, name, feed)
+        async with feed.running():
+            yield
+
+    def consumer(app: FastAPI) -> FeedConsumer:
+        feed: Feed[Any] = getattr(app.state, name)
+        return feed.consumer
+
+    return Service(name, router, resources, lambda app: consumer(app).health(), lambda app: consumer(app).readiness())
 
 
 def usable(records: Sequence[Record], read: Callable[[Record], ChangeT]) -> list[ChangeT]:

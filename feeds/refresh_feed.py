@@ -5,8 +5,7 @@
 
 import json
 from base64 import urlsafe_b64decode, urlsafe_b64encode
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Sequence
 from datetime import datetime, timezone
 from typing import Annotated, cast
 
@@ -20,12 +19,12 @@ from contract.results import PostWithCounts, Token
 from contract.topics import POSTS_WITH_COUNTS
 from feeds import explain
 from feeds.broadcast import Client, Event, EventStream, Live, live
-from feeds.feed import Feed, count, usable, whole
+from feeds.feed import Feed, count, feed_service, usable, whole
 from feeds.records import Record, has_post_token, post_change
 from feeds.store import Page, PostStore, Update
 from feeds.view import Offsets
 from feeds.waiting import After, wrong_query
-from service.app import Service, refusals, serve_alone
+from service.app import refusals, serve_alone
 from service.limits import network_of
 
 PAGE = 20
@@ -175,23 +174,7 @@ def _here(app: FastAPI) -> RefreshFeed:
     return cast(RefreshFeed, app.state.refresh_feed)
 
 
-@asynccontextmanager
-async def resources(app: FastAPI, settings: Settings) -> AsyncIterator[None]:
-    """The view, kept up to date while the app runs."""
-    app.state.refresh_feed = RefreshFeed(settings)
-    async with app.state.refresh_feed.running():
-        yield
-
-
-def health(app: FastAPI) -> str | None:
-    return _here(app).consumer.health()
-
-
-def readiness(app: FastAPI) -> str | None:
-    return _here(app).consumer.readiness()
-
-
-SERVICE = Service("refresh_feed", router, resources, health, readiness)
+SERVICE = feed_service("refresh_feed", router, RefreshFeed)
 
 
 if __name__ == "__main__":

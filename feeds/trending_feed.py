@@ -3,8 +3,7 @@
 .venv/bin/python -m feeds.trending_feed
 """
 
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Sequence
 from datetime import datetime, timedelta, timezone
 from typing import cast
 
@@ -15,12 +14,12 @@ from contract.facts import format_time
 from contract.results import Ranking, Token
 from contract.topics import RISING_POSTS, TRENDING_POSTS
 from feeds.broadcast import Client, Event, EventStream, Live, event, live
-from feeds.feed import Feed, count, usable, whole
+from feeds.feed import Feed, count, feed_service, usable, whole
 from feeds.rankings import RankingStore
 from feeds.records import Record, has_ranking_token, ranking_change
 from feeds.view import Offsets
 from feeds.waiting import After
-from service.app import Service, serve_alone
+from service.app import serve_alone
 from service.limits import network_of
 
 router = APIRouter(tags=["trending feed"], dependencies=[whole("trending_feed")])
@@ -103,23 +102,7 @@ def _here(app: FastAPI) -> TrendingFeed:
     return cast(TrendingFeed, app.state.trending_feed)
 
 
-@asynccontextmanager
-async def resources(app: FastAPI, settings: Settings) -> AsyncIterator[None]:
-    """The view, kept up to date while the app runs."""
-    app.state.trending_feed = TrendingFeed(settings)
-    async with app.state.trending_feed.running():
-        yield
-
-
-def health(app: FastAPI) -> str | None:
-    return _here(app).consumer.health()
-
-
-def readiness(app: FastAPI) -> str | None:
-    return _here(app).consumer.readiness()
-
-
-SERVICE = Service("trending_feed", router, resources, health, readiness)
+SERVICE = feed_service("trending_feed", router, TrendingFeed)
 
 
 if __name__ == "__main__":

@@ -53,8 +53,8 @@ STATELESS = Shape("none", 0, 0)
 """Of what keeps every record and counts nothing: it goes on whatever changes."""
 
 FIX = (
-    "rebuild beside it with make backfill (rankings: make backfill ARGS=--trending), then make backfill ARGS=switch, "
-    "or go back to what it was made with"
+    "{rescale}rebuild beside it with make backfill (rankings: make backfill ARGS=--trending), then make backfill "
+    "ARGS=switch, or go back to what it was made with"
 )
 FIX_DAMAGE = (
     "put back the files from a copy of the same moment as its tables, or start over with a new checkpoint "
@@ -80,11 +80,10 @@ def refuse_other_shapes(folder: Place, job: str, partitions: int, fix: str = FIX
         here = Shape(state, partitions, RULES) if state != "none" else STATELESS
         if there is not None and there != here:
             only_partitions = replace(there, partitions=here.partitions) == here
-            can_rescale = only_partitions and fix == FIX
-            rescale = f"msm rescale {here.partitions} while no job runs, or " if can_rescale else ""
+            rescale = f"msm rescale {here.partitions} while no job runs, or " if only_partitions else ""
             raise SystemExit(
                 f"the checkpoint {folder / query} is of another shape ({there}) than this code and these settings "
-                f"({here}): {rescale}{fix}"
+                f"({here}): {fix.format(rescale=rescale)}"
             )
 
 
@@ -132,11 +131,7 @@ def _schemas(operator: Place) -> list[Place]:
 
 
 def _partitions(checkpoint: Place, batch: int) -> int:
-    return int(json.loads(_offsets(checkpoint, batch)[1])["conf"]["spark.sql.shuffle.partitions"])
-
-
-def _offsets(checkpoint: Place, batch: int) -> list[str]:
-    return (checkpoint / "offsets" / str(batch)).read_text().splitlines()
+    return int(json.loads(_lines(checkpoint / "offsets", batch)[1])["conf"]["spark.sql.shuffle.partitions"])
 
 
 def made(checkpoint: Place) -> dict[str, int]:
@@ -211,25 +206,37 @@ def remove_unused_seeds(seeds: Path, checkpoints: Iterable[Place]) -> None:
 
 def committed_offsets(checkpoint: Place) -> Offsets:
     """Where the last batch that was done ends in Kafka; empty before the first."""
-    return _offsets_in(_committed(checkpoint))
+    done = done_batch(checkpoint)
+    return {} if done < 0 else offsets_of_batch(checkpoint, done)
 
 
 def offsets_of_batch(checkpoint: Place, batch_id: int) -> Offsets:
     """Where this batch, which has begun, ends in Kafka."""
-    return _offsets_in((checkpoint / "offsets" / str(batch_id)).read_text())
+    offsets: Offsets = {}
+    for line in _lines(checkpoint / "offsets", batch_id)[2:]:  # after a version and settings, one for each source
+        source = json.loads(line) if line.startswith("{") else {}
+        offsets |= parsed({topic: parts for topic, parts in source.items() if isinstance(parts, dict)})
+    return offsets
 
 
 def committed_watermark(checkpoint: Place) -> datetime:
     """The event-time watermark of the last batch that was done; 1970 before the first."""
-    _, said, *_ = _committed(checkpoint).splitlines() or ("", "{}")
-    return datetime.fromtimestamp(json.loads(said).get("batchWatermarkMs", 0) / 1_000, timezone.utc)
+    return _watermark(checkpoint, "offsets", "batchWatermarkMs")
 
 
 def next_watermark(checkpoint: Place) -> datetime:
     """The event-time watermark that the next batch will go by; 1970 before the first."""
+    return _watermark(checkpoint, "commits", "nextBatchWatermarkMs")
+
+
+def _watermark(checkpoint: Place, log: str, name: str) -> datetime:
     done = done_batch(checkpoint)
-    _, said = ("", "{}") if done < 0 else (checkpoint / "commits" / str(done)).read_text().splitlines()
-    return datetime.fromtimestamp(json.loads(said).get("nextBatchWatermarkMs", 0) / 1_000, timezone.utc)
+    said = {} if done < 0 else json.loads(_lines(checkpoint / log, done)[1])
+    return datetime.fromtimestamp(said.get(name, 0) / 1_000, timezone.utc)
+
+
+def _lines(log: Place, batch: int) -> list[str]:
+    return (log / str(batch)).read_text().splitlines()
 
 
 def begun_batch(checkpoint: Place) -> int:
@@ -245,21 +252,6 @@ def done_batch(checkpoint: Place) -> int:
 def newest_in(log: Place) -> int:
     """The newest batch that a log of a checkpoint knows; -1 where there is none."""
     return max((int(path.name) for path in log.glob("[0-9]*") if path.name.isdigit()), default=-1)
-
-
-def _committed(checkpoint: Place) -> str:
-    """What Spark's log says of the last batch that was done; empty before the first."""
-    done = done_batch(checkpoint)
-    return "" if done < 0 else (checkpoint / "offsets" / str(done)).read_text()
-
-
-def _offsets_in(log: str) -> Offsets:
-    """Of a file of Spark's log: a version, settings, then a line for each source."""
-    offsets: Offsets = {}
-    for line in log.splitlines()[2:]:
-        source = json.loads(line) if line.startswith("{") else {}
-        offsets |= parsed({topic: parts for topic, parts in source.items() if isinstance(parts, dict)})
-    return offsets
 
 
 def pinned_start(folder: Place, topics: str) -> str:

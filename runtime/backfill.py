@@ -13,7 +13,7 @@ from rich.progress import Progress
 
 from conf.settings import Settings
 from contract.facts import FACT_TOPICS
-from contract.topics import POSTS_WITH_COUNTS, result_topic
+from contract.topics import POSTS_WITH_COUNTS, TRENDING_POSTS, result_topic
 from jobs.checkpoints import START, STATES, committed_offsets, made, remove_unused_seeds, sign
 from jobs.generations import (
     STAGED,
@@ -47,8 +47,6 @@ from runtime.parts import runs
 from runtime.processes import Process, wait_until
 from runtime.spark import batch_session
 
-COUNTS = "posts_with_counts"
-TRENDING = "trending_posts"
 JUDGED = timedelta(hours=3)
 """Likes and comments that arrived since: all that a ranking of now can be judged by, and an hour more."""
 ROUNDS, PAUSE = 6, 2.0
@@ -60,7 +58,7 @@ REBUILT, BEFORE = "rebuilt", "before"
 def build(settings: Settings, with_trending: bool, console: Console) -> Comparison:
     """Count everything anew beside the live jobs, until caught up; then compare."""
     with only_command(settings):
-        return _build(settings, (COUNTS, TRENDING) if with_trending else (COUNTS,), console)
+        return _build(settings, (POSTS_WITH_COUNTS, TRENDING_POSTS) if with_trending else (POSTS_WITH_COUNTS,), console)
 
 
 def _build(settings: Settings, jobs: Sequence[str], console: Console) -> Comparison:
@@ -88,11 +86,11 @@ def prepare(spark: SparkSession, settings: Settings, jobs: Sequence[str], consol
         return
     remove_unused_seeds(settings.seeds_dir, _counting(settings))
     first = beginnings(settings, FACT_TOPICS)
-    number = seed(spark, settings, first, new.checkpoint_dir / COUNTS)
+    number = seed(spark, settings, first, new.checkpoint_dir / POSTS_WITH_COUNTS)
     if number:
         console.print(f"{number:,} records come from the archive: Kafka has them no more")
     starts = {",".join(FACT_TOPICS): first}
-    if TRENDING in jobs:
+    if TRENDING_POSTS in jobs:
         posts, *acts = FACT_TOPICS
         keep_archived_posts(spark, settings, first, new)
         moment = datetime.now(timezone.utc) - JUDGED
@@ -102,7 +100,7 @@ def prepare(spark: SparkSession, settings: Settings, jobs: Sequence[str], consol
 
 def _follow(settings: Settings, processes: Mapping[str, Process], console: Console) -> None:
     new = there.beside(settings)
-    checkpoint = new.checkpoint_dir / COUNTS
+    checkpoint = new.checkpoint_dir / POSTS_WITH_COUNTS
     start = total(beginnings(settings, FACT_TOPICS))
     with Progress(console=console, transient=True) as progress:
         task = progress.add_task("counting anew", total=None)
@@ -127,7 +125,9 @@ def compare(spark: SparkSession, settings: Settings) -> Comparison:
         if not found.unsettled:
             break
         time.sleep(PAUSE)
-    return replace(found, minutes=_differing_minutes(spark, settings)) if TRENDING in there.jobs(settings) else found
+    if TRENDING_POSTS not in there.jobs(settings):
+        return found
+    return replace(found, minutes=_differing_minutes(spark, settings))
 
 
 def _differing_minutes(spark: SparkSession, settings: Settings) -> int:
@@ -153,7 +153,7 @@ def _until_kept(settings: Settings) -> None:
     goal = ends(settings, FACT_TOPICS)
 
     def is_kept(side: Settings) -> bool:
-        return not runs(side, TRENDING) or reached(committed_offsets(side.checkpoint_dir / TRENDING), goal)
+        return not runs(side, TRENDING_POSTS) or reached(committed_offsets(side.checkpoint_dir / TRENDING_POSTS), goal)
 
     with suppress(TimeoutError):  # then what differs says so
         wait_until(lambda: is_kept(settings) and is_kept(there.beside(settings)), DRAIN_SECONDS, str)
@@ -204,7 +204,7 @@ def _catch_up(settings: Settings, hold: Callable[[], None], console: Console) ->
         _follow(settings, processes, console)
         hold()
         goals = {query: committed_offsets(settings.checkpoint_dir / query) for query in queries}
-        goals[COUNTS] = ends(
+        goals[POSTS_WITH_COUNTS] = ends(
             settings, FACT_TOPICS
         )  # in real time live is ahead of the offsets that it has written down
         wait_until(
@@ -216,7 +216,7 @@ def _catch_up(settings: Settings, hold: Callable[[], None], console: Console) ->
 
 def _counting(settings: Settings) -> list[Path]:
     """The checkpoints of the counts, live and beside."""
-    return [one.checkpoint_dir / COUNTS for one in (settings, there.beside(settings))]
+    return [one.checkpoint_dir / POSTS_WITH_COUNTS for one in (settings, there.beside(settings))]
 
 
 def _next_term(spark: SparkSession, settings: Settings) -> int:
@@ -235,7 +235,7 @@ def finish(spark: SparkSession, settings: Settings) -> None:
     plan = there.planned(settings) or {}
     if not plan.get("published"):
         exchange(staged(spark, settings.beside_dir / STAGED), settings, plan["term"])
-        checkpoint = there.beside(settings).checkpoint_dir / COUNTS
+        checkpoint = there.beside(settings).checkpoint_dir / POSTS_WITH_COUNTS
         sign(checkpoint, plan["term"])
         there.plan(settings, published=True)
     there.change_places(settings)

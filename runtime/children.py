@@ -11,6 +11,7 @@ from conf import REPOSITORY
 from conf.kafka import broker_listens
 from conf.settings import Settings
 from conf.store import checkpoints
+from contract.topics import TRENDING_POSTS
 from jobs.checkpoints import begun_batch, done_batch
 from jobs.running import STACK, is_held, open_lock, stop_file, taken
 from jobs.submit import job_env, spark_submit
@@ -22,7 +23,6 @@ from runtime.processes import Process, wait_until
 from runtime.topics import ensure_topics
 
 STOP_SECONDS = 180
-TRENDING = "trending_posts"
 
 
 @contextmanager
@@ -114,7 +114,7 @@ def caught_up(settings: Settings, processes: Mapping[str, Process]) -> bool:
 
 def ranked_from_now(settings: Settings) -> Callable[[], bool]:
     """Tells whether a live job has ranked with all that its queries have read by now; its last ranking may be older."""
-    ticks = checkpoints(settings) / TRENDING
+    ticks = checkpoints(settings) / TRENDING_POSTS
     begun = begun_batch(ticks)
     return lambda: done_batch(ticks) > begun
 

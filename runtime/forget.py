@@ -19,7 +19,7 @@ from conf.kafka import python_security
 from conf.settings import Settings
 from conf.store import checkpoints, media, refuse_store, write_whole
 from contract.facts import FACT_TOPICS, FUTURE_TOLERANCE_SECONDS, parse_time
-from contract.topics import DEAD_LETTERS, POSTS_WITH_COUNTS, RESULT_TOPICS
+from contract.topics import DEAD_LETTERS, POSTS_WITH_COUNTS, RESULT_TOPICS, TRENDING_POSTS
 from jobs import erasure
 from jobs.checkpoints import PROJECTED, STATES, committed_offsets, made, remove_unused_seeds, sign
 from jobs.generations import seed
@@ -34,7 +34,6 @@ from producers.publisher import Publisher, Record, Stored
 from runtime import beside
 from runtime.admin import admin_client
 from runtime.children import (
-    TRENDING,
     a_broker,
     alone,
     caught_up,
@@ -47,7 +46,6 @@ from runtime.processes import wait_until
 from runtime.renewal import delete_before, new_files, sweep_seconds, wait_until_swept
 from runtime.spark import batch_session
 
-COUNTS = "posts_with_counts"
 READ_SECONDS = 3_600
 RunJobs = Callable[[Sequence[str]], None]
 
@@ -89,7 +87,7 @@ def erase(
         write_whole(mark, {"user": user})
     old = _copy_facts(spark, settings, user) if with_facts else {}
     # With the facts goes the state of the rankings, so it need not read them first.
-    run((COUNTS, "archive") if with_facts else JOBS)
+    run((POSTS_WITH_COUNTS, "archive") if with_facts else JOBS)
     if with_facts:  # only now the archive has written the letters of all that was there
         old = {**old, **_copy_letters(spark, settings, user)}
     say("rewriting the lake")
@@ -164,7 +162,7 @@ def let_jobs_read(settings: Settings, user: str, jobs: Sequence[str]) -> None:
 
         behind = f"the jobs do not catch up: see {settings.log_dir}"
         wait_until(all_read, READ_SECONDS, lambda: behind)
-        if TRENDING in jobs:
+        if TRENDING_POSTS in jobs:
             is_ranked = ranked_from_now(settings)
             wait_until(lambda: caught_up(settings, processes) and is_ranked(), READ_SECONDS, lambda: behind)
 
@@ -218,17 +216,17 @@ def _remake(
     """All state that may hold the user is thrown away, and made again from the facts that stay."""
     term = 1 + max(
         newest_term(read_records(spark, settings, POSTS_WITH_COUNTS)),
-        made(settings.checkpoint_dir / COUNTS).get("term", 0),
+        made(settings.checkpoint_dir / POSTS_WITH_COUNTS).get("term", 0),
     )
     with new_files(settings, RESULT_TOPICS):
         old_results = ends(settings, RESULT_TOPICS)
-        for query in (*STATES[COUNTS], *STATES[TRENDING]):
+        for query in (*STATES[POSTS_WITH_COUNTS], *STATES[TRENDING_POSTS]):
             _remove_whole(settings.checkpoint_dir / query)
         for table in erasure.BY_POST:
             shutil.rmtree(settings.lake_dir / table, ignore_errors=True)
         remove_unused_seeds(settings.seeds_dir, [])
-        sign(settings.checkpoint_dir / COUNTS, term)
-        seed(spark, settings, kept_from, settings.checkpoint_dir / COUNTS)
+        sign(settings.checkpoint_dir / POSTS_WITH_COUNTS, term)
+        seed(spark, settings, kept_from, settings.checkpoint_dir / POSTS_WITH_COUNTS)
         run(JOBS)
         delete_before(settings, old_results)
         swept = _swept(settings, {**old, **old_results}, seconds, say)

@@ -12,7 +12,6 @@ from pydantic import BaseModel
 from starlette.responses import Response
 from starlette.types import Scope
 
-from audit.results import result_path
 from conf.settings import Settings, load_settings
 from contract.facts import Identifier
 from feeds import refresh_feed, trending_feed
@@ -97,7 +96,7 @@ audits = APIRouter(tags=["audit"])
 @audits.get("/audit", summary="What the last recount of all facts found")
 def last_audit(request: Request) -> LastAudit:
     try:
-        return LastAudit.model_validate_json(result_path(request.app.state.settings).read_bytes())
+        return LastAudit.model_validate_json(request.app.state.settings.audit_result.read_bytes())
     except (OSError, ValueError):
         return LastAudit()
 

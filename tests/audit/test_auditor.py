@@ -15,7 +15,6 @@ from audit import auditor as module
 from audit.auditor import Auditor
 from audit.job import sweep
 from audit.report import Report, show
-from audit.results import result_path
 from audit.run import command
 from conf.settings import Settings
 from jobs.submit import COMPILES_LITTLE, MANY
@@ -52,7 +51,7 @@ def metric(name: str) -> float:
 def test_a_result_is_kept_and_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pretend(monkeypatch, {**FINE, "drift": 3, "drift_posts": 2}, 1)
     Auditor(settings(tmp_path)).audit()
-    assert json.loads(result_path(settings(tmp_path)).read_text())["facts"] == 42
+    assert json.loads(settings(tmp_path).audit_result.read_text())["facts"] == 42
     assert (metric("msm_audit_drift"), metric("msm_audit_drift_posts"), metric("msm_audit_facts")) == (3, 2, 42)
     assert metric("msm_audit_last_run_timestamp_seconds") == 1_795_183_500
 
@@ -65,7 +64,7 @@ def test_an_audit_that_can_say_nothing_leaves_the_last_result(tmp_path: Path, mo
     pretend(monkeypatch, {"error": "the archive is 7 records behind the counts"}, 2)
     auditor.audit()
     assert metric("msm_audit_failed_total") == failed + 1
-    assert json.loads(result_path(settings(tmp_path)).read_text()) == FINE
+    assert json.loads(settings(tmp_path).audit_result.read_text()) == FINE
 
 
 def test_an_audit_that_died_is_a_failure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -74,7 +73,7 @@ def test_an_audit_that_died_is_a_failure(tmp_path: Path, monkeypatch: pytest.Mon
     failed = metric("msm_audit_failed_total")
     Auditor(settings(tmp_path)).audit()
     assert metric("msm_audit_failed_total") == failed + 1
-    assert not result_path(settings(tmp_path)).exists()
+    assert not settings(tmp_path).audit_result.exists()
 
 
 def test_the_stack_has_an_auditor_that_nobody_waits_for(tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ from tests.feeds.serving import free_ports
 from tests.rebuild.queries import run_once
 from tests.stack.hostile import fact, read, write
 
-pytestmark = [pytest.mark.spark, pytest.mark.kafka, pytest.mark.timeout(1800)]
+pytestmark = [pytest.mark.spark, pytest.mark.kafka]
 
 
 @pytest.fixture(scope="module")

@@ -31,7 +31,7 @@ from tests.rebuild.queries import run_once
 from tests.stack.hostile import Fact, fact, hostile_facts, read, write
 from tests.stack.test_exact import write_broken
 
-pytestmark = [pytest.mark.spark, pytest.mark.kafka, pytest.mark.timeout(1800)]
+pytestmark = [pytest.mark.spark, pytest.mark.kafka]
 POSTS = [f"p{number:02}" for number in range(1, 10)]
 
 

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from audit.results import result_path
 from bench import soak
 from bench.measures import Look, Measure, Run
 from bench.place import Place
@@ -48,7 +47,7 @@ def test_an_audit_that_another_one_replaced_is_remembered(tmp_path: Path, monkey
     monkeypatch.setattr(soak, "LOOK_SECONDS", 0.01)
     soak._wait(time.monotonic() + 0.02, [], place, audits)
     for at, drift in (("10:00", 0), ("10:05", 7), ("10:10", 0)):
-        write_whole(result_path(place.settings), {"audited_at": at, "drift": drift})
+        write_whole(place.settings.audit_result, {"audited_at": at, "drift": drift})
         soak._wait(time.monotonic() + 0.02, [], place, audits)
     assert audits == {"10:00": 0, "10:05": 7, "10:10": 0}
 

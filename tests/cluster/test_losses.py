@@ -23,7 +23,7 @@ from tests.cluster.standalone import Standalone, standalone, submitted
 from tests.cluster.three_brokers import ThreeBrokers, three_brokers
 from tests.stack.hostile import each_second, hostile_facts, in_topic, read
 
-pytestmark = [pytest.mark.stack, pytest.mark.timeout(1800)]
+pytestmark = pytest.mark.stack
 PATIENCE = 600
 FACTS, A_SECOND = 3_000, 200
 ELECTION_SECONDS = 90

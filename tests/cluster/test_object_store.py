@@ -27,7 +27,7 @@ from tests.cluster.standalone import standalone, submitted
 from tests.stack.hostile import Fact, each_second, hostile_facts, in_topic, read, write
 from tests.stack.test_exact import archived, dead_letters, is_exact, places_of_facts, write_broken
 
-pytestmark = [pytest.mark.stack, pytest.mark.timeout(1800)]
+pytestmark = pytest.mark.stack
 PATIENCE = 600
 FACTS = 600
 ROOM = ("--executor-memory", "600m", "--total-executor-cores", "1")

@@ -34,6 +34,7 @@ def feed_of(tmp_path: Path, wait_seconds: float) -> Iterator[tuple[TrendingFeed,
     settings = Settings(data_dir=tmp_path, kafka_bootstrap="127.0.0.1:1", wait_seconds=wait_seconds)
     app = build_app([trending_feed.SERVICE], settings)
     with served(app) as url, httpx2.Client(base_url=url, trust_env=False, timeout=30) as http:
+        app.state.trending_feed.view.touch()
         yield app.state.trending_feed, http
 
 

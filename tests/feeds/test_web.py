@@ -14,6 +14,8 @@ from fastapi.testclient import TestClient
 
 from conf import REPOSITORY
 from conf.settings import Settings
+from feeds.rankings import RankingStore
+from feeds.store import PostStore
 from runtime.web import create_app
 from tests.feeds.serving import event_stream, free_ports, wait_for
 
@@ -22,7 +24,11 @@ SECRET = "a secret that only this test knows"  # noqa: S105
 
 @contextmanager
 def web(data_dir: Path, **settings: str) -> Iterator[tuple[subprocess.Popen[bytes], httpx2.Client]]:
-    """The process, with no broker to be found."""
+    """The process, with no broker to be found, and views of an earlier time when there was one."""
+    feeds = Settings(data_dir=data_dir).feeds_dir
+    for view in (PostStore(feeds / "refresh_feed.sqlite"), RankingStore(feeds / "trending_feed.sqlite")):
+        view.touch()
+        view.close()
     port = free_ports(1)
     environment = {
         **os.environ,

@@ -21,7 +21,7 @@ from runtime.parts import job_metrics
 from runtime.processes import Process, wait_until
 from runtime.scan import found_in
 
-pytestmark = [pytest.mark.kafka, pytest.mark.timeout(1800)]
+pytestmark = pytest.mark.kafka
 JOB = "posts_with_counts"
 
 

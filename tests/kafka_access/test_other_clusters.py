@@ -20,7 +20,7 @@ from runtime.broker import embedded_broker
 from runtime.topics import ensure_topics
 from tests.feeds.serving import free_ports
 
-pytestmark = [pytest.mark.kafka, pytest.mark.timeout(1800)]
+pytestmark = pytest.mark.kafka
 NAMES = ("likes", "archive")
 PLAIN = "org.apache.kafka.common.security.plain.PlainLoginModule"
 MORE = """\

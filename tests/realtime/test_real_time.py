@@ -25,7 +25,6 @@ from tests.stack.hostile import Fact, each_second, hostile_facts, in_topic, read
 IS_MISSING = not realtime.PYTHON.exists() and "CI" not in os.environ
 pytestmark = [
     pytest.mark.kafka,
-    pytest.mark.timeout(1800),
     pytest.mark.skipif(IS_MISSING, reason="Spark 4.3 is not there: make setup ARGS=--realtime"),
 ]
 PATIENCE = 600

@@ -38,7 +38,6 @@ from tests.stack.hostile import fact, in_topic, read
 pytestmark = [
     pytest.mark.spark,
     pytest.mark.kafka,
-    pytest.mark.timeout(1800),
     pytest.mark.usefixtures("commands"),
 ]
 CONSOLE = Console(file=StringIO())

@@ -24,7 +24,6 @@ from tests.stack.hostile import in_topic
 
 @pytest.mark.spark
 @pytest.mark.kafka
-@pytest.mark.timeout(1800)
 def test_a_job_does_what_waits_and_ends_and_then_goes_on_from_the_same_checkpoint(
     spark: SparkSession, broker: Settings
 ) -> None:
@@ -47,7 +46,6 @@ def test_a_job_does_what_waits_and_ends_and_then_goes_on_from_the_same_checkpoin
 
 @pytest.mark.spark
 @pytest.mark.kafka
-@pytest.mark.timeout(1800)
 def test_what_waits_in_one_partition_is_read_by_several_tasks(
     spark: SparkSession, broker: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -70,7 +68,6 @@ def test_what_waits_in_one_partition_is_read_by_several_tasks(
 
 @pytest.mark.spark
 @pytest.mark.kafka
-@pytest.mark.timeout(1800)
 def test_a_live_batch_is_read_by_no_more_tasks_than_state_has_partitions(spark: SparkSession, broker: Settings) -> None:
     write(broker, facts_before())
     run_once(spark, broker, archive)
@@ -93,7 +90,6 @@ def test_what_waits_is_compiled_and_what_is_live_is_not(spark: SparkSession) -> 
 
 @pytest.mark.spark
 @pytest.mark.kafka
-@pytest.mark.timeout(1800)
 def test_while_the_rankings_catch_up_not_every_batch_ranks(
     spark: SparkSession, broker: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -111,7 +107,6 @@ def test_while_the_rankings_catch_up_not_every_batch_ranks(
 
 @pytest.mark.spark
 @pytest.mark.kafka
-@pytest.mark.timeout(1800)
 def test_a_round_leaves_nothing_in_memory_for_the_next_one(spark: SparkSession, broker: Settings) -> None:
     def kept() -> int:
         return int(spark._jsparkSession.sharedState().cacheManager().numCachedEntries())

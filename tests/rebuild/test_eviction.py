@@ -94,7 +94,6 @@ def _say(log: Path, **more: int) -> None:
 
 @pytest.mark.spark
 @pytest.mark.kafka
-@pytest.mark.timeout(1800)
 def test_a_clock_that_was_ahead_for_a_moment_does_not_empty_the_rankings(spark: SparkSession, broker: Settings) -> None:
     began = now()
     before = of_a_post("p1", began - timedelta(minutes=2), "bob")
@@ -113,7 +112,6 @@ def test_a_clock_that_was_ahead_for_a_moment_does_not_empty_the_rankings(spark: 
 
 @pytest.mark.spark
 @pytest.mark.kafka
-@pytest.mark.timeout(1800)
 def test_state_leaves_in_a_round_of_its_own_and_what_comes_later_counts_once(
     spark: SparkSession, broker: Settings
 ) -> None:

@@ -127,7 +127,6 @@ def swept_before_compaction(broker: Settings, settings: Settings, offsets: Offse
 
 @pytest.mark.kafka
 @pytest.mark.spark
-@pytest.mark.timeout(1800)
 @pytest.mark.usefixtures("commands")
 @pytest.mark.parametrize("with_facts", [True, False], ids=["facts too", "facts stay"])
 def test_nothing_of_a_forgotten_user_is_left_and_the_rest_counts_as_before(

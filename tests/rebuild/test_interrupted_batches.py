@@ -41,7 +41,6 @@ def within_the_hour(facts: list[dict[str, str]]) -> list[dict[str, str]]:
 
 @pytest.mark.spark
 @pytest.mark.kafka
-@pytest.mark.timeout(1800)
 def test_every_query_writes_the_shapes_it_says_and_goes_on_after_a_kill_between_write_and_commit(
     spark: SparkSession, broker: Settings
 ) -> None:

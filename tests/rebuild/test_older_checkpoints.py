@@ -25,7 +25,6 @@ TABLES: list[tuple[ModuleType, str, str]] = [
 
 @pytest.mark.spark
 @pytest.mark.kafka
-@pytest.mark.timeout(1800)
 def test_a_job_does_not_go_on_from_a_checkpoint_that_is_older_than_its_table(
     spark: SparkSession, broker: Settings
 ) -> None:

@@ -6,7 +6,7 @@ from tests.stack.conftest import Stack
 from tests.website.browser import Tabs
 from tests.website.scenarios import ALL, Scenario
 
-pytestmark = [pytest.mark.stack, pytest.mark.browser, pytest.mark.timeout(1800)]
+pytestmark = [pytest.mark.stack, pytest.mark.browser]
 
 
 @pytest.mark.parametrize("scenario", ALL, ids=lambda scenario: scenario.__name__)

@@ -5,16 +5,15 @@ import json
 import httpx2
 import pytest
 
-from audit.results import result_path
 from tests.stack.conftest import Stack
 from tests.stack.test_exact import eventually
 
 EVERYTHING = ["the topic", "the table", "the feed", "trending", "rising", "the feed of rankings"]
-pytestmark = [pytest.mark.stack, pytest.mark.timeout(1800)]
+pytestmark = pytest.mark.stack
 
 
 def test_the_stack_has_audited_itself_and_found_no_drift(stack: Stack) -> None:
-    path = result_path(stack.settings)
+    path = stack.settings.audit_result
     eventually(path.exists, "the auditor has said something")
 
     def compared_everything() -> bool:  # an audit beside a part that was just killed leaves that out

@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import CDPSession, Locator, Page, Route, expect
 
-from audit.results import result_path
 from conf.settings import Settings
 from contract.facts import format_time
 from runtime.processes import wait_until
@@ -298,7 +297,7 @@ def test_captions_of_any_length_and_script_fit(tabs: Tabs, stand_in: str) -> Non
 
 
 def keep_audit(folder: Path, **result: object) -> None:
-    path = result_path(Settings(data_dir=folder))
+    path = Settings(data_dir=folder).audit_result
     path.parent.mkdir(exist_ok=True)
     path.write_text(json.dumps({"audited_at": "2026-11-20T14:05:00.000Z", "seconds": 9.5, **result}))
 
@@ -323,7 +322,7 @@ def test_drift_is_told_loudly_also_on_a_narrow_page(tabs: Tabs, tmp_path: Path, 
 
 
 def test_without_an_audit_the_page_claims_none(tabs: Tabs, tmp_path: Path, stand_in: str) -> None:
-    path = result_path(Settings(data_dir=tmp_path))
+    path = Settings(data_dir=tmp_path).audit_result
     path.parent.mkdir()
     path.write_text('{"audited_at": 7, "facts": "<b>many</b>"}')
     page = open_as(tabs, stand_in, "grace")
