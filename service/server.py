@@ -13,7 +13,7 @@ import uvicorn
 from fastapi import FastAPI
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from conf.settings import Settings
 from service.limits import most_connections, network_of
@@ -36,8 +36,8 @@ class CannotStartError(RuntimeError):
 class BoundedProtocol(HttpToolsProtocol):
     """Closes connections that are too many, heads that are too large or too slow, and readers that do not read.
 
-    And those with a request before the answer to the last one: uvicorn would queue any number of them, and tell only
-    the newest when the connection is lost.
+    And those with a third request before the first is answered. One may wait, since a client may have all of an answer
+    before we know; uvicorn would queue any number, and tell only the newest when the connection is lost.
     """
 
     max_connections: ClassVar[int]
@@ -49,6 +49,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._address = network_of(self.client)
         self.per_address[self._address] += 1
         self._beside_body = self._of_body = 0
+        self._before: RequestResponseCycle | None = None  # the request before the newest one
         self._head_timer: asyncio.TimerHandle | None = None
         self._stalled_timer: asyncio.TimerHandle | None = None
         if len(self.connections) > self.max_connections or self._has_its_share():
@@ -75,6 +76,9 @@ class BoundedProtocol(HttpToolsProtocol):
         self.per_address[self._address] -= 1
         if not self.per_address[self._address]:
             del self.per_address[self._address]
+        if self._before is not None and not self._before.response_complete:
+            self._before.disconnected = True
+            self._before.message_event.set()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -91,11 +95,12 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         self._head_came()
-        if self.cycle is not None and not self.cycle.response_complete:
+        if self.pipeline:
             self.transport.abort()
-            raise ValueError("a request before the answer to the last one")
+            raise ValueError("more requests than one before an answer")
         if len(self.url) + sum(len(name) + len(value) for name, value in self.headers) > HEAD_MAX_BYTES:
             raise ValueError("the head is too large")  # comes back as send_400_response
+        self._before = self.cycle
         super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:

@@ -89,6 +89,17 @@ def test_ten_thousand_parameters_are_too_many(running: Running, query: str) -> N
         assert is_fine(running)
 
 
+def test_one_request_may_wait_for_the_answer_to_the_last_one(running: Running) -> None:
+    ask = b"GET /hello HTTP/1.1\r\nHost: localhost\r\n%s\r\n"
+    with connection(running) as sock:
+        sock.sendall(ask % b"" + ask % b"Connection: close\r\n")
+        assert everything(sock).count(b"HTTP/1.1 200 ") == 2
+    with connection(running) as sock:
+        sock.sendall(ask % b"" * 1_000)
+        assert everything(sock).count(b"HTTP/1.1 200 ") < 10
+        assert is_fine(running)
+
+
 def test_two_names_are_none(running: Running) -> None:
     with connection(running) as sock:
         sock.sendall(b"GET /hello HTTP/1.1\r\nHost: localhost\r\nHost: evil.example\r\nConnection: close\r\n\r\n")
