@@ -42,7 +42,7 @@ chaos: ready  ## Kill, pause, fill and tear a stack of its own, and audit after 
 	@$(MSM) chaos $(ARGS)
 bench: ready  ## Measure speed, latency and cost beside a floor of the same run (40 min; ARGS=--quick: below 5)
 	@$(MSM) bench $(ARGS)
-backfill: ready  ## Count everything anew beside the running jobs, and compare (minutes; ARGS=switch, rollback, compare or drop)
+backfill: ready  ## Count everything anew beside the running jobs, and compare (minutes; ARGS=--trending, switch, rollback, compare or drop)
 	@$(MSM) backfill $(ARGS)
 
 ## Work on it
@@ -59,7 +59,7 @@ advisories: ready  ## Known holes in the locked packages; fails where a version 
 clean:  ## Remove caches, build output and artifacts/ (results of bench and notebooks); never data/, .venv/ or .jars/ (1 s)
 	@rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis spark-warehouse artifacts
 	@rm -rf *.egg-info derby.log metastore_db
-	@find . \( -path ./.venv -o -path ./.jars -o -path ./data -o -path ./.git \) -prune -o -type d \
+	@find . \( -path ./.venv -o -path ./.venv-realtime -o -path ./.jars -o -path ./data -o -path ./.git \) -prune -o -type d \
 	  \( -name __pycache__ -o -name .ipynb_checkpoints \) -exec rm -rf {} +
 
 ready:

@@ -224,7 +224,7 @@ def _topics(settings: Settings) -> Check:
         "topics",
         not wrong,
         "; ".join(wrong) or "as in the registry",
-        "make topics and rights right with .venv/bin/msm topics",
+        ".venv/bin/msm topics makes what is missing, and the rights; what differs is changed as the sentence says",
     )
 
 
