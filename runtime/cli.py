@@ -123,7 +123,7 @@ def demo() -> None:
 
 @app.command(context_settings=PASS_ON)
 def simulate(context: typer.Context) -> None:
-    """Write simulated facts to the configured cluster: --rate, --facts, --since, --users, --posts, --seed, --receipts."""
+    """Write simulated facts: --rate, --facts, --since, --users, --posts, --seed, --receipts."""
     settings = load_settings()
     if settings.embedded_kafka and broker_listens(settings.bootstrap):  # it waits for one that is not there yet
         refuse_missing_broker(settings)
