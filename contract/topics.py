@@ -1,7 +1,10 @@
 """Every Kafka topic: key, partitions, retention. `runtime.topics` creates and checks them."""
 
 from dataclasses import dataclass, field
+from datetime import timedelta
 
+TOMBSTONES_KEPT = timedelta(days=7)
+"""A reader of a compacted topic that was away for longer may have missed some."""
 DAY_MS = 24 * 60 * 60 * 1000
 FOREVER = "-1"
 RANKING_MAX_BYTES = 32 * 1024 * 1024
@@ -12,10 +15,9 @@ RISING_POSTS = "rising_posts"
 DEAD_LETTERS = "dead_letters"
 
 _FACT = {"cleanup.policy": "delete", "retention.ms": str(365 * DAY_MS), "retention.bytes": FOREVER}
-# A tombstone outlives any reader that was away for less than a week.
 _COMPACTED = {
     "cleanup.policy": "compact",
-    "delete.retention.ms": str(7 * DAY_MS),
+    "delete.retention.ms": str(int(TOMBSTONES_KEPT.total_seconds() * 1_000)),
     "min.cleanable.dirty.ratio": "0.1",
     "segment.ms": str(DAY_MS // 24),
 }

@@ -17,7 +17,7 @@ from typing import IO, Any
 
 import structlog
 
-from contract.topics import POSTS_WITH_COUNTS, TOPIC_BY_NAME
+from contract.topics import TOMBSTONES_KEPT
 from service.server import CannotStartError
 
 log = structlog.get_logger()
@@ -25,8 +25,7 @@ log = structlog.get_logger()
 Offsets = dict[tuple[str, int], int]
 """Next offset to read of (topic, partition)."""
 
-TOMBSTONES_KEPT_SECONDS = int(TOPIC_BY_NAME[POSTS_WITH_COUNTS].config["delete.retention.ms"]) / 1000
-"""A reader that was away for longer may have missed a tombstone."""
+TOMBSTONES_KEPT_SECONDS = TOMBSTONES_KEPT.total_seconds()
 _AWAY = "it was away for longer than tombstones are kept"
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 """Another one after each start of the machine (Linux)."""

@@ -17,13 +17,13 @@ from conf.store import checkpoints
 from contract import tables
 from contract.facts import FACT_TOPICS
 from contract.spark import FACT_FIELDS, POST_WITH_COUNTS_ROW
-from contract.topics import POSTS_WITH_COUNTS
-from jobs.checkpoints import PROJECTED
-from jobs.harness import main, query_id, read_topics
+from contract.topics import POSTS_WITH_COUNTS, TOMBSTONES_KEPT
+from jobs.checkpoints import PROJECTED, committed_at, done_batch
+from jobs.harness import main, now, query_id, read_records, read_topics
 from jobs.rounds import CATCH_UP
 from jobs.sinks.dead_letters import DeadLetterSink
 from jobs.sinks.lake import COMPACT_EVERY, append_once, compact, ensure_table, refuse_older_checkpoint, table_path
-from jobs.sinks.projection import latest_of_each_post, merge_posts
+from jobs.sinks.projection import latest_of_each_post, merge_posts, remove_others
 from jobs.transforms.dead_letters import dead_letters
 from jobs.transforms.facts import facts
 
@@ -89,9 +89,13 @@ def keep_events(spark: SparkSession, settings: Settings) -> Batch:
 
 
 def project_posts(spark: SparkSession, settings: Settings) -> Batch:
-    """Each batch: one row a post merged into the table."""
+    """Each batch: one row a post merged into the table. Who may have missed tombstones begins with all of the topic."""
     path = ensure_table(spark, table_path(settings, tables.POSTS_WITH_COUNTS), POST_WITH_COUNTS_ROW)
-    refuse_older_checkpoint(spark, checkpoints(settings) / PROJECTED, path, "posts")
+    checkpoint = checkpoints(settings) / PROJECTED
+    refuse_older_checkpoint(spark, checkpoint, path, "posts")
+    if done_batch(checkpoint) >= 0 and now() - committed_at(checkpoint) > TOMBSTONES_KEPT:
+        topic = read_records(spark, settings, POSTS_WITH_COUNTS)
+        remove_others(spark, topic.transform(latest_of_each_post), path)
 
     def project(records: DataFrame, batch_id: int) -> None:
         session = records.sparkSession

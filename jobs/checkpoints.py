@@ -219,17 +219,22 @@ def offsets_of_batch(checkpoint: Place, batch_id: int) -> Offsets:
     return offsets
 
 
+def committed_at(checkpoint: Place) -> datetime:
+    """When the last batch that was done began, by the clock of then; 1970 before the first."""
+    return _moment(checkpoint, "offsets", "batchTimestampMs")
+
+
 def committed_watermark(checkpoint: Place) -> datetime:
     """The event-time watermark of the last batch that was done; 1970 before the first."""
-    return _watermark(checkpoint, "offsets", "batchWatermarkMs")
+    return _moment(checkpoint, "offsets", "batchWatermarkMs")
 
 
 def next_watermark(checkpoint: Place) -> datetime:
     """The event-time watermark that the next batch will go by; 1970 before the first."""
-    return _watermark(checkpoint, "commits", "nextBatchWatermarkMs")
+    return _moment(checkpoint, "commits", "nextBatchWatermarkMs")
 
 
-def _watermark(checkpoint: Place, log: str, name: str) -> datetime:
+def _moment(checkpoint: Place, log: str, name: str) -> datetime:
     done = done_batch(checkpoint)
     said = {} if done < 0 else json.loads(_lines(checkpoint / log, done)[1])
     return datetime.fromtimestamp(said.get(name, 0) / 1_000, timezone.utc)

@@ -71,6 +71,13 @@ def merge_posts(spark: SparkSession, posts: DataFrame, path: str, writer: str, b
         )
 
 
+def remove_others(spark: SparkSession, posts: DataFrame, path: str) -> None:
+    """Remove rows of posts that are not alive in `posts`, made of all that the topic has, as `latest_of_each_post`."""
+    living = posts.where("NOT deleted").select("key")
+    table = DeltaTable.forPath(spark, path).alias("old")
+    table.merge(living.alias("new"), "old.post_id = new.key").whenNotMatchedBySourceDelete().execute()
+
+
 @contextmanager
 def _fenced(spark: SparkSession, writer: str, batch_id: int) -> Iterator[None]:
     """MERGE takes its fence from the session, not from options."""

@@ -1,13 +1,16 @@
 """Poison through the real broker: the archive keeps it all, dead letters name it, and the counts go on."""
 
 import json
+import re
 from collections import Counter
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
 from typing import Any
 
 import pytest
 from kafka import KafkaProducer
 from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
 
 from conf.settings import Settings
 from contract import tables
@@ -16,6 +19,7 @@ from contract.results import TRENDING_KEY, RankedPost, Ranking
 from contract.topics import POSTS_WITH_COUNTS, TRENDING_POSTS
 from feeds.records import Record, ranking_change
 from jobs.archive import keep_events, project_posts
+from jobs.checkpoints import PROJECTED, done_batch
 from jobs.harness import read_topics
 from jobs.sinks.kafka import kafka_stream, post_records
 from jobs.sinks.lake import table_path
@@ -125,6 +129,25 @@ def test_garbage_among_the_results_leaves_the_table_as_it_was(
     ran(spark, kafka, project_posts(spark, kafka), "posts", POSTS_WITH_COUNTS)
     rows = spark.read.format("delta").load(table_path(kafka, tables.POSTS_WITH_COUNTS)).collect()
     assert [row.asDict()["likes"] for row in rows if row.post_id == "r1"] == [2]
+
+
+@pytest.mark.parametrize(("days", "is_gone"), [(6, False), (8, True)])
+def test_a_projection_that_was_away_too_long_for_a_tombstone_forgets_what_the_topic_has_forgotten(
+    spark: SparkSession, kafka: Settings, tmp_path: Path, days: int, is_gone: bool
+) -> None:
+    ours = kafka.model_copy(update={"data_dir": tmp_path})
+    write(kafka, [(POSTS_WITH_COUNTS, b"s1", counted(likes=2, version=1).replace(b'"p1"', b'"s1"'))])
+    ran(spark, ours, project_posts(spark, ours), PROJECTED, POSTS_WITH_COUNTS)
+    table = spark.read.format("delta").load(table_path(ours, tables.POSTS_WITH_COUNTS))
+    deleted = table.where("post_id = 's1'").withColumn("post_id", F.lit("s2"))
+    deleted.write.format("delta").mode("append").save(table_path(ours, tables.POSTS_WITH_COUNTS))
+    log = ours.checkpoint_dir / PROJECTED / "offsets" / str(done_batch(ours.checkpoint_dir / PROJECTED))
+    at = int((datetime.now(timezone.utc) - timedelta(days=days)).timestamp() * 1_000)
+    log.write_text(re.sub(r'"batchTimestampMs":\d+', f'"batchTimestampMs":{at}', log.read_text()))
+    log.with_name(f".{log.name}.crc").unlink(missing_ok=True)
+    ran(spark, ours, project_posts(spark, ours), PROJECTED, POSTS_WITH_COUNTS)
+    after = spark.read.format("delta").load(table_path(ours, tables.POSTS_WITH_COUNTS))
+    assert {row.post_id for row in after.collect()} & {"s1", "s2"} == ({"s1"} if is_gone else {"s1", "s2"})
 
 
 def test_a_ranking_of_the_longest_captions_is_published(spark: SparkSession, kafka: Settings) -> None:
