@@ -75,15 +75,20 @@ export async function setLiked(postId, likes, who = session.who) {
     settle(false);
     if (!isLatest()) return;
     if (!error.isUnknown) memory.setLiked(postId, wish.isStored);
-    complain(whatFailed(likes, error), error, who, (now) => setLiked(postId, likes, now));
+    const what = outcome(
+      error,
+      likes ? "Not liked." : "Still liked.",
+      `your like ${likes ? "arrived" : "is taken back"}`,
+    );
+    complain(what, error, who, (now) => setLiked(postId, likes, now));
   } finally {
     if (isLatest()) wishes.delete(key);
   }
 }
 
-function whatFailed(likes, error) {
-  if (!error.isUnknown) return likes ? "Not liked." : "Still liked.";
-  return `It is not known whether your like ${likes ? "arrived" : "is taken back"}.`;
+/** What to say of a command that failed, or of which nobody knows whether it did. */
+export function outcome(error, failed, unknown) {
+  return error.isUnknown ? `It is not known whether ${unknown}.` : failed;
 }
 
 /** Comments; true once it is stored. Tried again under the same key, it counts once. */
@@ -98,7 +103,7 @@ export async function comment(postId, text, key, who = session.who) {
     return true;
   } catch (error) {
     settle(false);
-    complain("Not sent.", error);
+    complain(outcome(error, "Not sent.", "your comment arrived"), error);
     return false;
   } finally {
     who.memory.removeDraft(postId, draft);
@@ -115,7 +120,8 @@ export async function deleteComment(postId, comment, who = session.who) {
   } catch (error) {
     who.memory.addComment(postId, comment);
     settle(false);
-    complain("The comment is still there.", error, who, (now) => deleteComment(postId, comment, now));
+    const what = outcome(error, "The comment is still there.", "the comment is deleted");
+    complain(what, error, who, (now) => deleteComment(postId, comment, now));
   }
 }
 
@@ -127,7 +133,8 @@ export async function deletePost(post, onFailure, who = session.who) {
   } catch (error) {
     if (posts.restore(post.post_id)) {
       onFailure(post);
-      return complain("The post is still there.", error, who, (now) => deletePost(post, onFailure, now));
+      const what = outcome(error, "The post is still there.", "the post is deleted");
+      return complain(what, error, who, (now) => deletePost(post, onFailure, now));
     }
   }
   who.memory.forget(post.post_id);

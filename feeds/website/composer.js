@@ -1,6 +1,6 @@
 // The form that posts a picture: from a file, the clipboard, a drop, or an address.
 
-import { publish } from "./actions.js";
+import { outcome, publish } from "./actions.js";
 import { newKey } from "./api.js";
 import { byId, safeImage } from "./dom.js";
 import { session } from "./session.js";
@@ -111,7 +111,7 @@ export class Composer {
       this.onPosted(post);
       say("Posted.");
     } catch (error) {
-      this.#complain(`Not posted. ${error.message}`);
+      this.#complain(`${outcome(error, "Not posted.", "your post arrived")} ${error.message}`);
       if (error.status === 401) say("Not posted. Your session has ended. Sign in again.", { error: true });
     } finally {
       this.#busy(false);

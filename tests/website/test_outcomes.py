@@ -5,7 +5,7 @@ from playwright.sync_api import Locator, Route, expect
 
 from producers.commands import IN_DOUBT
 from tests.website.browser import Tabs, hold, is_held
-from tests.website.scenarios import add_comment, card_with, is_confirmed, open_as, shows
+from tests.website.scenarios import add_comment, card_with, delete, is_confirmed, open_as, post_picture, shows
 from tests.website.test_live import a_post
 from tests.website.test_mishaps import be, toasts
 from tests.website.world import World
@@ -58,6 +58,24 @@ def test_a_like_of_which_nothing_is_known_is_told_as_that(tabs: Tabs, stand_in: 
     page.get_by_role("button", name="Retry").click()
     shows(card, likes=1)
     is_liked(card, True)
+
+
+def test_a_comment_and_a_deletion_of_which_nothing_is_known_are_told_as_that(
+    tabs: Tabs, stand_in: str, world: World
+) -> None:
+    tabs.allow("503")
+    page = open_as(tabs, stand_in, "grace")
+    card = post_picture(page, "of grace")
+    page.route("**/comments", lambda route: route.fulfill(status=503, json={"detail": IN_DOUBT}))
+    add_comment(card, "sent or not")
+    expect(page.get_by_text("It is not known whether your comment arrived.")).to_be_visible()
+    expect(card.get_by_test_id("comment-text")).to_have_value("sent or not")
+    page.unroute("**/comments")
+    card.get_by_test_id("comment-send").click()  # under the same key: it counts once
+    shows(card, comments=1)
+    page.route("**/posts/*", lambda route: route.fulfill(status=503, json={"detail": IN_DOUBT}))
+    delete(page, card)
+    expect(page.get_by_text("It is not known whether the post is deleted.")).to_be_visible()
 
 
 def test_a_click_on_the_heart_goes_before_what_is_sent_again(tabs: Tabs, stand_in: str, world: World) -> None:
