@@ -172,10 +172,14 @@ def main(
 
 def _refuse_other_topics(settings: Settings, name: str) -> None:
     """Where Kafka refuses to tell, nothing is refused: Spark will say why."""
-    for query in STATES[name]:
-        read = [result_topic(POSTS_WITH_COUNTS, settings.beside)] if query == PROJECTED else FACT_TOPICS
-        with suppress(KafkaError):
-            refuse_other_topics(checkpoints(settings) / query, topic_ids(settings, read), ends(settings, read))
+    results = [result_topic(POSTS_WITH_COUNTS, settings.beside)]
+    reads = {query: results if query == PROJECTED else FACT_TOPICS for query in STATES[name]}
+    with suppress(KafkaError):
+        topics = sorted({topic for read in reads.values() for topic in read})
+        ids, last = topic_ids(settings, topics), ends(settings, topics)
+        for query, read in reads.items():
+            own = {topic: ids[topic] for topic in read if topic in ids}
+            refuse_other_topics(checkpoints(settings) / query, own, last)
 
 
 def _run(name: str, start: Start, real_time: bool, evict: Evict | None, settings: Settings) -> None:
