@@ -11,7 +11,6 @@ from contract.topics import POSTS_WITH_COUNTS
 from jobs.checkpoints import done_batch, newest_in
 from runtime.processes import wait_until
 
-"""The job and its query."""
 FULL_SECONDS = 90
 
 

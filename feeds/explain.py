@@ -178,7 +178,7 @@ _KEPT = ("event_id", "event_type", "occurred_at", "user_id", "comment_id")
 
 
 def _candidates(table: DeltaTable, post_id: str) -> Iterator[dict[str, Any]]:
-    # With these comes pandas: neither a feed that starts waits for it, nor is it part of the time that this may take.
+    # With these comes pandas: a feed that starts does not wait for it, and it is no part of the time that is allowed.
     import pyarrow.compute as pc
     import pyarrow.dataset as ds
 
