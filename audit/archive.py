@@ -90,10 +90,10 @@ def letter_drift(
 
     `dead`: (topic, partition, offset, arrived_at, reason); those of before `kept_since` may have no letter any more
     in the topic. `written`: what `letters` makes of it. `reached`: (topic, partition, next) of the archive. `erased`:
-    (topic, partition, offset) of what was taken out of the archive; its letters may still be there.
+    (topic, partition, offset) of what was taken out of the archive; topic and letters may still have it.
     """
-    there = written.join(erased.select(PLACE), PLACE, "left_anti")
-    both = dead.join(there, PLACE, "full").join(F.broadcast(reached), ["topic", "partition"], "left")
+    known, there = (rows.join(erased.select(PLACE), PLACE, "left_anti") for rows in (dead, written))
+    both = known.join(there, PLACE, "full").join(F.broadcast(reached), ["topic", "partition"], "left")
     is_done = F.coalesce(F.col("offset") < F.col("next"), F.lit(True))
     agrees = (F.col("said") == F.col("reason")) & (F.col("times") == 1)
     may_be_gone = F.col("said").isNull() & (F.col("arrived_at") < F.lit(kept_since))

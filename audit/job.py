@@ -30,6 +30,7 @@ from conf.settings import Settings, load_settings
 from conf.store import checkpoints, complaint, session_conf, write_whole
 from contract import tables
 from contract.facts import FACT_TOPICS, format_time
+from contract.principals import AUDITOR
 from contract.topics import DEAD_LETTERS, POSTS_WITH_COUNTS, TOPIC_BY_NAME
 from jobs.checkpoints import PROJECTED
 from jobs.harness import reason
@@ -103,17 +104,19 @@ def _url(settings: Settings, host: str) -> str:
     return f"http://{host}:{settings.http_port}"
 
 
-def facts_up_to(spark: SparkSession, settings: Settings, most: Offsets, from_kafka: bool) -> tuple[DataFrame, Offsets]:
-    """The archived records, at least all below `most`, and how far they go."""
-    if from_kafka:
-        return sources.facts_of_kafka(spark, settings)
+def facts_up_to(
+    spark: SparkSession, settings: Settings, most: Offsets, from_kafka: bool
+) -> tuple[DataFrame, Offsets, Offsets]:
+    """Every record, at least all below `most`; how far they go, and below what the archive has judged them."""
     least, deadline = math.inf, 0.0
     while True:
         found = offsets.table(settings, tables.EVENTS)
-        reached = offsets.held(found, checkpoints(settings) / tables.EVENTS, "events")
-        behind = lacking(reached, most)
+        archived = offsets.held(found, checkpoints(settings) / tables.EVENTS, "events")
+        if from_kafka:
+            return *sources.facts_of_kafka(spark, settings), archived
+        behind = lacking(archived, most)
         if not behind:
-            return sources.archived(spark, settings, found.version()), reached
+            return sources.archived(spark, settings, found.version()), archived, archived
         if behind < least:
             least, deadline = behind, time.monotonic() + ARCHIVE_SECONDS
         elif time.monotonic() > deadline:
@@ -138,7 +141,7 @@ def audit(spark: SparkSession, settings: Settings, from_kafka: bool) -> Report:
         found, answered = rankings.with_answers(settings, _url(settings, settings.trending_host or settings.http_host))
         ranked = rankings.judgeable(found)
         most = offsets.furthest(now.most, *(one.needed for one in ranked))
-        records, reached = facts_up_to(spark, settings, most, from_kafka)
+        records, reached, lettered = facts_up_to(spark, settings, most, from_kafka)
         erased = sources.erased(spark, settings)
         report.compared = ["the topic", "the table", *(["the feed"] if now.feed is not None else [])]
         log.info("is the archive whole?")
@@ -152,7 +155,7 @@ def audit(spark: SparkSession, settings: Settings, from_kafka: bool) -> Report:
         report.rankings = rankings.drift(known, settings, ranked) + rankings.feed_drift(found, answered)
         report.compared += [*(one.board for one in ranked), *(["the feed of rankings"] if answered else [])]
         log.info("comparing dead letters")
-        _judge_letters(report, reached, settings, erased, folder)
+        _judge_letters(report, lettered, settings, erased, folder)
     report.seconds = round(time.monotonic() - began, 1)
     return report
 
@@ -227,12 +230,12 @@ def _sum_up(report: Report, wide: DataFrame) -> None:
     report.first = [row.asDict(recursive=True) for row in first.collect()]
 
 
-def _judge_letters(report: Report, reached: Offsets, settings: Settings, erased: DataFrame, folder: Path) -> None:
+def _judge_letters(report: Report, lettered: Offsets, settings: Settings, erased: DataFrame, folder: Path) -> None:
     spark = erased.sparkSession
     dead = spark.table("judged").where("reason IS NOT NULL").select(*archive.PLACE, "arrived_at", "reason")
     first, following = offsets.in_kafka(settings, DEAD_LETTERS)
     written = archive.letters(sources.from_topics(spark, settings, first, following))
-    cut = published.cut_frame(spark, reached)
+    cut = published.cut_frame(spark, lettered)
     retention = timedelta(milliseconds=int(TOPIC_BY_NAME[DEAD_LETTERS].config["retention.ms"]))
     kept_since = datetime.now(timezone.utc) - retention
     drift = recount.kept(archive.letter_drift(dead, written, cut, erased, kept_since), folder / "letters")
@@ -247,7 +250,7 @@ def main() -> int:
     parser.add_argument("report", type=Path)
     parser.add_argument("--from", dest="source", choices=("archive", "kafka"), default="archive")
     chosen = parser.parse_args()
-    settings = load_settings().acting_as("auditor")
+    settings = load_settings().acting_as(AUDITOR)
     spark = SparkSession.builder.appName("audit").config(map=session_conf(settings)).getOrCreate()
     try:
         found = audit(spark, settings, chosen.source == "kafka").as_json()

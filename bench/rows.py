@@ -1,5 +1,6 @@
 """Rows of posts_with_counts, written straight to their topic: what the feeds live on, without a job."""
 
+import threading
 import time
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
@@ -92,9 +93,11 @@ def publisher_speed(settings: Settings, count: int = 50_000) -> Iterator[Measure
     yield Measure("publisher.records", "records/s", count / min(own), how, "higher", "publisher.bare")
 
 
-def change(publisher: Publisher, rate: float, seconds: float, posts: int) -> None:
-    """Posts that change one after the other, so many a second."""
-    for turn in paced(rate, seconds):
+def change(publisher: Publisher, rate: float, posts: int, is_over: threading.Event) -> None:
+    """Posts that change one after the other, so many a second, until it is over; for an hour at most."""
+    for turn in paced(rate, 3_600):
+        if is_over.is_set():
+            return
         publisher.send(row(turn % posts, 2 + turn // posts))
 
 

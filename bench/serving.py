@@ -6,7 +6,7 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -78,14 +78,14 @@ def _reads(place: Place, size: Serving, web: Process) -> Iterable[Measure]:
     most = _asked(place, "read", size.posts, size.seconds / 2, 32)
     how = "GET of a page of 20, or of a post, on 32 connections, one after the other"
     yield Measure("feed.most", "requests/s", most.rate(200), how, "higher")
-    with _beside(place, lambda publisher: change(publisher, CHANGES, size.seconds, size.posts)):
-        before = usage_of(web.popen.pid).cpu_seconds
+    with _changing(place, size.posts):
+        before, began = usage_of(web.popen.pid).cpu_seconds, time.monotonic()
         paced = _asked(place, "read", size.posts, size.seconds, 64, READS)
-        busy = (usage_of(web.popen.pid).cpu_seconds - before) / paced.span
+        busy = (usage_of(web.popen.pid).cpu_seconds - before) / (time.monotonic() - began)
     how = f"of the same at {READS} a second, from when each was due, while {CHANGES} posts a second change"
     yield from percentiles("feed.read", paced.of(200), how)
     yield Measure("feed.read.failed", "requests", len(paced.seconds) - len(paced.of(200)), how)
-    yield Measure("feed.read.cores", "cores", busy, how)
+    yield Measure("feed.read.cores", "cores", busy, f"{how}, the start of who asks included")
 
 
 def _streams(place: Place, size: Serving, web: Process) -> Iterable[Measure]:
@@ -159,12 +159,17 @@ def _crowd(place: Place, clients: int, number: int) -> Iterator[tuple[Process, P
 
 
 @contextmanager
-def _beside(place: Place, work: Callable[..., None]) -> Iterator[None]:
+def _changing(place: Place, posts: int) -> Iterator[None]:
+    """While the block runs, posts change."""
+    is_over = threading.Event()
     with publishing(place.settings) as publisher:
-        thread = threading.Thread(target=work, args=(publisher,))
+        thread = threading.Thread(target=change, args=(publisher, CHANGES, posts, is_over))
         thread.start()
-        yield
-        thread.join()
+        try:
+            yield
+        finally:
+            is_over.set()
+            thread.join()
 
 
 def _fresh_log(place: Place, name: str) -> Path:

@@ -33,11 +33,17 @@ def broker_listens(bootstrap: str, seconds: float = 2) -> bool:
 
 
 def connected(client: Callable[..., Client], **options: Any) -> Client:
-    """A consumer or administrator's client; one that reaches no broker would leave its thread and sockets behind."""
+    """A client that makes no topics: they have settings of their own, see contract/topics.py.
+
+    One of kafka-python's own would make those that it asks for, where brokers let it, and leave its thread and sockets
+    behind where it reaches none.
+    """
     networks = list[KafkaNetClient]()
 
     def network(**others: Any) -> KafkaNetClient:
         networks.append(KafkaNetClient(**others))
+        # Clients take this option, and kafka-python 3.0.12 does not pass it on.
+        networks[-1]._manager.cluster.config["allow_auto_create_topics"] = False
         return networks[-1]
 
     try:

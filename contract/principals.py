@@ -10,6 +10,8 @@ from contract.topics import DEAD_LETTERS, POSTS_WITH_COUNTS, RISING_POSTS, TOPIC
 
 ADMIN = "admin"
 """The only one that makes and changes topics, users and rights: a super user of the embedded broker."""
+AUDITOR = "auditor"
+"""Reads everything, writes nothing."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,6 @@ PRINCIPALS: tuple[Principal, ...] = (
     Principal("refresh_feed", reads=(POSTS_WITH_COUNTS,)),
     Principal("trending_feed", reads=(TRENDING_POSTS, RISING_POSTS)),
     Principal("simulator", writes=FACT_TOPICS),
-    Principal("auditor", reads=tuple(TOPIC_BY_NAME)),
+    Principal(AUDITOR, reads=tuple(TOPIC_BY_NAME)),
 )
 PRINCIPAL_BY_NAME = {principal.name: principal for principal in PRINCIPALS}

@@ -129,7 +129,6 @@ class FeedConsumer:
             enable_auto_commit=False,
             auto_offset_reset="none",  # where reading starts is decided here, never guessed
             isolation_level="read_committed",
-            allow_auto_create_topics=False,
             metadata_max_age_ms=30_000,
             reconnect_backoff_max_ms=1_000,
             bootstrap_timeout_ms=BROKER_MS,

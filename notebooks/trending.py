@@ -24,6 +24,7 @@ import os
 
 import matplotlib.pyplot as plt
 import pandas as pd
+import pyarrow as pa
 import pyarrow.dataset as ds
 from deltalake import DeltaTable
 
@@ -56,15 +57,18 @@ def shorter(identifier: str) -> str:
 # `trending_posts` keeps the ranking at the end of each minute. The newest one is what we compare with.
 
 # %%
-kept = table(tables.TRENDING_POSTS).to_pandas().sort_values("window_end")
-if kept.empty:
+rankings = table(tables.TRENDING_POSTS).to_pyarrow_dataset()
+ends = rankings.to_table(columns=["window_end"])["window_end"].to_pandas().sort_values()
+if ends.empty:
     raise SystemExit("The trending job has kept no ranking yet: it keeps one at the end of each minute.")
+lately = ds.field("window_end") >= pa.scalar(ends.tail(60).min())
+kept = rankings.to_table(filter=lately).to_pandas().sort_values("window_end")
 newest = kept.iloc[-1]
 hour = PastHour(newest["window_end"].to_pydatetime())
 published = pd.DataFrame(list(newest["posts"]), columns=["rank", "post_id", "caption", "likes", "comments", "score"])
 if published.empty:
     raise SystemExit(f"Nobody liked or commented from {hour.start:%H:%M} to {hour.end:%H:%M} UTC: run `make simulate`.")
-print(f"{len(kept)} rankings; the newest is of {hour.start:%H:%M} to {hour.end:%H:%M} UTC")
+print(f"{len(ends)} rankings; the newest is of {hour.start:%H:%M} to {hour.end:%H:%M} UTC")
 published.head(10)
 
 # %% [markdown]
@@ -173,7 +177,7 @@ plt.show()
 places = pd.DataFrame(
     [
         {"window_end": end, "post_id": post["post_id"], "rank": post["rank"]}
-        for end, ranks in zip(kept["window_end"].tail(60), kept["posts"].tail(60), strict=True)
+        for end, ranks in zip(kept["window_end"], kept["posts"], strict=True)
         for post in ranks
         if post["post_id"] in leaders
     ],

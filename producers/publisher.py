@@ -13,6 +13,7 @@ from kafka import KafkaProducer
 from kafka.errors import KafkaError
 from prometheus_client import Counter, Gauge, Histogram
 
+from conf.kafka import connected
 from contract.facts import FACT_TOPICS, FUTURE_TOLERANCE_SECONDS, Fact, parse_time
 from contract.results import Token
 
@@ -20,7 +21,7 @@ PUBLISHED = Counter("msm_facts_published", "Facts that the broker acknowledged",
 REFUSED = Counter("msm_facts_refused", "Commands answered with 503: Kafka is away, silent, or of another time")
 SECONDS = Histogram("msm_publish_seconds", "From a command to the broker's acknowledgement")
 AHEAD = Gauge("msm_clock_ahead_seconds", "By how much the newest fact was dated after the broker had stored it")
-AHEAD_MAX_SECONDS = 10
+APART_MAX_SECONDS = 10
 """Clocks that are kept by NTP differ by far less."""
 COMPARE_SECONDS = 10
 """While nothing would count, one command in so many seconds is tried all the same: a clock may have been set right."""
@@ -117,7 +118,7 @@ class Publisher:
             self._away += f", or does not let {security.get('sasl_plain_username', 'this service')} in"
         self._producer: KafkaProducer | None = None
         self._complaint = f"connecting to the Kafka broker at {bootstrap}"
-        self._ahead, self._compared_at = 0.0, -math.inf
+        self._ahead, self._behind, self._compared_at = 0.0, 0.0, -math.inf
         self._ready, self._wanted, self._closing = threading.Event(), threading.Event(), threading.Event()
         self._lock = threading.Lock()
         self._connector = threading.Thread(target=self._keep_connected, name="publisher", daemon=True)
@@ -128,8 +129,9 @@ class Publisher:
         """None while facts can be published and the clocks agree, else why not."""
         if self._producer is None:
             return self._complaint
-        is_ahead = self._ahead > AHEAD_MAX_SECONDS and time.monotonic() - self._compared_at < TOLD_SECONDS
-        return _two_clocks(self._ahead) if is_ahead else None
+        if max(self._ahead, self._behind) <= APART_MAX_SECONDS or time.monotonic() - self._compared_at > TOLD_SECONDS:
+            return None
+        return _two_clocks(self._ahead) if self._ahead > self._behind else _clock_behind(self._behind)
 
     def check(self) -> None:
         """BrokerUnavailable where a fact cannot be sent now, or would not count."""
@@ -169,10 +171,11 @@ class Publisher:
 
         ClockAhead where it came, and the fact does not count.
         """
+        began = time.monotonic()
         try:
             with SECONDS.time():
                 stored = await self._stored(Record.of(fact))
-            self._compare_clocks(fact, stored)
+            self._compare_clocks(fact, stored, time.monotonic() - began)
         except BrokerUnavailable:
             REFUSED.inc()
             raise
@@ -205,8 +208,10 @@ class Publisher:
         except KafkaError as error:
             raise InDoubt(f"the Kafka broker did not acknowledge: {error}") from error
 
-    def _compare_clocks(self, fact: Fact, stored: Stored) -> None:
+    def _compare_clocks(self, fact: Fact, stored: Stored, took: float) -> None:
+        """By at least how much each is ahead of the other: the broker's look was between sending and answer."""
         self._ahead = parse_time(fact.occurred_at).timestamp() - stored.timestamp / 1_000
+        self._behind = -self._ahead - took
         self._compared_at = time.monotonic()
         AHEAD.set(self._ahead)
         if self._ahead > FUTURE_TOLERANCE_SECONDS:
@@ -274,9 +279,17 @@ def _two_clocks(ahead: float) -> str:
     )
 
 
+def _clock_behind(behind: float) -> str:
+    return (
+        f"the clock of this machine is {behind:,.0f} s behind the Kafka broker's: set right the one that is wrong; "
+        "what is taken back here may be dated before what it takes back, and then changes nothing"
+    )
+
+
 def kafka_producer(bootstrap: str, security: Mapping[str, Any]) -> KafkaProducer:
     """kafka-python's producer with the options of ours."""
-    return KafkaProducer(
+    return connected(
+        KafkaProducer,
         bootstrap_servers=bootstrap.split(","),
         **security,
         # Outright: a setting that conflicts then raises instead of turning idempotence off.
@@ -285,7 +298,6 @@ def kafka_producer(bootstrap: str, security: Mapping[str, Any]) -> KafkaProducer
         compression_type="lz4",
         linger_ms=2,
         batch_size=64 * 1024,
-        allow_auto_create_topics=False,  # topics have settings of their own; see contract/topics.py
         bootstrap_timeout_ms=2_000,
         max_block_ms=3_000,
         reconnect_backoff_max_ms=1_000,

@@ -9,9 +9,9 @@ from conf.settings import Settings
 from contract.principals import ADMIN
 
 
-def admin_client(settings: Settings, **options: Any) -> KafkaAdminClient:
+def admin_client(settings: Settings, principal: str = ADMIN, **options: Any) -> KafkaAdminClient:
     """Connected; KafkaError where no broker answers, or none takes the password."""
-    security = python_security(settings.acting_as(ADMIN))
+    security = python_security(settings.acting_as(principal))
     return connected(KafkaAdminClient, bootstrap_servers=settings.bootstrap.split(","), **security, **options)
 
 

@@ -221,13 +221,13 @@ def is_ready(settings: Settings) -> bool:
     return not no_answer(settings)
 
 
-def no_answer(settings: Settings, **options: Any) -> str:
-    """Why the administrator cannot use these brokers, with the fix; empty where they answer, and are ours."""
-    settings = settings.acting_as(ADMIN)
+def no_answer(settings: Settings, principal: str = ADMIN, **options: Any) -> str:
+    """Why one cannot use these brokers, with the fix; empty where they answer, and are ours."""
+    settings = settings.acting_as(principal)
     if not broker_listens(settings.bootstrap):
         return no_broker(settings)
     try:
-        with closing(admin_client(settings, request_timeout_ms=5_000, **options)) as admin:
+        with closing(admin_client(settings, principal, request_timeout_ms=5_000, **options)) as admin:
             cluster = admin.describe_cluster()["cluster_id"]
     except (KafkaError, OSError, ValueError) as error:
         return no_broker(settings, error)

@@ -8,12 +8,14 @@ from jobs.checkpoints import begun_batch
 
 
 def unreadable(checkpoint: Place) -> str:
-    """What is wrong with it; empty where Spark could go on from it."""
+    """What is wrong with it; empty where Spark could go on from it, or begin."""
+    newest = begun_batch(checkpoint)
     try:
         json.loads((checkpoint / "metadata").read_text())["id"]
-    except (OSError, ValueError, KeyError, TypeError):
-        return "its file metadata is missing or damaged"
-    newest = begun_batch(checkpoint)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        # Before its query has begun a checkpoint has the job's own notes only.
+        is_new = newest < 0 and isinstance(error, FileNotFoundError)
+        return "" if is_new else "its file metadata is missing or damaged"
     if newest < 0:
         return ""
     try:

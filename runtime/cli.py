@@ -24,7 +24,7 @@ from conf.kafka import broker_listens
 from conf.settings import Settings, load_settings
 from conf.store import refuse_store
 from contract.facts import Identifier
-from contract.principals import ADMIN
+from contract.principals import ADMIN, AUDITOR
 from jobs.submit import spark_conf
 from runtime import stack
 from runtime.access import ensure_access
@@ -186,9 +186,13 @@ def audit(
     if source not in ("archive", "kafka"):
         raise typer.BadParameter("--from is archive or kafka")
     settings = load_settings()
-    if wrong := no_answer(settings):
-        found: dict[str, Any] = {"error": wrong}
-        code = 2
+    found: dict[str, Any]
+    try:
+        wrong = no_answer(settings, AUDITOR)
+    except SystemExit as refusal:  # no password
+        wrong = str(refusal)
+    if wrong:
+        code, found = 2, {"error": wrong}
     else:
         with Console(stderr=True).status("recounting every fact ..."):
             code, found = audit_once(settings, source)

@@ -18,6 +18,7 @@ ROLL_MS = 10_000
 """Older than this is what a partition writes to when the first record comes; while it lasts, one more file each."""
 SWEEP_SECONDS = 120
 SWEEP_INTERVAL, SWEEP_INTERVAL_SECONDS = "log.retention.check.interval.ms", 300
+OWN = "DYNAMIC_TOPIC_CONFIG"
 BEFORE_NEW_FILES = ("segment.ms", "cleanup.policy", "retention.ms")
 
 
@@ -29,24 +30,43 @@ def new_files(settings: Settings, topics: Sequence[str]) -> Iterator[None]:
     """
     with closing(admin_client(settings)) as admin:
         rolling = {"segment.ms": str(ROLL_MS), "cleanup.policy": "delete", "retention.ms": FOREVER}
+        before = _own(admin, topics)
         try:
             _alter(admin, {topic: rolling for topic in topics})
             wait_until(lambda: _rolls(admin, topics), 60, lambda: "the brokers do not take the topics' settings")
             time.sleep(ROLL_MS / 1000)  # no file is younger now, so that each is old enough to be left
             yield
         finally:
-            _alter(admin, {topic: _as_registered(topic) for topic in topics})
+            _alter(admin, before)
 
 
-def _as_registered(topic: str) -> dict[str, object]:
-    registered = TOPIC_BY_NAME[topic].settings
-    return {name: registered.get(name) or (AlterConfigOp.DELETE, None) for name in BEFORE_NEW_FILES}
+def _own(admin: KafkaAdminClient, topics: Sequence[str]) -> dict[str, dict[str, object]]:
+    """What each topic has now, and goes back to: as registered, where an earlier run was killed in here."""
+    there = {
+        topic: TOPIC_BY_NAME[topic].settings if _is_rolling(own) else own for topic, own in _told(admin, topics).items()
+    }
+    return {
+        topic: {name: own.get(name) or (AlterConfigOp.DELETE, None) for name in BEFORE_NEW_FILES}
+        for topic, own in there.items()
+    }
+
+
+def _told(admin: KafkaAdminClient, topics: Sequence[str]) -> dict[str, dict[str, str]]:
+    """The settings of each topic that are its own, not its broker's."""
+    said = admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, topic) for topic in topics])["topic"]
+    return {
+        topic: {name: one["value"] for name, one in said[topic].items() if one["config_source"] == OWN}
+        for topic in topics
+    }
+
+
+def _is_rolling(own: Mapping[str, str]) -> bool:
+    return own.get("segment.ms") == str(ROLL_MS)
 
 
 def _rolls(admin: KafkaAdminClient, topics: Sequence[str]) -> bool:
     """Whether a broker knows: the controller answers first."""
-    said = admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, topic) for topic in topics])["topic"]
-    return all(said[topic].get("segment.ms", {}).get("value") == str(ROLL_MS) for topic in topics)
+    return all(_is_rolling(own) for own in _told(admin, topics).values())
 
 
 def _alter(admin: KafkaAdminClient, configs: Mapping[str, Mapping[str, object]]) -> None:

@@ -178,14 +178,12 @@ def _delta_log(spark: SparkSession, path: str) -> Any:
 def fold(spark: SparkSession, path: str, keys: Sequence[str], where: str) -> None:
     """Rows of signed changes with the same keys become one, in the part of the table that `where` names."""
     changes = spark.read.format("delta").load(path).where(where)
-    (
-        changes.transform(summed, *keys)
-        .coalesce(1)
-        .write.format("delta")
-        .mode("overwrite")
-        .option("replaceWhere", where)
-        .save(path)
-    )
+    replace(changes.transform(summed, *keys).coalesce(1), path, where)
+
+
+def replace(rows: DataFrame, path: str, where: str) -> None:
+    """Rows take the place of all that `where` names; each must be one of those."""
+    rows.write.format("delta").mode("overwrite").option("replaceWhere", where).save(path)
 
 
 def drop(spark: SparkSession, path: str, where: str) -> None:

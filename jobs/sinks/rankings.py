@@ -22,7 +22,7 @@ from contract.topics import RANKING_MAX_BYTES, RISING_POSTS, TRENDING_POSTS, res
 from jobs.checkpoints import begun_batch, committed_offsets, done_batch, offsets_of_batch
 from jobs.offsets import Offsets
 from jobs.sinks.kafka import producer_options, seen_header
-from jobs.sinks.lake import Appends, append, compact, ensure_table, table_path
+from jobs.sinks.lake import Appends, append, compact, ensure_table, replace, table_path
 from jobs.transforms.panes import as_judged
 from jobs.transforms.ranking import MINUTE, PastHour, Score, added, best, living, rising, scored, trending
 
@@ -101,11 +101,14 @@ class Rankings:
         self._settings, self.first_hours = settings, FirstHours(settings)
         self._score = Score(settings.like_weight, settings.comment_weight, settings.top)
         self._history = ensure_table(spark, table_path(settings, tables.TRENDING_POSTS), RANKING_ROW)
-        # One that a clock dated ahead must not keep later ones out.
-        is_over = "window_end <= current_timestamp() + INTERVAL 1 MINUTE"
-        kept = spark.read.format("delta").load(self._history).where(is_over)
-        newest = kept.agg(F.max("window_end").cast("double")).first()
-        self._remembered = newest[0] if newest else None
+        # Those that a clock dated ahead must not keep later ones out; when their time has come they are made anew.
+        end, soon = F.col("window_end").cast("double"), F.expr("current_timestamp() + INTERVAL 1 MINUTE")
+        is_over = F.col("window_end") <= soon
+        kept = spark.read.format("delta").load(self._history)
+        (told,) = kept.agg(
+            F.max(F.when(is_over, end)).alias("newest"), F.collect_set(F.when(~is_over, end)).alias("ahead")
+        ).collect()
+        self._remembered, self._ahead = told.newest, set(told.ahead)
         self._sums: tuple[PastHour, DataFrame] | None = None
         self._posts: dict[str, Row | None] = {}
 
@@ -166,7 +169,10 @@ class Rankings:
             text = F.lit(_ranking(posts, hour, moment).model_dump_json())
             # A literal, since a row of Python would come through a process of Python, which executors need not have.
             rows = spark.range(0, 1, 1, 1).select(F.inline(F.array(F.from_json(text, RANKING_ROW, _STRICT))))
-            append(rows, self._history)
+            if end.timestamp() in self._ahead:
+                replace(rows, self._history, f"window_end = timestamp '{end:%Y-%m-%d %H:%M:%S}'")
+            else:
+                append(rows, self._history)
             self._remembered = end.timestamp()
             if not end.minute:
                 compact(spark, self._history)

@@ -463,6 +463,23 @@ def test_a_clock_that_was_ahead_keeps_no_later_minute_out(spark: SparkSession, t
     ]
 
 
+def test_a_minute_that_a_clock_was_ahead_of_is_ranked_anew_when_it_has_come(
+    spark: SparkSession, tmp_path: Path
+) -> None:
+    settings = Settings(data_dir=tmp_path)
+    for name, schema in ((tables.ENGAGEMENT_BY_MINUTE, KEPT_PANES), (tables.POST_FACTS, POST_FACTS)):
+        ensure_table(spark, table_path(settings, name), schema)
+    later = NOON.replace(year=2100)
+    for _ in range(2):
+        Rankings(spark, settings).remember(spark, later)
+    kept = spark.read.format("delta").load(table_path(settings, tables.TRENDING_POSTS))
+    (ranked,) = kept.select(F.unix_seconds("window_end").alias("end"), "generated_at").collect()
+    assert ranked.end == later.timestamp()
+    Rankings(spark, settings).remember(spark, later + timedelta(seconds=1))
+    (anew,) = kept.sparkSession.read.format("delta").load(table_path(settings, tables.TRENDING_POSTS)).collect()
+    assert anew.generated_at > ranked.generated_at
+
+
 def test_of_each_type_of_fact_of_a_post_the_first_is_kept(spark: SparkSession) -> None:
     facts = [
         ("post_created", "ada", 2),

@@ -4,16 +4,19 @@ import gc
 import os
 import socket
 import threading
+from contextlib import closing
 from pathlib import Path
 from typing import Any, Literal
 
 import pytest
-from kafka import KafkaAdminClient, KafkaConsumer
+from kafka import KafkaAdminClient, KafkaConsumer, TopicPartition
 from kafka.errors import KafkaError
 
 from conf.kafka import connected, password, python_security, spark_options
 from conf.settings import Settings
 from jobs.harness import fix as fix_of
+from jobs.offsets import consumer_of
+from producers.publisher import kafka_producer
 from runtime.processes import wait_until
 
 
@@ -108,6 +111,16 @@ def test_a_client_that_finds_a_deaf_broker_leaves_nothing_behind(client: type[An
             with pytest.raises(KafkaError):
                 connected(client, bootstrap_servers=address, bootstrap_timeout_ms=300)
         wait_until(nothing_more, 120, lambda: f"{held()} instead of {threads, files}")
+
+
+def test_no_client_makes_topics_by_asking_for_them(cluster: Settings) -> None:
+    security = python_security(cluster.acting_as("auditor"))
+    with closing(consumer_of(cluster)) as consumer, closing(kafka_producer(cluster.bootstrap, security)) as producer:
+        consumer.assign([TopicPartition("likes", 0)])
+        assert producer.partitions_for("likes")
+        for made in (consumer._cluster, producer._metadata):
+            request = made.metadata_request()
+            assert ([topic.name for topic in request.topics], request.allow_auto_topic_creation) == (["likes"], False)
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,10 @@
 """Each principal does its work in Kafka, and nothing else: asked of a real broker, for every topic."""
 
+import json
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
@@ -24,16 +27,33 @@ from kafka.errors import (
     KafkaError,
     TopicAuthorizationFailedError,
 )
+from typer.testing import CliRunner
 
 from conf.kafka import MECHANISM, python_security
 from conf.settings import Settings
 from contract.principals import ADMIN, PRINCIPALS
 from contract.topics import TOPIC_BY_NAME
 from jobs.offsets import topic_ids
+from runtime import cli
 from runtime.access import access_differences, ensure_access, wanted_acls
 from runtime.processes import wait_until
 
 pytestmark = pytest.mark.kafka
+
+
+def test_an_audit_wants_the_auditors_password_only(
+    cluster: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("ca.pem", "auditor.properties"):
+        shutil.copy(cluster.kafka_secrets / name, tmp_path)
+    monkeypatch.setattr(cli, "load_settings", lambda: cluster.model_copy(update={"kafka_secrets_dir": str(tmp_path)}))
+    monkeypatch.setattr(cli, "audit_once", lambda *_: (0, {"drift": 0}))
+    audited = CliRunner().invoke(cli.app, ["audit", "--json"])
+    assert (audited.exit_code, json.loads(audited.stdout)) == (0, {"drift": 0})
+    (tmp_path / "auditor.properties").unlink()
+    audited = CliRunner().invoke(cli.app, ["audit", "--json"])
+    assert audited.exit_code == 2
+    assert "no password of Kafka's principal auditor" in json.loads(audited.stdout)["error"]
 
 
 class Rights(NamedTuple):

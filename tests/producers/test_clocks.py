@@ -59,6 +59,18 @@ def test_what_would_not_count_is_not_acknowledged_and_then_not_sent_until_the_cl
 
 
 @pytest.mark.kafka
+def test_a_clock_that_is_behind_is_told_and_stops_nothing(
+    client: TestClient, by: By, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_ahead(monkeypatch, -60)
+    assert client.put("/posts/p1/like", headers=by("ada")).status_code == 202
+    assert re.search("(5.|60) s behind the Kafka broker's", client.get("/healthz").json()["services"]["likes"])
+    run_ahead(monkeypatch, 0)
+    assert client.put("/posts/p1/like", headers=by("ada")).status_code == 202
+    assert client.get("/healthz").status_code == 200
+
+
+@pytest.mark.kafka
 def test_a_clock_that_is_a_little_ahead_is_told_and_stops_nothing(
     client: TestClient, by: By, monkeypatch: pytest.MonkeyPatch
 ) -> None:

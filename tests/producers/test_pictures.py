@@ -329,10 +329,18 @@ class TestUploads:
             assert client.post("/posts", content=b"no form at all", headers=headers).status_code == 400
         assert not in_hand
 
-    def test_a_form_in_no_charset_is_refused(self, client: TestClient, by: By) -> None:
-        headers = {**by("ada"), "Content-Type": "multipart/form-data; boundary=x; charset=undefined"}
-        body = b'--x\r\nContent-Disposition: form-data; name="caption"\r\n\r\nhello\r\n--x--\r\n'
-        assert client.post("/posts", content=body, headers=headers).status_code == 400
+    @pytest.mark.parametrize("charset", ["undefined", "punycode", '"Punycode"', "utf-8; charset=punycode", "utf-16"])
+    def test_a_form_in_another_charset_is_not_read(self, client: TestClient, by: By, charset: str) -> None:
+        headers = {**by("ada"), "Content-Type": f"multipart/form-data; boundary=x; charset={charset}"}
+        assert client.post("/posts", content=self.caption("a" * 20_000), headers=headers).status_code == 415
+
+    def test_a_form_in_utf_8_is_read(self, client: TestClient, by: By) -> None:
+        headers = {**by("ada"), "Content-Type": "multipart/form-data; boundary=x; charset=UTF-8"}
+        assert client.post("/posts", content=self.caption("hello"), headers=headers).status_code == 422
+
+    @staticmethod
+    def caption(text: str) -> bytes:
+        return f'--x\r\nContent-Disposition: form-data; name="caption"\r\n\r\n{text}\r\n--x--\r\n'.encode()
 
     def test_a_form_that_finds_no_room_may_be_sent_again(
         self, client: TestClient, by: By, monkeypatch: pytest.MonkeyPatch

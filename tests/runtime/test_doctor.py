@@ -176,6 +176,13 @@ def test_a_source_that_gave_nothing_yet_is_no_damage(settings: Settings) -> None
     assert find(settings, "checkpoint posts_with_counts").ok
 
 
+def test_a_checkpoint_that_no_query_has_begun_with_is_none_that_is_damaged(settings: Settings) -> None:
+    new = settings.checkpoint_dir / "events"
+    new.mkdir(parents=True)
+    (new / "made.json").write_text("{}")
+    assert find(settings, "checkpoint events").said == "no batch yet"
+
+
 def test_a_checkpoint_without_metadata_is_wrong(settings: Settings) -> None:
     (checkpoint(settings) / "metadata").unlink()
     assert find(settings, "checkpoint posts_with_counts").said == "its file metadata is missing or damaged"

@@ -1,7 +1,10 @@
 """A headless Chromium whose pages may leave nothing on the console."""
 
 from collections.abc import Callable, Sized
+from io import BytesIO
+from uuid import uuid4
 
+from PIL import Image
 from playwright.sync_api import BrowserContext, ConsoleMessage, Page, Route
 
 CHROMIUM = "/usr/bin/chromium"
@@ -14,6 +17,15 @@ ARGUMENTS = [
     "--no-first-run",
 ]
 PATIENCE_MS = 60_000
+ELSEWHERE = "https://pictures.example"
+"""A site of pictures that every tab reaches; of other sites no name is resolved."""
+
+
+def picture() -> bytes:
+    """A small picture that was never posted before."""
+    encoded = BytesIO()
+    Image.frombytes("RGB", (8, 8), (uuid4().bytes * 12)[:192]).resize((320, 240)).save(encoded, "PNG")
+    return encoded.getvalue()
 
 
 class Console:
@@ -41,6 +53,7 @@ class Tabs:
 
     def __init__(self, context: BrowserContext) -> None:
         self.context = context
+        context.route(f"{ELSEWHERE}/**", lambda route: route.fulfill(body=picture(), content_type="image/png"))
         self.console = Console()
 
     def __call__(self) -> Page:

@@ -6,13 +6,11 @@ Every scenario posts what it needs, so that it runs beside others and beside sim
 import re
 import time
 from collections.abc import Callable
-from io import BytesIO
 from uuid import uuid4
 
-from PIL import Image
 from playwright.sync_api import Locator, Page, Route, expect
 
-from tests.website.browser import Tabs
+from tests.website.browser import ELSEWHERE, Tabs, picture
 
 Scenario = Callable[[Tabs, str], None]
 RANKED_MS = 300_000
@@ -27,13 +25,6 @@ def open_as(tabs: Tabs, base_url: str, user: str) -> Page:
     page.get_by_test_id("user").select_option(user)
     expect(page.get_by_test_id("caption")).to_be_visible()
     return page
-
-
-def picture() -> bytes:
-    """A small picture that was never posted before."""
-    encoded = BytesIO()
-    Image.frombytes("RGB", (8, 8), (uuid4().bytes * 12)[:192]).resize((320, 240)).save(encoded, "PNG")
-    return encoded.getvalue()
 
 
 def a_caption() -> str:
@@ -222,14 +213,13 @@ def addresses_that_run_code_are_not_taken(tabs: Tabs, base_url: str) -> None:
 
 def a_post_may_name_a_picture_by_its_address(tabs: Tabs, base_url: str) -> None:
     page = open_as(tabs, base_url, "barbara")
-    page.route("https://pictures.example/**", lambda route: route.fulfill(body=picture(), content_type="image/png"))
     caption = a_caption()
     page.get_by_test_id("caption").fill(caption)
-    page.get_by_test_id("image-url").fill("https://pictures.example/ridge.png")
+    page.get_by_test_id("image-url").fill(f"{ELSEWHERE}/ridge.png")
     expect(page.locator("#preview img")).to_be_visible()
     page.get_by_test_id("post").click()
     card = card_with(page, caption)
-    expect(card.locator(".picture img.loaded")).to_have_attribute("src", "https://pictures.example/ridge.png")
+    expect(card.locator(".picture img.loaded")).to_have_attribute("src", f"{ELSEWHERE}/ridge.png")
     delete(page, card)
     expect(card).to_have_count(0)
 

@@ -6,8 +6,8 @@ import pytest
 from playwright.sync_api import FilePayload, JSHandle, Page, expect
 
 from runtime.processes import wait_until
-from tests.website.browser import Tabs, hold, is_held
-from tests.website.scenarios import add_comment, card_with, choose_picture, delete, open_as, picture, shows
+from tests.website.browser import ELSEWHERE, Tabs, hold, is_held, picture
+from tests.website.scenarios import add_comment, card_with, choose_picture, delete, open_as, shows
 from tests.website.test_live import a_post, has_state
 from tests.website.world import World, now
 
@@ -210,9 +210,8 @@ def test_ones_comments_are_in_the_order_in_which_they_were_written(tabs: Tabs, s
 def test_nothing_can_be_written_where_it_would_be_wiped(tabs: Tabs, stand_in: str) -> None:
     page = open_as(tabs, stand_in, "grace")
     held = hold(page, "**/posts", "POST")
-    page.route("https://pictures.example/*", lambda route: route.fulfill(body=picture(), content_type="image/png"))
     page.get_by_test_id("caption").fill("on its way")
-    page.get_by_test_id("image-url").fill("https://pictures.example/ridge.png")
+    page.get_by_test_id("image-url").fill(f"{ELSEWHERE}/ridge.png")
     page.get_by_test_id("post").click()
     is_held(page, held)
     expect(page.get_by_test_id("caption")).to_be_disabled()
