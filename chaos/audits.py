@@ -14,6 +14,7 @@ from audit.offsets import CannotAuditError
 from chaos import report
 from chaos.report import Outcome
 from conf.settings import Settings
+from contract.principals import AUDITOR
 
 AUDIT_SECONDS = 900
 
@@ -33,7 +34,7 @@ def _audit(spark: SparkSession, settings: Settings) -> dict[str, Any]:
     guard = threading.Timer(AUDIT_SECONDS, spark.sparkContext.cancelAllJobs)
     guard.start()
     try:
-        return audit(spark, settings, from_kafka=False).as_json()
+        return audit(spark, settings.acting_as(AUDITOR), from_kafka=False).as_json()
     except (CannotAuditError, PySparkException, Py4JError, KafkaError, OSError) as error:
         return {"error": f"{type(error).__name__}: {error}"}
     finally:

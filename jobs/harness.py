@@ -79,6 +79,9 @@ def spark_session(name: str, settings: Settings) -> SparkSession:
     return spark
 
 
+FETCH_MS, FETCH_LIVE_MS = 20, 200
+"""How long a broker holds a fetch that finds nothing. A consumer that comes back to a partition first waits for the one
+it left behind: at each batch. In real time that is once in minutes, and all of them fetch all the time."""
 SOON = {"kafka.request.timeout.ms": "10000", "kafka.default.api.timeout.ms": "15000"}
 """How long Kafka may take to answer before Spark asks anew, whoever leads then: 30 and 60 seconds by default."""
 
@@ -95,8 +98,7 @@ def read_topics(
     records = (
         spark.readStream.format("kafka")
         .options(**spark_options(settings))
-        # A consumer that comes back to a partition first waits for the fetch it left behind: 500 ms by default.
-        .option("kafka.fetch.max.wait.ms", 20)
+        .option("kafka.fetch.max.wait.ms", FETCH_MS if in_batches else FETCH_LIVE_MS)
         .options(**SOON)
         .option("subscribe", ",".join(topics))
         .option("startingOffsets", pinned_start(checkpoints(settings), ",".join(topics)))

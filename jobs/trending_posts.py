@@ -192,12 +192,13 @@ def tick(settings: Settings, rankings: Rankings, rank_every: timedelta, is_live:
             # All of it in one job, also where it was kept before: the ranking has several, and state is written once.
             changed = F.count("judged_from").alias("changes"), F.collect_set("fact.post_id").alias("post_ids")
             (there,) = rows.agg(*changed).collect()
+            is_empty = not (there.changes or there.post_ids)
             changes = rows.where(F.col("fact").isNull()).select(PANES.fieldNames())
             facts_of_posts = rows.where(F.col("fact").isNotNull()).select("fact.*")
             if not is_due:
                 rankings.skip(there.post_ids)
             elif not is_first:
-                rankings.publish(session, moment, seen, Fresh(changes, facts_of_posts, there.post_ids))
+                rankings.publish(session, moment, seen, Fresh(changes, facts_of_posts, there.post_ids, is_empty))
             if there.changes:
                 changes = changes.transform(summed, *PANE).transform(as_kept)
                 kept.append(changes.coalesce(1), f"panes-{writer}", batch_id)

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 hypothesis.settings.register_profile("unhurried", hypothesis.settings.default, deadline=None)
 hypothesis.settings.load_profile("unhurried")
 
-STACKS = ("bench", "chaos", "cluster", "notebooks", "stack", "website")
+STACKS = ("bench", "cluster", "notebooks", "stack", "website")
 """Folders that start a whole stack, or several brokers: one after the other."""
 LONGEST_FIRST = (*STACKS, "rebuild", "jobs")
 """So that no worker is left with one of them when the others have done everything else."""

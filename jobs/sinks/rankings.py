@@ -42,6 +42,7 @@ class Fresh:
     panes: DataFrame
     posts: DataFrame
     post_ids: Collection[str]
+    is_empty: bool
 
 
 class FirstHours:
@@ -93,8 +94,8 @@ class Rankings:
     """Ranks from the tables that the job's queries keep; owns nothing but the history table.
 
     Listing the files of a table takes as long as reading them. So the sums of both boards are read once a minute, when
-    the hour has moved on, and in between grow in memory by what each batch brings. A post is looked up once, and again
-    after a new fact of it has come.
+    the hour has moved on, and in between grow in memory by what each batch brings; where it brings nothing, the ranking
+    is the same. A post is looked up once, and again after a new fact of it has come.
     """
 
     def __init__(self, spark: SparkSession, settings: Settings) -> None:
@@ -110,6 +111,7 @@ class Rankings:
         ).collect()
         self._remembered, self._ahead = told.newest, set(told.ahead)
         self._sums: tuple[PastHour, DataFrame] | None = None
+        self._foremost: dict[str, list[RankedPost]] = {}
         self._posts: dict[str, Row | None] = {}
 
     def publish(self, spark: SparkSession, moment: datetime, seen: Offsets, fresh: Fresh | None) -> None:
@@ -117,21 +119,11 @@ class Rankings:
 
         `seen`: up to where the facts are in `fresh` and the tables of its query.
         """
-        hour = PastHour.at(moment)
-        before, sums = self._sums, self._sums_with(spark, hour, fresh)
-        try:
-            posts = self._best(spark, sums, fresh)
-        except (PySparkException, Py4JJavaError) as error:
-            sums.unpersist()
-            if not before:
-                raise
-            before[1].unpersist()
-            log.warning("sums in memory are lost, as with an executor: reading anew", reason=str(error).split("\n")[0])
-            self._sums = None
-            return self.publish(spark, moment, seen, fresh)
-        if before:
-            before[1].unpersist()
-        self._sums = (hour, sums)
+        hour, since = PastHour.at(moment), self.first_hours.since()
+        goes_on = fresh is not None and self._sums is not None and self._sums[0] == hour and since is not None
+        if not (goes_on and fresh and fresh.is_empty and not since):
+            self._foremost = self._ranked(spark, hour, fresh, since if goes_on else None)
+        posts = self._foremost
         seen_of = {"trending": seen, "rising": self._seen_of_rising(seen)}
         records = [
             F.struct(
@@ -144,6 +136,25 @@ class Rankings:
         ]
         # Literals, since rows of Python would come through a process of Python.
         write_rankings(spark.range(0, 1, 1, 1).select(F.inline(F.array(*records))), self._settings)
+
+    def _ranked(
+        self, spark: SparkSession, hour: PastHour, fresh: Fresh | None, since: list[DataFrame] | None
+    ) -> dict[str, list[RankedPost]]:
+        before, sums = self._sums, self._sums_with(spark, hour, fresh, since)
+        try:
+            posts = self._best(spark, sums, fresh)
+        except (PySparkException, Py4JJavaError) as error:
+            sums.unpersist()
+            if not before:
+                raise
+            before[1].unpersist()
+            log.warning("sums in memory are lost, as with an executor: reading anew", reason=str(error).split("\n")[0])
+            self._sums = None
+            return self._ranked(spark, hour, fresh, None)
+        if before:
+            before[1].unpersist()
+        self._sums = (hour, sums)
+        return posts
 
     def _seen_of_rising(self, seen: Offsets) -> Offsets:
         """Its engagement comes through a query of its own, which may have read more of the posts, or less."""
@@ -182,9 +193,10 @@ class Rankings:
         count = min(60, int(last.timestamp() - remembered) // 60)
         return [last - MINUTE * back for back in range(count - 1, -1, -1)][:AT_A_TIME]
 
-    def _sums_with(self, spark: SparkSession, hour: PastHour, fresh: Fresh | None) -> DataFrame:
-        since = self.first_hours.since()
-        if fresh and self._sums and self._sums[0] == hour and since is not None:
+    def _sums_with(
+        self, spark: SparkSession, hour: PastHour, fresh: Fresh | None, since: list[DataFrame] | None
+    ) -> DataFrame:
+        if self._sums and since is not None:
             sums, young = self._sums[1], [changes.transform(rising, hour) for changes in since]
         else:
             engagement = self._panes(spark).transform(trending, hour)

@@ -51,7 +51,8 @@ class Tables:
             for kind, post_id in posts
         ]
         frame = self.spark.createDataFrame(facts, POST_FACTS)
-        return Fresh(self.spark.createDataFrame(rows, PANES), frame, {post_id for _, post_id in posts})
+        is_empty = not (panes or posts)
+        return Fresh(self.spark.createDataFrame(rows, PANES), frame, {post_id for _, post_id in posts}, is_empty)
 
     def keep(self, fresh: Fresh) -> None:
         self._batch += 1
@@ -138,6 +139,11 @@ def test_a_ranking_from_memory_is_the_one_of_the_tables(kept: Tables, monkeypatc
     assert tick(10, kept.batch({("a", 0): 8}, [])) == [("a", 10, 10), ("late", 9, 9), ("b", 5, 5)]
     assert len(published.looked_up) == seen
     assert tick(15, kept.batch({}, [("post_deleted", "b")])) == [("a", 10, 10), ("late", 9, 9)]
+    # Where nothing has come it is the same; where the minute is over, others are in the hour.
+    with monkeypatch.context() as patch:
+        patch.setattr(job, "_best", lambda *_: pytest.fail("ranked anew"))
+        assert tick(20, kept.batch({}, [])) == [("a", 10, 10), ("late", 9, 9)]
+    assert tick(60, kept.batch({}, [])) == [("a", 10, 10)]
     assert published.looked_up[seen:] == [{"b"}]
     # The hour moves on: what was in its first minute is out.
     assert tick(60, kept.batch({("a", 3): 1}, [])) == [("a", 11, 11)]

@@ -427,6 +427,18 @@ def the_theme_is_remembered(tabs: Tabs, base_url: str) -> None:
     assert page.evaluate("getComputedStyle(document.body).backgroundColor") != background
 
 
+ON_A_STACK: tuple[Scenario, ...] = (
+    a_posted_picture_appears_for_everybody,
+    likes_of_two_users_are_seen_by_both,
+    a_like_that_is_taken_back_is_not_counted,
+    a_comment_is_counted_until_its_author_deletes_it,
+    own_comments_and_likes_are_still_there_after_a_reload,
+    a_deleted_post_leaves_every_page,
+    an_engaged_post_is_ranked_and_opens_from_there,
+    the_page_says_how_old_it_is_and_that_it_is_live,
+    the_numbers_say_what_made_them,
+)
+"""What services and jobs have a part in; the stand-in is asked for all."""
 ALL: tuple[Scenario, ...] = (
     a_posted_picture_appears_for_everybody,
     likes_of_two_users_are_seen_by_both,

@@ -1,0 +1,51 @@
+"""A fault of `make chaos` on the stack that is there: last, since its traffic has broken records and popular posts."""
+
+import random
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import psutil
+import pytest
+from pyspark.sql import SparkSession
+
+from chaos.ground import Ground
+from chaos.run import RATE, inflict
+from chaos.schedule import SHORT
+from tests.stack.conftest import MSM, Stack
+
+pytestmark = [pytest.mark.stack, pytest.mark.spark, pytest.mark.timeout(3600)]
+FAULT = "kill after the Delta write, before the commit"
+"""One of the short run's; tests/rebuild kills every query between its write and its commit."""
+assert FAULT in SHORT
+
+
+@dataclass
+class OneThatIsThere(Ground):
+    """Its traffic is no part of it."""
+
+    traffic: "subprocess.Popen[bytes] | None" = None
+
+    def pids(self, part: str) -> list[int]:
+        if part != "simulator":
+            return super().pids(part)
+        assert self.traffic is not None
+        return [self.traffic.pid, *(child.pid for child in psutil.Process(self.traffic.pid).children(recursive=True))]
+
+
+@pytest.fixture
+def ground(stack: Stack) -> Iterator[OneThatIsThere]:
+    found = OneThatIsThere(stack.settings, random.Random(1), RATE)
+    line = [str(MSM), "simulate", "--rate", str(RATE), "--seed", "1", "--receipts", str(found.receipts)]
+    found.traffic = subprocess.Popen(line, env=stack.env)
+    yield found
+    for pid in reversed(found.pids("simulator")):
+        psutil.Process(pid).kill()
+    found.traffic.wait()
+
+
+def test_numbers_stay_exact_whatever_is_done_to_a_stack(ground: OneThatIsThere, spark: SparkSession) -> None:
+    outcome = inflict(ground, FAULT, 1, spark.newSession())
+    assert (outcome.result, outcome.drift, outcome.lost) == ("survived", 0, 0), outcome.what
+    assert outcome.facts > 0
+    assert ground.receipts.stat().st_size > 0
