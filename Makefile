@@ -19,7 +19,7 @@ help:
 ## Start here
 demo: ready  ## The live page with simulated traffic, until Ctrl-C (45 s to start on 4 cores, 97 on 2; the first time 3 min more)
 	@$(MSM) demo
-test:  ## Prove it: all layers, from pure functions to the page in a browser (22 to 43 min on 2 cores; ARGS='-m "not stack"')
+test:  ## Prove it: all layers, from pure functions to the page in a browser (20 to 55 min on 2 cores; ARGS='-m "not stack"')
 	@$(PYTHON) -m runtime.setup --quiet --all
 	@.venv/bin/python -m pytest -n auto $(ARGS)
 doctor: $(NEEDED)  ## Check Java, versions, ports, disk, broker, topics and checkpoints (5 s)

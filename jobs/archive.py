@@ -30,8 +30,6 @@ from jobs.transforms.facts import facts
 NAME = "archive"
 KEPT = "events"
 EVERY = "10 seconds"
-AUDITED = "12 hours"
-"""An audit may take so long for its three readings of one version."""
 EVENTS = (
     StructType()
     .add("topic", "string")
@@ -72,7 +70,7 @@ def _run(records: DataFrame, name: str, batch: Batch, settings: Settings, trigge
 
 def keep_events(spark: SparkSession, settings: Settings) -> Batch:
     """Each batch: dead letters to Kafka, then all records to the lake, exactly once."""
-    path = ensure_table(spark, table_path(settings, tables.EVENTS), EVENTS, ["arrived_date"], files=AUDITED)
+    path = ensure_table(spark, table_path(settings, tables.EVENTS), EVENTS, ["arrived_date"])
     refuse_older_checkpoint(spark, checkpoints(settings) / KEPT, path, "events")
     sink = DeadLetterSink(settings)
 

@@ -37,24 +37,16 @@ def ensure_table(
     schema: StructType,
     partitioned_by: Sequence[str] = (),
     versions: str = READ_BY_OTHERS,
-    files: str = "",
 ) -> str:
-    """Make the table where there is none; the path, for chaining.
-
-    `versions`: how long each can be read; `files`: how long by who has begun, where that is longer.
-    """
+    """Make the table where there is none; the path, for chaining. `versions`: how long each can be read."""
     builder = DeltaTable.createIfNotExists(spark).location(path).addColumns(schema)
     # The log keeps the smallest and greatest value of a column: none of what people are called or say.
     unmeasured = {*PERSONAL, *partitioned_by}
     measured = [
         field.name for field in schema if field.dataType.typeName() in _MEASURED and field.name not in unmeasured
     ]
-    properties = {
-        **_PROPERTIES,
-        "delta.logRetentionDuration": f"interval {versions}",
-        "delta.deletedFileRetentionDuration": f"interval {files or versions}",
-        "delta.dataSkippingStatsColumns": ",".join(measured),
-    }
+    kept = dict.fromkeys(("delta.logRetentionDuration", "delta.deletedFileRetentionDuration"), f"interval {versions}")
+    properties = {**_PROPERTIES, **kept, "delta.dataSkippingStatsColumns": ",".join(measured)}
     for name, value in properties.items():
         builder = builder.property(name, value)
     if partitioned_by:
