@@ -19,6 +19,7 @@ from chaos.ground import Ground
 from chaos.report import Outcome
 from chaos.schedule import chance
 from conf.settings import Settings
+from contract.topics import POSTS_WITH_COUNTS
 from jobs.checkpoints import shape_of
 from jobs.submit import COMPILES_LITTLE
 from runtime import stack
@@ -36,13 +37,12 @@ LIGHT = {
     "JAVA_TOOL_OPTIONS": COMPILES_LITTLE,
 }
 """Less work for the machine, unless the environment says otherwise: three jobs start again and again."""
-COUNTS = "posts_with_counts"
 
 
 def own_settings(data_dir: Path) -> Settings:
     """Of a stack of our own, also for every process that is started from here; free ports where none are set."""
     take_free_ports()
-    there = shape_of(data_dir / "checkpoints" / COUNTS)
+    there = shape_of(data_dir / "checkpoints" / POSTS_WITH_COUNTS)
     partitions = {"MSM_SHUFFLE_PARTITIONS": str(there.partitions)} if there else {}
     for name, value in {**LIGHT, **partitions}.items():
         os.environ.setdefault(name, value)

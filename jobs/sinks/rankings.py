@@ -120,16 +120,16 @@ class Rankings:
         `seen`: up to where the facts are in `fresh` and the tables of its query.
         """
         hour, since = PastHour.at(moment), self.first_hours.since()
-        goes_on = fresh is not None and self._sums is not None and self._sums[0] == hour and since is not None
-        if not (goes_on and fresh and fresh.is_empty and not since):
-            self._foremost = self._ranked(spark, hour, fresh, since if goes_on else None)
-        posts = self._foremost
+        if not (fresh and self._sums and self._sums[0] == hour):
+            since = None  # the tables are read anew
+        if not (fresh and fresh.is_empty and since == []):
+            self._foremost = self._ranked(spark, hour, fresh, since)
         seen_of = {"trending": seen, "rising": self._seen_of_rising(seen)}
         records = [
             F.struct(
                 F.lit(result_topic(topic, self._settings.beside)).alias("topic"),
                 F.lit(key).alias("key"),
-                F.lit(_ranking(posts.get(board, []), hour, moment).model_dump_json()).alias("value"),
+                F.lit(_ranking(self._foremost.get(board, []), hour, moment).model_dump_json()).alias("value"),
                 seen_header(F.lit(json.dumps(seen_of[board]))).alias("headers"),
             )
             for board, topic, key in _BOARDS

@@ -1,5 +1,7 @@
 """Old files go while new ones come, and are never joined with them."""
 
+from contextlib import closing
+
 import pytest
 from kafka import KafkaProducer
 
@@ -8,6 +10,8 @@ from contract.topics import RESULT_TOPICS, TRENDING_POSTS
 from jobs.offsets import ends
 from runtime import broker as runtime_broker
 from runtime import renewal
+from runtime.admin import admin_client
+from runtime.processes import wait_until
 
 
 @pytest.fixture
@@ -38,3 +42,26 @@ def test_old_files_are_not_joined_with_new_ones(request: pytest.FixtureRequest) 
     assert kept == []
     assert min(left) == old[TRENDING_POSTS][0] == 1
     assert renewal.sweep_seconds(settings) == 3 + renewal.SWEEP_SECONDS
+
+
+@pytest.mark.kafka
+def test_topics_keep_settings_of_their_own_and_lose_those_of_a_run_that_was_killed(
+    broker: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(renewal, "ROLL_MS", 1)
+    topics = ["likes", "posts"]
+    with closing(admin_client(broker)) as admin:
+
+        def become(likes: dict[str, str], posts: dict[str, str]) -> None:
+            """The controller answers first, and then a broker knows."""
+            wanted = {"likes": likes, "posts": posts}
+            wait_until(lambda: renewal._told(admin, topics) == wanted, 60, lambda: str(renewal._told(admin, topics)))
+
+        as_made = renewal._told(admin, topics)
+        theirs = {"retention.ms": "604800000", "segment.ms": "86400000"}
+        left = {"retention.ms": "-1", "segment.ms": "1", "cleanup.policy": "delete"}
+        renewal._alter(admin, {"likes": theirs, "posts": left})
+        become({**as_made["likes"], **theirs}, {**as_made["posts"], **left})
+        with renewal.new_files(broker, topics):
+            become(*({**as_made[topic], **left} for topic in topics))
+        become({**as_made["likes"], **theirs}, as_made["posts"])
