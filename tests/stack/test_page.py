@@ -4,11 +4,11 @@ import pytest
 
 from tests.stack.conftest import Stack
 from tests.website.browser import Tabs
-from tests.website.scenarios import ON_A_STACK, Scenario
+from tests.website.scenarios import ALL, Scenario
 
 pytestmark = [pytest.mark.stack, pytest.mark.browser]
 
 
-@pytest.mark.parametrize("scenario", ON_A_STACK, ids=lambda scenario: scenario.__name__)
+@pytest.mark.parametrize("scenario", ALL, ids=lambda scenario: scenario.__name__)
 def test_scenario(scenario: Scenario, tabs: Tabs, stack: Stack) -> None:
     scenario(tabs, stack.url)

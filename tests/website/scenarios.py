@@ -427,21 +427,14 @@ def the_theme_is_remembered(tabs: Tabs, base_url: str) -> None:
     assert page.evaluate("getComputedStyle(document.body).backgroundColor") != background
 
 
-ON_A_STACK: tuple[Scenario, ...] = (
+ALL: tuple[Scenario, ...] = (
     a_posted_picture_appears_for_everybody,
     likes_of_two_users_are_seen_by_both,
     a_like_that_is_taken_back_is_not_counted,
+    quick_clicks_end_at_the_last_one,
     a_comment_is_counted_until_its_author_deletes_it,
     own_comments_and_likes_are_still_there_after_a_reload,
     a_deleted_post_leaves_every_page,
-    an_engaged_post_is_ranked_and_opens_from_there,
-    the_page_says_how_old_it_is_and_that_it_is_live,
-    the_numbers_say_what_made_them,
-)
-"""What services and jobs have a part in; the stand-in is asked for all."""
-ALL: tuple[Scenario, ...] = (
-    *ON_A_STACK,
-    quick_clicks_end_at_the_last_one,
     a_post_that_is_kept_after_all_stays,
     markup_from_users_is_only_text,
     addresses_that_run_code_are_not_taken,
@@ -452,7 +445,10 @@ ALL: tuple[Scenario, ...] = (
     a_post_whose_deletion_failed_comes_back,
     somebody_who_only_reads_is_asked_who_they_are,
     everything_can_be_done_with_the_keyboard,
+    an_engaged_post_is_ranked_and_opens_from_there,
     new_posts_wait_while_one_reads_further_down,
+    the_page_says_how_old_it_is_and_that_it_is_live,
+    the_numbers_say_what_made_them,
     a_narrow_page_shows_one_section_at_a_time,
     the_theme_is_remembered,
 )
