@@ -40,7 +40,7 @@ from jobs.realtime import is_real_time
 PARTITIONS, RECORDS_A_TASK = 8, 500_000
 RECOUNTS = ("transforms", "statement")
 log = structlog.get_logger()
-LEFT_BEHIND_SECONDS = 6 * 60 * 60
+LEFT_BEHIND_SECONDS = 12 * 60 * 60
 ARCHIVE_SECONDS = 90.0
 """How long the archive may be behind without coming nearer."""
 UNDER_WAY = timedelta(seconds=15)
@@ -116,7 +116,7 @@ def facts_up_to(
             return *sources.facts_of_kafka(spark, settings), archived
         behind = lacking(archived, most)
         if not behind:
-            return sources.archived(spark, settings, found.version()), archived, archived
+            return sources.archived(spark, settings, found), archived, archived
         if behind < least:
             least, deadline = behind, time.monotonic() + ARCHIVE_SECONDS
         elif time.monotonic() > deadline:

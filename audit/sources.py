@@ -10,10 +10,11 @@ from pyspark.sql import functions as F
 from audit.offsets import CannotAuditError, in_kafka
 from conf.kafka import spark_options
 from conf.settings import Settings
-from conf.store import delta_options
+from conf.store import delta_options, for_spark, lake
 from contract import tables
 from contract.facts import FACT_TOPICS
 from contract.spark import POST_WITH_COUNTS_JSON
+from jobs.archive import EVENTS
 from jobs.offsets import Offsets
 from jobs.sinks.lake import table_path
 
@@ -25,9 +26,14 @@ def version(spark: SparkSession, settings: Settings, table: str, number: int) ->
     return spark.read.format("delta").option("versionAsOf", number).load(table_path(settings, table))
 
 
-def archived(spark: SparkSession, settings: Settings, number: int) -> DataFrame:
-    """Every record of the archive in one version of its table."""
-    return version(spark, settings, tables.EVENTS, number).select(*RECORD)
+def archived(spark: SparkSession, settings: Settings, found: DeltaTable) -> DataFrame:
+    """Every record of the archive as `found` has it.
+
+    By the names of its files, which stay for longer than the log that says which they are (`REPLACED`).
+    """
+    folder = lake(settings) / tables.EVENTS
+    files = [for_spark(folder / name) for name in found.get_add_actions().column("path").to_pylist()]
+    return spark.read.schema(EVENTS).parquet(*files).select(*RECORD)
 
 
 def erased(spark: SparkSession, settings: Settings) -> DataFrame:

@@ -43,6 +43,8 @@ EVENTS = (
 Batch = Callable[[DataFrame, int], None]
 IN_MEMORY = 250_000
 """Records of a batch at most: it is kept while it is looked at twice, and captions may have 2,200 characters."""
+REPLACED = "12 hours"
+"""How long a file stays that was joined with others: an audit reads the files of its beginning until it is done."""
 
 
 def start(spark: SparkSession, settings: Settings, catching_up: bool = False) -> Sequence[StreamingQuery]:
@@ -70,7 +72,7 @@ def _run(records: DataFrame, name: str, batch: Batch, settings: Settings, trigge
 
 def keep_events(spark: SparkSession, settings: Settings) -> Batch:
     """Each batch: dead letters to Kafka, then all records to the lake, exactly once."""
-    path = ensure_table(spark, table_path(settings, tables.EVENTS), EVENTS, ["arrived_date"])
+    path = ensure_table(spark, table_path(settings, tables.EVENTS), EVENTS, ["arrived_date"], replaced=REPLACED)
     refuse_older_checkpoint(spark, checkpoints(settings) / KEPT, path, "events")
     sink = DeadLetterSink(settings)
 

@@ -37,15 +37,22 @@ def ensure_table(
     schema: StructType,
     partitioned_by: Sequence[str] = (),
     versions: str = READ_BY_OTHERS,
+    replaced: str = "",
 ) -> str:
-    """Make the table where there is none; the path, for chaining. `versions`: how long each can be read."""
+    """Make the table where there is none; the path, for chaining.
+
+    `versions`: how long each can be read. `replaced`: how long their files stay, where that is longer.
+    """
     builder = DeltaTable.createIfNotExists(spark).location(path).addColumns(schema)
     # The log keeps the smallest and greatest value of a column: none of what people are called or say.
     unmeasured = {*PERSONAL, *partitioned_by}
     measured = [
         field.name for field in schema if field.dataType.typeName() in _MEASURED and field.name not in unmeasured
     ]
-    kept = dict.fromkeys(("delta.logRetentionDuration", "delta.deletedFileRetentionDuration"), f"interval {versions}")
+    kept = {
+        "delta.logRetentionDuration": f"interval {versions}",
+        "delta.deletedFileRetentionDuration": f"interval {replaced or versions}",
+    }
     properties = {**_PROPERTIES, **kept, "delta.dataSkippingStatsColumns": ",".join(measured)}
     for name, value in properties.items():
         builder = builder.property(name, value)
