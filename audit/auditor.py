@@ -28,6 +28,7 @@ FIRST_AFTER_SECONDS = 60
 DRIFT = Gauge("msm_audit_drift_posts", "Posts of which somebody says another number than the facts")
 DRIFT_ALL = Gauge("msm_audit_drift", "Everything that differs: posts, dead letters, archive, rankings")
 FACTS = Gauge("msm_audit_facts", "Facts that the last audit recounted")
+PARTS = Gauge("msm_audit_parts", "In as many audits, one after the other, each post is judged once")
 SECONDS = Gauge("msm_audit_seconds", "Time that the last audit took")
 LAST = Gauge("msm_audit_last_run_timestamp_seconds", "When the last audit that could say something began")
 FAILED = Counter("msm_audit_failed", "Audits that could say nothing")
@@ -60,7 +61,7 @@ class Auditor:
         report.parent.mkdir(parents=True, exist_ok=True)
         report.unlink(missing_ok=True)
         empty(report.with_name(JVM))  # of one that was killed
-        line = [*LOW_PRIORITY, *command(self._settings, report, background=True)]
+        line = [*LOW_PRIORITY, *command(self._settings, report, background=True, turn=self._turn())]
         self._running = subprocess.Popen(line, cwd=REPOSITORY, env=environment(self._settings))
         code = self._running.wait()
         self._running = None
@@ -73,16 +74,30 @@ class Auditor:
         else:
             self._keep(found, report)
 
+    def _turn(self) -> int:
+        """The part after that of the newest result; the same once more where something differs, until nothing does."""
+        newest = read(self._settings.audit_result, 0)
+        return int(newest.get("part", -1)) + (not newest.get("drift"))
+
     def _keep(self, found: dict[str, Any], report: Path) -> None:
         report.replace(self._settings.audit_result)
         DRIFT.set(found["drift_posts"])
         DRIFT_ALL.set(found["drift"])
         FACTS.set(found["facts"])
+        PARTS.set(found["parts"])
         SECONDS.set(found["seconds"])
         LAST.set(parse_time(found["audited_at"]).timestamp())
         tell = log.error if found["drift"] else log.info
         first = [post["post_id"] for post in found["first"][:3]]  # what people wrote does not belong into a log
-        tell("audited", facts=found["facts"], drift=found["drift"], seconds=found["seconds"], first=first)
+        tell(
+            "audited",
+            facts=found["facts"],
+            part=found["part"],
+            of=found["parts"],
+            drift=found["drift"],
+            seconds=found["seconds"],
+            first=first,
+        )
 
 
 def _give_way() -> None:

@@ -1,7 +1,9 @@
 """One audit: recounts all archived facts and compares with what is published; writes a report as JSON.
 
     PYSPARK_PYTHON=.venv/bin/python .venv/bin/spark-submit --master "${MSM_SPARK_MASTER:-local[*]}" \
-        --properties-file conf/spark.conf audit/job.py report.json [--from kafka]
+        --properties-file conf/spark.conf audit/job.py report.json [--from kafka] [--turn N]
+
+With `--turn` it judges one part of the posts where there are many facts: the N-th turn has the N-th part.
 
 Exit code 0: no drift, 1: drift, 2: nothing could be said, and why.
 """
@@ -12,7 +14,7 @@ import shutil
 import sys
 import tempfile
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
@@ -25,6 +27,7 @@ from pyspark.sql import functions as F
 
 from audit import archive, compare, feed, offsets, published, rankings, recount, sources
 from audit.offsets import CannotAuditError
+from audit.part import WHOLE, Part
 from audit.report import NOTHING_SAID, SHOWN, Report
 from conf.settings import Settings, load_settings
 from conf.store import checkpoints, complaint, session_conf, write_whole
@@ -61,6 +64,13 @@ class Published:
     table: DataFrame
     feed: DataFrame | None
     settled_at: datetime | None  # rows from then on may lack what they say they have
+
+    def of(self, part: Part) -> "Published":
+        """What is published of the posts of the part."""
+        is_in = part.has(F.col("post_id"))
+        topic, newer, table = (frame.where(is_in) for frame in (self.topic, self.newer, self.table))
+        feed = None if self.feed is None else self.feed.where(is_in)
+        return replace(self, topic=topic, newer=newer, table=table, feed=feed)
 
 
 def freeze(spark: SparkSession, settings: Settings, folder: Path) -> Published:
@@ -124,8 +134,8 @@ def facts_up_to(
         time.sleep(1)
 
 
-def audit(spark: SparkSession, settings: Settings, from_kafka: bool) -> Report:
-    """All of it; CannotAuditError where something is not there."""
+def audit(spark: SparkSession, settings: Settings, from_kafka: bool, turn: int | None = None) -> Report:
+    """All of it, or the part whose `turn` it is; CannotAuditError where something is not there."""
     if wrong := complaint(settings):
         raise CannotAuditError(wrong)
     spark.conf.set("spark.sql.shuffle.partitions", PARTITIONS)
@@ -146,16 +156,22 @@ def audit(spark: SparkSession, settings: Settings, from_kafka: bool) -> Report:
         report.compared = ["the topic", "the table", *(["the feed"] if now.feed is not None else [])]
         log.info("is the archive whole?")
         _judge_archive(report, records, reached, settings, erased)
-        log.info("recounting", records=report.records)
-        spark.conf.set("spark.sql.shuffle.partitions", max(PARTITIONS, report.records // RECORDS_A_TASK))
-        recount.judge_by_statement(records, folder)
+        part = WHOLE if turn is None else Part.at(turn, report.archived)
+        report.part, report.parts = part.number, part.of
+        log.info("recounting", records=report.archived, part=part.number, of=part.of)
+        spark.conf.set("spark.sql.shuffle.partitions", max(PARTITIONS, report.archived // part.of // RECORDS_A_TASK))
+        letters = recount.kept(_letters(spark, settings), folder / "letters")
+        if not part.is_whole:
+            records = recount.kept(part.chosen(records, rankings.facts_since(ranked), letters), folder / "chosen")
+        recount.judge_by_statement(records, folder, part)
         known = recount.judge_by_transforms(records, folder)
-        _judge_posts(report, now, known, erased, folder)
+        _judge_posts(report, now.of(part), known.where(part.has(F.col("post_id"))), erased, folder)
         log.info("recounting the rankings")
         report.rankings = rankings.drift(known, settings, ranked) + rankings.feed_drift(found, answered)
         report.compared += [*(one.board for one in ranked), *(["the feed of rankings"] if answered else [])]
         log.info("comparing dead letters")
-        _judge_letters(report, lettered, settings, erased, folder)
+        _judge_letters(report, letters, lettered, erased, folder)
+        report.records = report.archived if part.is_whole else recount.judged_records(spark)
     report.seconds = round(time.monotonic() - began, 1)
     return report
 
@@ -169,7 +185,7 @@ def sweep(work: Path) -> None:
 
 def _judge_archive(report: Report, records: DataFrame, reached: Offsets, settings: Settings, erased: DataFrame) -> None:
     first, _ = offsets.in_kafka(settings, *FACT_TOPICS)
-    report.records, report.archive = archive.damages(records, first, reached, erased)
+    report.archived, report.archive = archive.damages(records, first, reached, erased)
 
 
 def _judge_posts(report: Report, now: Published, known: DataFrame, erased: DataFrame, folder: Path) -> None:
@@ -230,15 +246,18 @@ def _sum_up(report: Report, wide: DataFrame) -> None:
     report.first = [row.asDict(recursive=True) for row in first.collect()]
 
 
-def _judge_letters(report: Report, lettered: Offsets, settings: Settings, erased: DataFrame, folder: Path) -> None:
+def _letters(spark: SparkSession, settings: Settings) -> DataFrame:
+    first, following = offsets.in_kafka(settings, DEAD_LETTERS)
+    return archive.letters(sources.from_topics(spark, settings, first, following))
+
+
+def _judge_letters(report: Report, written: DataFrame, lettered: Offsets, erased: DataFrame, folder: Path) -> None:
     spark = erased.sparkSession
     dead = spark.table("judged").where("reason IS NOT NULL").select(*archive.PLACE, "arrived_at", "reason")
-    first, following = offsets.in_kafka(settings, DEAD_LETTERS)
-    written = archive.letters(sources.from_topics(spark, settings, first, following))
     cut = published.cut_frame(spark, lettered)
     retention = timedelta(milliseconds=int(TOPIC_BY_NAME[DEAD_LETTERS].config["retention.ms"]))
     kept_since = datetime.now(timezone.utc) - retention
-    drift = recount.kept(archive.letter_drift(dead, written, cut, erased, kept_since), folder / "letters")
+    drift = recount.kept(archive.letter_drift(dead, written, cut, erased, kept_since), folder / "wrong_letters")
     report.dead, report.drift_letters = dead.count(), drift.count()
     shown = drift.orderBy("topic", "partition", "offset").limit(SHOWN)
     report.first_letters = [row.asDict() for row in shown.collect()]
@@ -248,12 +267,13 @@ def main() -> int:
     """Audit and write the report; the exit code."""
     parser = argparse.ArgumentParser(description="One audit of the stack of the settings.")
     parser.add_argument("report", type=Path)
+    parser.add_argument("--turn", type=int)
     parser.add_argument("--from", dest="source", choices=("archive", "kafka"), default="archive")
     chosen = parser.parse_args()
     settings = load_settings().acting_as(AUDITOR)
     spark = SparkSession.builder.appName("audit").config(map=session_conf(settings)).getOrCreate()
     try:
-        found = audit(spark, settings, chosen.source == "kafka").as_json()
+        found = audit(spark, settings, chosen.source == "kafka", chosen.turn).as_json()
         code = 1 if found["drift"] else 0
     except CannotAuditError as error:
         found, code = {"error": str(error)}, NOTHING_SAID

@@ -3,6 +3,7 @@
 import time
 from contextlib import closing
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from audit.offsets import furthest
 from audit.published import below
 from conf.kafka import partitions_of, records_of
 from conf.settings import Settings
-from contract.facts import format_time, parse_time
+from contract.facts import FUTURE_TOLERANCE_SECONDS, format_time, parse_time
 from contract.results import BIRTHS, SEEN_HEADER, RankedPost, Ranking, read_seen
 from contract.topics import RISING_POSTS, TRENDING_POSTS
 from jobs.offsets import Offsets, consumer_of, parsed, rows
@@ -25,6 +26,7 @@ from jobs.transforms.ranking import MINUTE, PastHour, Score, best, living, risin
 
 STATEMENT = Path(__file__).with_name("rankings.sql")
 LOOK_BACK = 20
+FUTURE = timedelta(seconds=FUTURE_TOLERANCE_SECONDS)
 BOARDS = (
     "board string, topic string, partition int, next bigint, "
     "window_start timestamp, window_end timestamp, judged_from timestamp, since string"
@@ -97,6 +99,11 @@ def _published(record: Any) -> Published:
 def judgeable(found: list[Published]) -> list[Published]:
     """The newest ranking of each board, where it says what went in."""
     return [one for one in {one.topic: one for one in found}.values() if one.seen]
+
+
+def facts_since(wanted: list[Published]) -> datetime | None:
+    """The likes and comments that count for these rankings arrived since: at most five minutes before their date."""
+    return min((one.hour.judged_from - MINUTE - FUTURE for one in wanted), default=None)
 
 
 def drift(known: DataFrame, settings: Settings, wanted: list[Published]) -> list[str]:

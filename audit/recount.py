@@ -9,6 +9,7 @@ from pathlib import Path
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
+from audit.part import WHOLE, Part
 from contract.results import PostWithCounts
 from jobs.transforms.counts import count
 from jobs.transforms.facts import facts, valid
@@ -20,12 +21,22 @@ NOT_COUNTED = ("key", "value", "text", "reason", "detail", "arrived_at")
 """Columns that no later step reads."""
 
 
-def judge_by_statement(records: DataFrame, folder: Path) -> None:
-    """Make the view `judged`: each record with its fields, and the reason why it is no fact."""
+def judge_by_statement(records: DataFrame, folder: Path, part: Part = WHOLE) -> None:
+    """Make the view `judged`: each record with its fields, and the reason why it is no fact; `in_part` has those of it.
+
+    What is no fact is in any part.
+    """
     spark = records.sparkSession
     records.createOrReplaceTempView("records")
     run(spark, JUDGE)
     kept(spark.table("verdicts"), folder / "judged").createOrReplaceTempView("judged")
+    is_in = F.col("reason").isNotNull() | part.has(F.col("post_id"))
+    spark.table("judged").where(is_in).createOrReplaceTempView("in_part")
+
+
+def judged_records(spark: SparkSession) -> int:
+    """How many records the part has that was judged last."""
+    return spark.table("in_part").count()
 
 
 def judge_by_transforms(records: DataFrame, folder: Path) -> DataFrame:

@@ -1,6 +1,6 @@
 -- What docs/counting.md, rules 1 to 6, makes of the facts: one row a post.
 -- Shares nothing with the jobs. It reads
---   judged                           what judge.sql has made of the records
+--   in_part                          what judge.sql has made of the records, of the posts that are to be judged
 --   cut(topic, partition, next)      the counts job has counted all records below `next`
 --   targets(post_id, seen)           {topic: [partition, offset]} of the row that is published of the post
 
@@ -9,7 +9,7 @@ CREATE OR REPLACE TEMPORARY VIEW placed AS
 WITH near AS (
   SELECT f.*, coalesce(f.offset < c.next, FALSE) AS is_old, t.post_id IS NOT NULL AS is_published,
     get(t.seen[f.topic], 0) AS seen_partition, get(t.seen[f.topic], 1) AS seen_offset
-  FROM judged f
+  FROM in_part f
   LEFT JOIN cut c ON f.topic = c.topic AND f.partition = c.partition
   LEFT JOIN targets t ON f.post_id = t.post_id
   WHERE f.reason IS NULL

@@ -16,12 +16,17 @@ NOTHING_SAID = 2
 class Report:
     """`records` = `counted` + `superseded` + `dead` + `waiting`; the facts that are in are all but the waiting.
 
+    They are all that are `archived`, or those of the `part` of `parts` that was judged.
+
     counted: the one record that decides its (post, user) or (post, comment, user); superseded: another of the same,
     older, overruled or delivered again; dead: no fact; waiting: archived, but not yet counted by the job.
     """
 
     audited_at: str
     source: str
+    archived: int = 0
+    part: int = 0
+    parts: int = 1
     records: int = 0
     counted: int = 0
     superseded: int = 0

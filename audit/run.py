@@ -19,7 +19,9 @@ MEMORY, JVM = "1g", "jvm"
 LOW_PRIORITY = ("nice", "-n", "19")
 
 
-def command(settings: Settings, report: Path, source: str = "archive", background: bool = False) -> list[str]:
+def command(
+    settings: Settings, report: Path, source: str = "archive", background: bool = False, turn: int | None = None
+) -> list[str]:
     """The line of the job's docstring, with a small driver; in the background with one core.
 
     The JVM has its temporary files beside the report, in `JVM`.
@@ -28,7 +30,7 @@ def command(settings: Settings, report: Path, source: str = "archive", backgroun
         settings = settings.model_copy(update={"spark_master": "local[1]"})
     options = ("--driver-memory", MEMORY, *temporary_in(settings, report.absolute().with_name(JVM)))
     line = spark_submit(settings, "job", *options, *for_a_batch(settings), folder="audit")
-    return [*line, str(report), "--from", source]
+    return [*line, str(report), "--from", source, *(["--turn", str(turn)] if turn is not None else [])]
 
 
 def environment(settings: Settings) -> dict[str, str]:
@@ -36,15 +38,17 @@ def environment(settings: Settings) -> dict[str, str]:
     return {**os.environ, **job_env(settings)}
 
 
-def audit_once(settings: Settings, source: str = "archive") -> tuple[int, dict[str, Any]]:
-    """Audit in the foreground: exit code and report; what the job says goes to standard error.
+def audit_once(settings: Settings, source: str = "archive", turn: int | None = None) -> tuple[int, dict[str, Any]]:
+    """Audit in the foreground, all or the part that has this turn: exit code and report.
+
+    What the job says goes to standard error.
 
     Interrupted or terminated, this process takes the job with it.
     """
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder) / "report.json"
-        code = _call(command(settings, report, source), environment(settings))
+        code = _call(command(settings, report, source, turn=turn), environment(settings))
         found = read(report, code)
         return (NOTHING_SAID if "error" in found else code), found
 

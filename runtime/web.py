@@ -87,6 +87,8 @@ class LastAudit(BaseModel):
     audited_at: str | None = None
     facts: int | None = None
     drift: int | None = None
+    part: int | None = None
+    parts: int | None = None
     seconds: float | None = None
 
 

@@ -6,10 +6,11 @@ import { age, byId } from "./dom.js";
 const EVERY_MS = 60_000;
 const whole = new Intl.NumberFormat("en");
 
-/** "recounted 4 min ago, 1,204,311 facts, drift 0" */
-export function sentence({ audited_at: at, facts, drift }) {
+/** "recounted 4 min ago, 1,204,311 facts, drift 0"; of many facts a part at a time: "... facts (part 3 of 8), ..." */
+export function sentence({ audited_at: at, facts, part, parts, drift }) {
   const time = age(serverNow() - Date.parse(at));
-  return `recounted ${time} ago, ${whole.format(facts)} facts, drift ${whole.format(drift)}`;
+  const which = parts > 1 ? ` (part ${part + 1} of ${parts})` : "";
+  return `recounted ${time} ago, ${whole.format(facts)} facts${which}, drift ${whole.format(drift)}`;
 }
 
 async function show() {

@@ -1,9 +1,8 @@
 """Times an audit of many facts: makes them with Spark, counts them, publishes, and audits what it made.
 
-A second run on the same data dir audits what is there.
+A second run on the same data dir audits what is there; with a second argument the part that has this turn.
 
-    PYSPARK_PYTHON=.venv/bin/python MSM_DATA_DIR=/tmp/large .venv/bin/spark-submit --master "local[2]" \
-        --properties-file conf/spark.conf tests/audit/large.py 10000000
+    MSM_DATA_DIR=/tmp/large MSM_SPARK_MASTER="local[2]" .venv/bin/python -m tests.audit.large 10000000
 """
 
 import json
@@ -28,6 +27,7 @@ from jobs.sinks.lake import append_once, ensure_table, table_path
 from jobs.transforms.counts import count
 from jobs.transforms.facts import facts, valid
 from runtime.broker import embedded_broker
+from runtime.spark import batch_session
 from runtime.topics import ensure_topics
 
 PARTITIONS, USERS = 4, 100_000
@@ -67,7 +67,7 @@ def _topic(numbers: DataFrame, topic: str, posts: int) -> DataFrame:
         F.pmod("id", F.lit(PARTITIONS)).cast("int").alias("partition"),
         F.floor(F.col("id") / PARTITIONS).alias("offset"),
         F.lit("2026-12-01").cast("timestamp").alias("arrived_at"),
-        F.lit(None).cast("binary").alias("key"),
+        fields["user_id" if topic == "posts" else "post_id"].cast("binary").alias("key"),
         body.cast("binary").alias("value"),
         F.lit("2026-12-01").cast("date").alias("arrived_date"),
     )
@@ -120,16 +120,15 @@ def used() -> tuple[float, float]:
 
 def main() -> int:
     """Make, audit, print."""
-    settings, many = load_settings(), int(sys.argv[1])
+    settings, many, turn = load_settings(), int(sys.argv[1]), int(sys.argv[2]) if sys.argv[2:] else None
     with embedded_broker(settings):
         ensure_topics(settings)
         if not settings.lake_dir.exists():
-            spark = SparkSession.builder.appName("large").getOrCreate()
-            spark.conf.set("spark.sql.shuffle.partitions", 16)
-            prepare(spark, settings, many)
-            spark.stop()
+            with batch_session(settings) as spark:
+                spark.conf.set("spark.sql.shuffle.partitions", 16)
+                prepare(spark, settings, many)
         before, _ = used()
-        code, report = audit_once(settings)
+        code, report = audit_once(settings, turn=turn)
         cpu, memory = used()
     console = Console()
     if "error" in report:

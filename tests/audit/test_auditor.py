@@ -23,6 +23,8 @@ from runtime.parts import stack_parts
 FINE = {
     "audited_at": "2026-11-20T14:05:00.000Z",
     "facts": 42,
+    "part": 0,
+    "parts": 1,
     "drift": 0,
     "drift_posts": 0,
     "seconds": 9.5,
@@ -34,14 +36,17 @@ def settings(folder: Path, **more: Any) -> Settings:
     return Settings(data_dir=folder, **more)
 
 
-def pretend(monkeypatch: pytest.MonkeyPatch, found: dict[str, Any], code: int) -> None:
-    """In place of the job, a process that writes this report and ends so."""
+def pretend(monkeypatch: pytest.MonkeyPatch, found: dict[str, Any], code: int) -> list[int]:
+    """In place of the job, a process that writes this report and ends so; whose turn it was, each time."""
+    turns: list[int] = []
     script = "import pathlib, sys; pathlib.Path(sys.argv[1]).write_text(sys.argv[2]); sys.exit(int(sys.argv[3]))"
 
-    def line(_: Settings, report: Path, **__: Any) -> list[str]:
+    def line(_: Settings, report: Path, turn: int, **__: Any) -> list[str]:
+        turns.append(turn)
         return [sys.executable, "-c", script, str(report), json.dumps(found), str(code)]
 
     monkeypatch.setattr(module, "command", line)
+    return turns
 
 
 def metric(name: str) -> float:
@@ -54,6 +59,18 @@ def test_a_result_is_kept_and_told(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert json.loads(settings(tmp_path).audit_result.read_text())["facts"] == 42
     assert (metric("msm_audit_drift"), metric("msm_audit_drift_posts"), metric("msm_audit_facts")) == (3, 2, 42)
     assert metric("msm_audit_last_run_timestamp_seconds") == 1_795_183_500
+
+
+def test_each_part_has_its_turn_and_one_that_drifts_again_and_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    turns: list[int] = []
+    for part, drift in ((0, 0), (1, 2), (1, 1), (1, 0), (2, 0)):
+        asked = pretend(monkeypatch, {**FINE, "part": part, "parts": 4, "drift": drift}, int(drift > 0))
+        Auditor(settings(tmp_path)).audit()  # a new one each time, as after a start
+        turns += asked
+    assert turns == [0, 1, 1, 1, 2]
+    assert metric("msm_audit_parts") == 4
 
 
 def test_an_audit_that_can_say_nothing_leaves_the_last_result(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

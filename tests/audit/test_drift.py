@@ -13,7 +13,7 @@ from deltalake import DeltaTable, write_deltalake
 from kafka import KafkaProducer
 from pyspark.sql import SparkSession
 
-from audit import job, rankings
+from audit import job, part, rankings
 from audit.job import audit
 from audit.offsets import CannotAuditError
 from conf.http import get
@@ -193,6 +193,25 @@ def test_a_feed_that_shows_old_rankings_is_named(clean: dict[str, Any], smuggled
 def test_a_dead_letter_that_says_two_things_is_named_and_one_written_twice_is_not(smuggled: dict[str, Any]) -> None:
     assert smuggled["drift_letters"] == 1
     assert smuggled["first_letters"][0]["times"] == 2
+
+
+def test_parts_find_together_what_an_audit_of_all_finds(
+    spark: SparkSession, stack: Settings, smuggled: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rankings, "PATIENCE_SECONDS", 0.0)
+    monkeypatch.setattr(part, "RECORDS", smuggled["records"] // 2 + 1)
+    found = [audit(spark.newSession(), stack, from_kafka=False, turn=turn).as_json() for turn in range(2)]
+    assert [(one["part"], one["parts"]) for one in found] == [(0, 2), (1, 2)]
+    posts = [[row["post_id"] for row in one["first"]] for one in found]
+    assert sorted([*posts[0], *posts[1]]) == POSTS
+    assert all(posts)
+    for one in found:
+        assert all(why(one, row["post_id"]) == why(smuggled, row["post_id"]) for row in one["first"])
+        assert one["closes"]
+        same = ("archived", "dead", "archive", "rankings", "drift_letters")
+        assert {name: one[name] for name in same} == {name: smuggled[name] for name in same}
+    for name in ("posts", "counted", "superseded", "waiting", "drift_posts"):
+        assert sum(one[name] for one in found) == smuggled[name], name
 
 
 def test_facts_that_come_after_wait_and_in_real_time_what_came_this_moment_is_judged_as_far_as_it_can_be(

@@ -11,7 +11,7 @@ from unittest.mock import Mock
 import pytest
 
 from conf.settings import Settings
-from jobs import rounds
+from jobs import rounds, trending_posts
 from jobs.offsets import Offsets
 from jobs.rounds import Evict, Rounds
 from jobs.submit import MANY
@@ -237,3 +237,9 @@ def test_a_query_that_is_never_idle_is_stopped_when_its_batch_is_done() -> None:
     query = Busy(looks=8)
     rounds._stop_between_batches([query])  # type: ignore[list-item]
     assert query.stopped_after == 1
+
+
+def test_rankings_are_made_as_often_as_the_settings_say(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(trending_posts, "_started", started := Mock())
+    trending_posts.start(Mock(), Settings(data_dir=tmp_path, rank_every_seconds=7))
+    assert started.call_args.args[2] == {"processingTime": "7 seconds"}

@@ -22,6 +22,7 @@ from pyspark.sql.types import StructType
 from conf.settings import Settings
 from contract import tables
 from contract.spark import POST_WITH_COUNTS_ROW
+from jobs.archive import EVENTS, keep_events
 from jobs.checkpoints import done_batch
 from jobs.harness import fix, query_id, reason
 from jobs.sinks.lake import (
@@ -41,7 +42,7 @@ from jobs.sinks.rankings import Rankings
 from jobs.transforms.counts import first_of_each, living_posts
 from jobs.transforms.panes import as_kept
 from jobs.trending_posts import KEPT_PANES, PANES, POST_FACTS, tidy
-from tests.jobs.histories import RECORD, fact
+from tests.jobs.histories import RECORD, fact, records
 from tests.jobs.streams import CutStream
 
 pytestmark = pytest.mark.spark
@@ -71,7 +72,9 @@ class Projection:
         merge_posts(self._spark, posts, self._path, writer, batch_id)
 
     def likes(self) -> dict[str, int]:
-        return {row.post_id: row.likes for row in self._spark.read.format("delta").load(self._path).collect()}
+        rows = self._spark.read.format("delta").load(self._path).collect()
+        assert len({row.post_id for row in rows}) == len(rows)
+        return {row.post_id: row.likes for row in rows}
 
 
 @pytest.fixture
@@ -508,3 +511,19 @@ def test_of_each_type_of_fact_of_a_post_the_first_is_kept(spark: SparkSession) -
         kept.select(*POST_FACTS.fieldNames()).transform(living_posts).collect()
         == posts.transform(living_posts).collect()
     )
+
+
+def test_the_archive_has_each_record_as_it_came_by_the_day_on_which_it_arrived(
+    spark: SparkSession, tmp_path: Path
+) -> None:
+    settings = Settings(data_dir=tmp_path)
+    keep = keep_events(spark, settings)
+    facts = records(spark, [fact("post_liked", f"e{number}", "12:01", "bob") for number in range(3)])
+    keep(facts, 0)
+    kept = spark.read.format("delta").load(table_path(settings, tables.EVENTS))
+    names = [name for name in EVENTS.fieldNames() if name not in ("arrived_at", "arrived_date")]
+    assert_df_equality(kept.select(names), facts.select(names), ignore_row_order=True, ignore_nullable=True)
+    arrived = NOON + timedelta(days=30)  # when these say, not when they are kept
+    assert {(row.arrived_at.astimezone(timezone.utc), row.arrived_date) for row in kept.collect()} == {
+        (arrived, arrived.date())
+    }

@@ -40,6 +40,27 @@ def test_a_post_is_written_as_the_contract_says(client: TestClient, broker: OneB
     assert (token.topic, token.post_id) == ("posts", answer["post_id"])
 
 
+def test_a_fact_is_the_users_of_the_token_whoever_the_body_names(client: TestClient, broker: OneBroker, by: By) -> None:
+    def said(method: str, path: str, **body: str) -> dict[str, Any]:
+        named = {**body, "user_id": "grace"}
+        answer = client.request(method, path, json=named, params={"user_id": "grace"}, headers=by("ada"))
+        assert answer.status_code in (201, 202), answer.text
+        return dict(answer.json())
+
+    made = said("POST", "/posts", image_url=URL)
+    post = f"/posts/{made['post_id']}"
+    comment = said("POST", f"{post}/comments", text="Wow")
+    answers = [
+        ("posts", made),
+        ("comments", comment),
+        ("likes", said("PUT", f"{post}/like")),
+        ("likes", said("DELETE", f"{post}/like")),
+        ("comments", said("DELETE", f"{post}/comments/{comment['comment_id']}")),
+        ("posts", said("DELETE", post)),
+    ]
+    assert [written(broker, *answer)["user_id"] for answer in answers] == ["ada"] * 6
+
+
 def test_liking_and_unliking_write_their_facts(client: TestClient, broker: OneBroker, by: By) -> None:
     liked = client.put("/posts/p9/like", headers=by("grace"))
     unliked = client.delete("/posts/p9/like", headers=by("grace"))
@@ -156,7 +177,7 @@ def test_each_service_is_an_app_of_its_own(live: Settings, by: By) -> None:
             assert client.get("/healthz").json()["status"] == "ok"
 
 
-def test_services_behind_one_port_share_one_publisher(live: Settings) -> None:
+def test_services_that_start_anew_have_a_new_publisher(live: Settings) -> None:
     from producers import comments, likes, posting
 
     app = build_app([posting.SERVICE, likes.SERVICE, comments.SERVICE], live)

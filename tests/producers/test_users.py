@@ -70,11 +70,3 @@ def test_a_command_without_a_token_is_told_what_to_send(lonely: TestClient) -> N
 
 def test_basic_credentials_are_no_token(lonely: TestClient) -> None:
     assert lonely.put("/posts/p1/like", headers={"Authorization": "Basic YWRhOmFkYQ=="}).status_code == 401
-
-
-@pytest.mark.kafka
-def test_a_user_named_in_the_body_is_ignored(client: TestClient, by: Callable[[str], dict[str, str]]) -> None:
-    body = {"image_url": "https://example.org/a.jpg", "user_id": "grace"}
-    post = client.post("/posts", json=body, headers=by("ada")).json()["post_id"]
-    assert client.delete(f"/posts/{post}", headers=by("grace")).status_code == 403
-    assert client.delete(f"/posts/{post}", headers=by("ada")).status_code == 202

@@ -1,19 +1,22 @@
 """A batch that was written, and whose commit was not, is done again: nothing twice, and the job goes on.
 
-State has the shapes that the code says.
+State has the shapes that the code says. A checkpoint that was put back from a copy, older than its table, is refused.
 """
 
+import shutil
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 from pyspark.sql import SparkSession
 
 from audit.job import audit
 from conf.settings import Settings
+from contract import tables
 from contract.facts import format_time, parse_time
 from jobs import archive, posts_with_counts, trending_posts
-from jobs.checkpoints import STATES, done_batch, state_digest
+from jobs.checkpoints import PROJECTED, STATES, done_batch, state_digest
 from jobs.harness import now
 from tests import reference
 from tests.rebuild.earlier_checkpoint import facts_after, facts_before, write
@@ -22,6 +25,12 @@ from tests.stack.hostile import in_topic
 from tests.stack.test_exact import archived
 
 JOBS = (posts_with_counts, trending_posts, archive)
+TABLES: list[tuple[ModuleType, str, str]] = [
+    (archive, tables.EVENTS, tables.EVENTS),
+    (archive, PROJECTED, tables.POSTS_WITH_COUNTS),
+    (trending_posts, trending_posts.NAME, tables.ENGAGEMENT_BY_MINUTE),
+    (trending_posts, trending_posts.RISING, tables.FIRST_HOUR_ENGAGEMENT),
+]
 
 
 def forget_the_last_commit(checkpoint: Path) -> None:
@@ -41,15 +50,17 @@ def within_the_hour(facts: list[dict[str, str]]) -> list[dict[str, str]]:
 
 @pytest.mark.spark
 @pytest.mark.kafka
-def test_every_query_writes_the_shapes_it_says_and_goes_on_after_a_kill_between_write_and_commit(
+def test_every_query_writes_the_shapes_it_says_goes_on_after_a_kill_before_its_commit_and_refuses_to_go_back(
     spark: SparkSession, broker: Settings
 ) -> None:
+    checkpoints, older, newest = (broker.data_dir / name for name in ("checkpoints", "older", "newest"))
     facts = within_the_hour(facts_before() + facts_after())
     first, then = facts[: len(facts_before())], facts[len(facts_before()) :]
     write(broker, first)
     run_once(spark, broker, *JOBS)
     written = {query: state_digest(broker.checkpoint_dir / query) for queries in STATES.values() for query in queries}
     assert written == {query: state for queries in STATES.values() for query, state in queries.items()}
+    shutil.copytree(checkpoints, older)
     for queries in STATES.values():
         for query in queries:
             forget_the_last_commit(broker.checkpoint_dir / query)
@@ -61,3 +72,14 @@ def test_every_query_writes_the_shapes_it_says_and_goes_on_after_a_kill_between_
     audited = audit(spark.newSession(), broker, False)
     assert {"trending", "rising"} <= set(audited.compared)
     assert (audited.archive, audited.as_json()["drift"]) == ([], 0), audited.as_json()
+    shutil.copytree(checkpoints, newest)
+    for job, query, table in TABLES:
+        put_back(older / query, checkpoints)
+        with pytest.raises(SystemExit, match=f"checkpoints/{query} is older than its table .*lake/{table}: start both"):
+            job.start(spark.newSession(), broker)
+        put_back(newest / query, checkpoints)
+
+
+def put_back(copy: Path, checkpoints: Path) -> None:
+    shutil.rmtree(checkpoints / copy.name)
+    shutil.copytree(copy, checkpoints / copy.name)

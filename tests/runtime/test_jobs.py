@@ -86,6 +86,41 @@ def test_a_job_that_only_starts_is_not_waited_for(settings: Settings, monkeypatc
     assert [process.exit_code for process in started.values()] == [-signal.SIGTERM] * len(JOBS)
 
 
+def test_jobs_that_a_command_runs_know_whose_they_are_and_count_in_batches(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(children, "spark_submit", lambda *_: ["sh", "-c", "env"])
+    beside = settings.model_copy(update={"beside": True, "counts_trigger": "real-time"})
+    with children.running_jobs(beside, ["archive"], {"MORE": "1"}) as started:
+        process = started["archive"]
+        wait_until(lambda: process.exit_code is not None, PATIENCE, lambda: "env does not end")
+        told = process.log.read_text().splitlines()
+    assert process.log.name == "archive-beside.log"
+    assert {"MSM_BESIDE=true", "MSM_COUNTS_TRIGGER=micro-batch", "MORE=1"} <= set(told)
+
+
+def test_jobs_have_caught_up_once_each_says_so_and_one_that_ended_never_will(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ready = dict.fromkeys(JOBS, 1.0)
+    monkeypatch.setattr(children, "job_metrics", lambda _, job: {"msm_job_ready": ready[job]} if job in ready else {})
+    process = Process.start("archive", ["sleep", "3600"], settings.data_dir, {})
+    try:
+        jobs = dict.fromkeys(JOBS, process)
+        assert children.caught_up(settings, jobs)
+        ready["archive"] = 0.0
+        assert not children.caught_up(settings, jobs)
+        del ready["archive"]
+        assert not children.caught_up(settings, jobs)
+    finally:
+        process.kill()
+    ended = Process.start("archive", [sys.executable, "-c", "raise SystemExit('no room')"], settings.data_dir, {})
+    wait_until(lambda: ended.exit_code is not None, PATIENCE, lambda: "it does not end")
+    ready["archive"] = 1.0
+    with pytest.raises(SystemExit, match="archive ended: no room"):
+        children.caught_up(settings, {"archive": ended})
+
+
 def test_the_job_of_another_is_not_stopped_with_one_that_waits_for_it(settings: Settings, start: Start) -> None:
     env = {"MSM_DATA_DIR": str(settings.data_dir)}
     command = [sys.executable, "-m", "tests.runtime.stand_in_jobs", "be", "archive"]

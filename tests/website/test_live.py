@@ -309,6 +309,9 @@ def test_the_page_says_how_long_ago_everything_was_recounted(tabs: Tabs, tmp_pat
     line = page.get_by_test_id("audit")
     expect(line).to_have_text("recounted 3 d ago, 1,204,311 facts, drift 0")
     assert line.evaluate("line => getComputedStyle(line).color === getComputedStyle(document.body).color")
+    keep_audit(tmp_path, audited_at=at, facts=1_204_311, part=2, parts=8, drift=0)
+    page.reload()
+    expect(line).to_have_text("recounted 3 d ago, 1,204,311 facts (part 3 of 8), drift 0")
 
 
 def test_drift_is_told_loudly_also_on_a_narrow_page(tabs: Tabs, tmp_path: Path, stand_in: str) -> None:
