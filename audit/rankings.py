@@ -168,7 +168,7 @@ def _by_transforms(known: DataFrame, settings: Settings, wanted: Published) -> l
     else:
         born = F.col("occurred_at").cast("timestamp").alias("born")
         births = recent.transform(below, {"posts": wanted.births})
-        created = births.where("event_type = 'post_created'").select("post_id", "user_id", born)
+        created = births.where("event_type = 'post_created'").select("post_id", born)
         engagement = first_hour_engagement(created, dated).transform(rising, hour)
     score = Score(settings.like_weight, settings.comment_weight, settings.top)
     found = best(engagement.transform(scored, score), partial(living, posts), lambda: posts, score.top)

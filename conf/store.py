@@ -144,7 +144,10 @@ def write_whole(place: Place, content: Mapping[str, Any]) -> None:
         return
     place.parent.mkdir(parents=True, exist_ok=True)
     fresh = place.with_name(f"{place.name}.new")
-    fresh.write_text(text)
+    with fresh.open("w") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())  # else a power cut may leave the new name with nothing in it
     fresh.replace(place)
 
 

@@ -8,7 +8,7 @@ from itertools import accumulate
 
 from contract.results import PostWithCounts
 from feeds.records import PostChange, PostSeen, is_older
-from feeds.view import TOMBSTONES_KEPT_SECONDS, View, get
+from feeds.view import View, get
 
 RESUME_MAX = 1_000
 RESUME_MAX_BYTES = 256 * 1024
@@ -78,7 +78,10 @@ def known_after(change: PostChange, known: Known | None) -> Known:
 
 
 class PostStore(View):
-    """The refresh feed's view of `posts_with_counts`."""
+    """The refresh feed's view of `posts_with_counts`.
+
+    A removed post stays, without its body: where counts begin anew, years of facts are told again, its creation first.
+    """
 
     schema = """
     create table posts (
@@ -86,7 +89,6 @@ class PostStore(View):
       seen text not null, seq integer not null, removed_at real);
     create index feed on posts (created_at desc, post_id desc) where removed_at is null;
     create index changes on posts (seq);
-    create index removed on posts (removed_at) where removed_at is not null;
     """
 
     def apply(self, changes: Sequence[PostChange], offsets: Mapping[tuple[str, int], int]) -> tuple[list[Update], int]:
@@ -120,19 +122,6 @@ class PostStore(View):
         removed_at = self._clock() if known.removed else None
         seen = json.dumps(known.seen, separators=(",", ":"))
         return update.post_id, created_at, known.version, update.body or "", seen, update.seq, removed_at
-
-    def touch(self) -> None:
-        super().touch()
-        self.purge()
-
-    def purge(self) -> int:
-        """Forget posts that were removed longer ago than any record of them may be written again."""
-        before = self._clock() - TOMBSTONES_KEPT_SECONDS
-        with self.writing() as db:
-            newest = db.execute("select max(seq) from posts where removed_at < ?", (before,)).fetchone()[0]
-            if newest is not None:
-                db.execute("insert or replace into meta values ('purged', ?)", (newest,))
-            return db.execute("delete from posts where removed_at < ?", (before,)).rowcount
 
     def stream_id(self) -> str:
         row = self.one(f"select {_STREAM_ID}")
@@ -170,7 +159,7 @@ class PostStore(View):
             epoch, _, seq = stream_id.partition("-")
             if epoch != get(db, "epoch") or not seq.isdecimal() or len(seq) > 18:
                 return None, current
-            if not _purged(db) <= int(seq) <= int(get(db, "seq")):
+            if int(seq) > int(get(db, "seq")):
                 return None, current
             return _since(db, int(seq)), current
 
@@ -203,8 +192,3 @@ def _read_seen(text: str) -> PostSeen:
 
 def _body(post: PostWithCounts | None) -> str | None:
     return None if post is None else post.model_dump_json()
-
-
-def _purged(db: sqlite3.Connection) -> int:
-    row = db.execute("select value from meta where name = 'purged'").fetchone()
-    return int(row[0]) if row else 0

@@ -55,6 +55,14 @@ RECORDS_A_TASK = 100_000
 """One post may be half of all traffic: its part of a topic is then read by several tasks, and none waits for one."""
 DAMAGE = ("FAILED_READ_FILE", "DELTA_", "_delta_log", ".parquet")
 """Signs that what Spark could not read is a table of the lake."""
+PASSING = (
+    "Too many open files",
+    "SlowDown",
+    "Unable to execute HTTP request",
+    "Connection refused",
+    "Connection reset",
+)
+"""Signs that it could not be read this time."""
 TORN = ("CANNOT_LOAD_STATE_STORE", "Checksum error", "Incomplete log file")
 """Signs that what Spark could not read is a file of the checkpoint."""
 
@@ -229,6 +237,9 @@ def fix(error: str) -> str:
         "and three for each of its state: give Spark more, or set MSM_COUNTS_TRIGGER=micro-batch",
         "KAFKA_DATA_LOSS": "facts were deleted before they were read: do not start over, "
         "see 'offsets were lost' in docs/operations.md",
+        "DELTA_CONCURRENT": "another process writes a table of the lake: leave OPTIMIZE and VACUUM to the jobs "
+        "(docs/architecture.md)",
+        **dict.fromkeys(PASSING, "nothing is lost: started again, the job goes on where it was"),
         **dict.fromkeys(
             DAMAGE,
             "a table of the lake is damaged: put back the file that is named, or start the table over "

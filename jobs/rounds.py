@@ -92,10 +92,13 @@ class Rounds:
 
     def _go_live(self, queries: Sequence[StreamingQuery]) -> None:
         READY.watch([query.name for query in queries], self._caught_up)
-        clock = _clock()
+        latest = _clock()
 
         def was_set_back() -> bool:
-            return clock - _clock() > SET_BACK.total_seconds()
+            """Since it was at its latest: it may have been ahead, or the machine asleep, before."""
+            nonlocal latest
+            latest = max(latest, _clock())
+            return latest - _clock() > SET_BACK.total_seconds()
 
         self._wait(lambda: any([_has_ended(query) for query in queries]) or was_set_back(), until=self._evict_at)
         if not self._is_told() and any([_has_ended(query) for query in queries]):

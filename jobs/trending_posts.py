@@ -28,7 +28,16 @@ from jobs.sinks.lake import COMPACT_EVERY, OURS, Appends, append, compact, drop,
 from jobs.sinks.rankings import FirstHours, Fresh, Rankings
 from jobs.transforms.counts import first_of_each
 from jobs.transforms.facts import facts, valid
-from jobs.transforms.panes import ENGAGEMENT, PANE, as_kept, dated_acts, first_hour_engagement, minute_panes, summed
+from jobs.transforms.panes import (
+    ENGAGEMENT,
+    LATENESS,
+    PANE,
+    as_kept,
+    dated_acts,
+    first_hour_engagement,
+    minute_panes,
+    summed,
+)
 from jobs.transforms.ranking import PastHour
 
 log = structlog.get_logger()
@@ -126,7 +135,7 @@ def _started(
     ensure_table(spark, table_path(settings, tables.POST_FACTS), POST_FACTS, versions=OURS)
     rankings = Rankings(spark, settings)
     is_live = trigger is not CATCH_UP
-    ranks, keeps = tick(settings, rankings, rank_every, is_live), keep_first_hours(rankings.first_hours)
+    ranks, keeps = tick(settings, rankings, rank_every, is_live), keep_first_hours(settings, rankings.first_hours)
 
     def read(*topics: str) -> DataFrame:
         records = read_topics(spark, settings, *topics, live=is_live)
@@ -214,18 +223,29 @@ def tick(settings: Settings, rankings: Rankings, rank_every: timedelta, is_live:
         if is_live:
             rankings.remember(session, moment)
         if batch_id % COMPACT_EVERY == COMPACT_EVERY - 1:
-            tidy(session, panes, moment)
+            tidy(session, panes, moment, newest_fact(checkpoints(settings) / NAME))
             compact(session, post_facts, looked_up="post_id")
 
     return run
 
 
-def tidy(spark: SparkSession, panes: str, moment: datetime) -> None:
-    """Fold what came of late, not the whole hour, which only grows; join the files of hours that are over."""
+def newest_fact(checkpoint: Place) -> datetime:
+    """When the newest fact is dated that the query had read before this batch, but not ahead of the clock.
+
+    The clock alone does not tell what is too old: it may be ahead for a moment.
+    """
+    return min(now(), next_watermark(checkpoint) + timedelta(minutes=int(LATENESS.split()[0])))
+
+
+def tidy(spark: SparkSession, panes: str, moment: datetime, newest: datetime) -> None:
+    """Fold what came of late, not the whole hour, which only grows; join the files of hours that are over.
+
+    What is older than is kept, before the `newest` fact, goes.
+    """
     is_told = f"judged_from >= timestamp '{PastHour.at(moment).judged_from:%Y-%m-%d %H:00:00}'"
     is_recent = f"minute >= timestamp '{moment - FOLDED:%Y-%m-%d %H:%M:00}'"
     fold(spark, panes, PANE, f"{is_told} AND {is_recent}")
-    drop(spark, panes, f"judged_from < timestamp '{moment - KEEP:%Y-%m-%d %H:00:00}'")
+    drop(spark, panes, f"judged_from < timestamp '{newest - KEEP:%Y-%m-%d %H:00:00}'")
     compact(spark, panes, f"NOT ({is_told})")
 
 
@@ -234,12 +254,12 @@ def first_hours(read: Read, evicted: datetime | None) -> DataFrame:
     created = (
         read("posts")
         .where("event_type = 'post_created'")
-        .select("post_id", "user_id", F.col("occurred_at").cast("timestamp").alias("born"))
+        .select("post_id", F.col("occurred_at").cast("timestamp").alias("born"))
     )
     return first_hour_engagement(created, read("likes", "comments").transform(dated_acts), evicted)
 
 
-def keep_first_hours(table: FirstHours) -> Batch:
+def keep_first_hours(settings: Settings, table: FirstHours) -> Batch:
     """Append the changes of a batch, exactly once."""
 
     def run(batch: DataFrame, batch_id: int) -> None:
@@ -247,7 +267,8 @@ def keep_first_hours(table: FirstHours) -> Batch:
         changes = batch.transform(summed, "born", "post_id").localCheckpoint()
         table.append(changes, f"rising-{query_id(batch)}", batch_id)
         if batch_id % COMPACT_EVERY == COMPACT_EVERY - 1:
-            old = f"born < timestamp '{now() - timedelta(hours=3):%Y-%m-%d %H:00:00}'"
+            last = newest_fact(checkpoints(settings) / RISING)
+            old = f"born < timestamp '{last - timedelta(hours=3):%Y-%m-%d %H:00:00}'"
             drop(batch.sparkSession, table.path, old)
             fold(batch.sparkSession, table.path, ["born", "post_id"], f"NOT ({old})")
             compact(batch.sparkSession, table.path)

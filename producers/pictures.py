@@ -36,6 +36,11 @@ LEFT_FREE = 1 << 30
 warnings.simplefilter("error", Image.DecompressionBombWarning)
 
 
+# The marker, the length of what follows and the number of components (ISO/IEC 10918-1, B.2.3): a phone may have put a
+# video behind the picture, and any two bytes are somewhere in that.
+_SCAN = re.compile(rb"\xff\xda\x00[\x06\x08\x0a\x0c\x0e][\x00-\x04]")
+
+
 class BadPicture(ValueError):  # noqa: N818 - reads as what it is
     """Not a picture that we take; the message says why."""
 
@@ -45,7 +50,7 @@ def clean_picture(data: bytes) -> tuple[bytes, str]:
 
     Of an animation the first frame is kept. BadPicture where it is no JPEG, PNG, WEBP or GIF.
     """
-    if data.startswith(b"\xff\xd8") and data.count(b"\xff\xda") > MAX_SCANS:
+    if data.startswith(b"\xff\xd8") and len(_SCAN.findall(data)) > MAX_SCANS:
         raise BadPicture(f"the image has more than {MAX_SCANS} scans")
     try:
         with Image.open(BytesIO(data), formats=list(EXTENSIONS)) as checked:

@@ -103,8 +103,7 @@ class Rankings:
         self._score = Score(settings.like_weight, settings.comment_weight, settings.top)
         self._history = ensure_table(spark, table_path(settings, tables.TRENDING_POSTS), RANKING_ROW)
         # Those that a clock dated ahead must not keep later ones out; when their time has come they are made anew.
-        end, soon = F.col("window_end").cast("double"), F.expr("current_timestamp() + INTERVAL 1 MINUTE")
-        is_over = F.col("window_end") <= soon
+        end, is_over = F.col("window_end").cast("double"), F.col("window_end") <= F.current_timestamp()
         kept = spark.read.format("delta").load(self._history)
         (told,) = kept.agg(
             F.max(F.when(is_over, end)).alias("newest"), F.collect_set(F.when(~is_over, end)).alias("ahead")

@@ -4,19 +4,26 @@ Every aggregate here is a maximum, a minimum or a sum of differences of such: th
 redeliveries cannot matter, and the state of a (post, user) pair has a fixed size however it flaps.
 """
 
+import secrets
+
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 PAIR = ("post_id", "kind", "member")
+PLANS = 1_000
 
 
 def this_batch() -> Column:
-    """A number that the records of a micro-batch have in common, and those of no other: when Spark planned it.
+    """A number that the records of a micro-batch have in common, and those of no other; in a plan, take it once.
+
+    When Spark planned the batch, in milliseconds, and one of a thousand numbers that each plan draws: a clock that is
+    set back comes to the same millisecond again, and the job plans anew then.
 
     Of rows with a `kind`. Spark does not know that its length is always one, so the number stays outside the generated
     code; as a literal it would have all of that compiled anew for each batch, by Spark and by Java.
     """
-    return F.element_at(F.expr("(SELECT array(unix_millis(current_timestamp())))"), F.length("kind"))
+    number = f"unix_millis(current_timestamp()) * {PLANS} + {secrets.randbelow(PLANS)}"
+    return F.element_at(F.expr(f"(SELECT array({number}))"), F.length("kind"))
 
 
 def mark(batch: Column, turns_on: Column) -> Column:

@@ -146,14 +146,15 @@ def first_hour_engagement(created: DataFrame, dated: DataFrame, evicted: datetim
 
 
 def births(created: DataFrame, evicted: datetime | None) -> DataFrame:
-    """Creations (post_id, user_id, born) to those that may be when a post was born: (post_id, born), each once.
+    """Creations (post_id, born) to those that may be when a post was born: (post_id, born), each once.
 
-    Of what an author dates in one full hour that is the earliest: a post told again and again is joined once a batch.
+    Of those dated in one full hour that is the earliest, whoever made it: a post told again and again, by ever so many
+    users, is joined once a batch.
     """
     young = created.transform(_after, "born", evicted, "posts").transform(watermarked, "born", evicted)
     # What is made from the event time is the event time no more for Spark.
     earliest = F.min("born").alias("born", metadata=young.schema["born"].metadata)
-    first = young.groupBy("post_id", "user_id", F.window("born", "1 hour")).agg(earliest).select("post_id", "born")
+    first = young.groupBy("post_id", F.window("born", "1 hour")).agg(earliest).select("post_id", "born")
     # An hour may go on while what was born in its beginning has left.
     lasting = first if evicted is None else first.where(F.col("born") > F.lit(evicted))
     return lasting.dropDuplicates(["post_id", "born"])

@@ -9,6 +9,7 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from jobs.rounds import compiling
+from jobs.transforms import counts
 from jobs.transforms.counts import this_batch
 from tests.jobs.histories import Fact, fact
 from tests.jobs.streams import CutStream
@@ -52,11 +53,21 @@ def test_a_later_batch_compiles_nothing(chained: SparkSession, tmp_path: Path) -
     assert second == third == fourth > before
 
 
+def test_plans_of_one_moment_have_different_numbers(spark: SparkSession, monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn = iter([7, 8])
+    monkeypatch.setattr(counts.secrets, "randbelow", lambda _: next(drawn))
+    numbers = [this_batch().alias(name) for name in ("one", "other")]
+    row = spark.range(1).select(F.lit("l").alias("kind")).select(*numbers).first()
+    assert row is not None
+    assert row.other - row.one == 1
+
+
 def test_a_batch_has_one_number_that_no_other_has(spark: SparkSession, tmp_path: Path) -> None:
     def numbers(records: DataFrame) -> DataFrame:
         kinds = records.withColumn("kind", F.left("topic", F.lit(1)))
         # Two places of one plan must agree, as acts and contributions must.
-        return kinds.select("kind", this_batch().alias("one")).select(F.struct("one", this_batch().alias("other")))
+        batch = this_batch()
+        return kinds.select("kind", batch.alias("one")).select(F.struct("one", batch.alias("other")))
 
     seen = run(spark, tmp_path, numbers)
     assert [len(rows) for rows in seen.rows] == [1, 1, 1, 1]

@@ -147,10 +147,11 @@ def test_in_real_time_it_always_catches_up_and_is_not_waited_for_when_it_is_stop
 
 
 @pytest.mark.parametrize("real_time", [False, True])
+@pytest.mark.parametrize("before", [[100.0, 95.0], [80.0, *[3_680.0] * 3]])  # a little; an hour ahead, and right again
 def test_it_is_live_anew_where_the_clock_was_set_back(
-    job: Job, monkeypatch: pytest.MonkeyPatch, real_time: bool
+    job: Job, monkeypatch: pytest.MonkeyPatch, real_time: bool, before: list[float]
 ) -> None:
-    clocks = chain([100.0, 95.0], repeat(80.0))  # of a little it takes no notice
+    clocks = chain(before, repeat(80.0))
     monkeypatch.setattr(rounds, "_clock", lambda: next(clocks))
     first, second = Query(looks=1_000), Query(then=job.told.set)
     catches_up: list[tuple[int, str, Query | list[Query]]] = [(0, "catch up", Query())] if real_time else []

@@ -22,6 +22,7 @@ from pyspark.sql.types import StructType
 from conf.settings import Settings
 from contract import tables
 from contract.spark import POST_WITH_COUNTS_ROW
+from jobs import trending_posts
 from jobs.archive import EVENTS, keep_events
 from jobs.checkpoints import done_batch
 from jobs.harness import fix, query_id, reason
@@ -41,7 +42,7 @@ from jobs.sinks.projection import latest_of_each_post, merge_posts
 from jobs.sinks.rankings import Rankings
 from jobs.transforms.counts import first_of_each, living_posts
 from jobs.transforms.panes import as_kept
-from jobs.trending_posts import KEPT_PANES, PANES, POST_FACTS, tidy
+from jobs.trending_posts import KEPT_PANES, PANES, POST_FACTS, newest_fact, tidy
 from tests.jobs.histories import RECORD, fact, records
 from tests.jobs.streams import CutStream
 
@@ -329,12 +330,23 @@ def test_what_is_tidied_is_what_came_of_late_and_hours_that_are_over(chained: Sp
         add(NOON - 60 * minute, now - minute)
         add(NOON - 120 * minute, NOON - minute)  # of an hour that is over
         add(NOON - timedelta(days=2), NOON - timedelta(days=1, minutes=90))
-    tidy(chained, path, now)
+    tidy(chained, path, now, now)
     found = sorted((row.judged_from.astimezone(timezone.utc), row.judged_likes) for row in panes().collect())
     over = NOON - 120 * minute
     assert found == [(over, 1), (over, 1), (NOON - 60 * minute, 2), (NOON, 1), (NOON, 2)]
     assert len(panes().where(F.col("judged_from") == over).inputFiles()) == 1
     assert earlier in panes().inputFiles()
+
+
+def test_what_is_too_old_is_told_by_the_facts_where_the_clock_is_ahead(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mark = int((NOON - timedelta(minutes=70)).timestamp() * 1_000)
+    (tmp_path / "commits").mkdir()
+    (tmp_path / "commits" / "0").write_text(f'v1\n{{"nextBatchWatermarkMs": {mark}}}')
+    for clock, newest in ((timedelta(hours=4), NOON), (timedelta(minutes=-1), NOON - timedelta(minutes=1))):
+        monkeypatch.setattr(trending_posts, "now", lambda clock=clock: NOON + clock)
+        assert newest_fact(tmp_path) == newest
 
 
 def tasks_of(spark: SparkSession, act: Callable[[], object]) -> int:

@@ -52,6 +52,19 @@ def test_a_damaged_checkpoint_is_said_to_be_one(
     assert "the checkpoint is damaged" in fix(str(failure.value))
 
 
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        ("[DELTA_CONCURRENT_APPEND] Files were added", "another process writes a table"),
+        ("part-0.parquet: Too many open files", "nothing is lost"),
+        ("s3a://lake/events/part-0.parquet: 503 SlowDown", "nothing is lost"),
+        ("[CANNOT_LOAD_STATE_STORE] Connection refused", "nothing is lost"),
+    ],
+)
+def test_what_passes_is_not_called_damage(error: str, said: str) -> None:
+    assert said in fix(error)
+
+
 def test_a_full_disk_under_the_checkpoint_is_told_though_another_error_wraps_it(spark: SparkSession) -> None:
     java = spark._jvm.java
     full = java.lang.RuntimeException("Task failed", java.io.IOException("No space left on device"))

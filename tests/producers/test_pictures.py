@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import random
 import time
 import zlib
 from collections.abc import Callable
@@ -233,6 +234,12 @@ def test_what_is_no_picture_is_refused(data: bytes) -> None:
 
 def test_a_progressive_picture_is_a_picture() -> None:
     assert opened(clean_picture(jpeg_of_scans(20))[0]).size == (1_000, 1_000)
+
+
+def test_a_picture_with_a_video_behind_it_is_a_picture() -> None:
+    video = random.Random(1).randbytes(9_000_000)
+    assert video.count(b"\xff\xda") > 100
+    assert opened(clean_picture(encoded("JPEG") + video)[0]).format == "JPEG"
 
 
 SCRIPT = b"=1;/*<svg onload=alert(1)><script>alert(1)</script>*/alert(1)//"
