@@ -6,7 +6,7 @@ const QUICK_MS = 1_000;
 const CONFIRMATIONS = 3;
 const PASSING = [404, 429, 503]; // not known yet, asked too often, or a feed that is being built
 const LEAST_MS = 1_000; // that a confirmation takes: where too many wait, the server answers at once
-const MOST_WAITING = 2; // a browser has six connections for a site, two are streams: what waits must not hold up clicks
+const MOST_WAITING = 2; // a browser has six connections for a site, three are streams: one is left for clicks
 
 let skew = 0;
 let waiting = 0;

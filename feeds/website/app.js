@@ -16,7 +16,7 @@ import { setUpUsers } from "./users.js";
 import { shareConnections } from "./windows.js";
 
 const HIDDEN_PAUSE_MS = 5_000;
-const FEED_STREAMS = 3, RANKING_STREAMS = 1; // in all windows of a browser
+const FEED_STREAMS = 2, RANKING_STREAMS = 1; // in all windows of a browser: half of its connections
 const GLANCE_MS = { posts: 2_000, rankings: 5_000 };
 const NOT_THERE = "This post is not there any more.";
 const STATES = { connecting: "Connecting", live: "Live", reconnecting: "Reconnecting", offline: "Offline" };
