@@ -18,6 +18,7 @@ async function show() {
   if (!audit?.audited_at) return;
   const line = byId("audit");
   line.hidden = false;
+  line.role = audit.drift > 0 ? "alert" : null; // else nobody wants its age spoken each minute
   line.textContent = sentence(audit);
   line.title = new Date(audit.audited_at).toLocaleString();
   line.classList.toggle("drift", audit.drift > 0);

@@ -324,6 +324,16 @@ def test_drift_is_told_loudly_also_on_a_narrow_page(tabs: Tabs, tmp_path: Path, 
     assert line.evaluate("line => getComputedStyle(line).color !== getComputedStyle(document.body).color")
 
 
+def test_a_recount_is_spoken_only_where_something_differs(tabs: Tabs, tmp_path: Path, stand_in: str) -> None:
+    keep_audit(tmp_path, facts=10, drift=0)
+    page = open_as(tabs, stand_in, "grace")
+    expect(page.get_by_test_id("audit")).to_be_visible()
+    expect(page.get_by_role("status").filter(has_text="recounted")).to_have_count(0)
+    keep_audit(tmp_path, facts=10, drift=2)
+    page.reload()
+    expect(page.get_by_role("alert").filter(has_text="drift 2")).to_be_visible()
+
+
 def test_without_an_audit_the_page_claims_none(tabs: Tabs, tmp_path: Path, stand_in: str) -> None:
     path = Settings(data_dir=tmp_path).audit_result
     path.parent.mkdir()
