@@ -91,8 +91,11 @@ export function outcome(error, failed, unknown) {
   return error.isUnknown ? `It is not known whether ${unknown}.` : failed;
 }
 
-/** Comments; true once it is stored. Tried again under the same key, it counts once. */
-export async function comment(postId, text, key, who = session.who) {
+/**
+ * Comments; true once it is stored. Tried again under the same key, it counts once.
+ * `goesBack` tells whether a form has the text again where that failed.
+ */
+export async function comment(postId, text, key, who = session.who, goesBack = () => false) {
   const draft = { id: null, text, written: Date.now() };
   who.memory.addDraft(postId, draft);
   const settle = posts.expect(postId, "comments", 1);
@@ -103,7 +106,8 @@ export async function comment(postId, text, key, who = session.who) {
     return true;
   } catch (error) {
     settle(false);
-    complain(outcome(error, "Not sent.", "your comment arrived"), error);
+    const retry = goesBack() ? null : (now) => comment(postId, text, key, now);
+    complain(outcome(error, "Not sent.", "your comment arrived"), error, who, retry);
     return false;
   } finally {
     who.memory.removeDraft(postId, draft);

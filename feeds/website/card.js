@@ -146,10 +146,11 @@ export class Card {
     text.focus({ preventScroll: true });
     this.renderSend();
     const key = words === this.unsent.words ? this.unsent.key : newKey();
+    const goesBack = () => this.element.isConnected && session.writer === user; // else it is no word of who writes here
     this.sending += 1;
-    const isSent = await comment(this.postId, words, key);
+    const isSent = await comment(this.postId, words, key, session.who, goesBack);
     this.sending -= 1;
-    if (session.writer !== user) return; // it is no word of whoever writes here now
+    if (!goesBack()) return;
     this.unsent = isSent ? {} : { words, key };
     if (this.unsent.words) text.value = text.value === "" ? words : `${words} ${text.value}`;
     this.renderSend();

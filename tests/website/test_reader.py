@@ -56,6 +56,28 @@ def test_a_message_outlasts_the_post_that_it_came_before(tabs: Tabs, stand_in: s
     expect(page.get_by_text("Not liked.")).to_be_visible()
 
 
+def test_a_comment_that_fails_after_its_post_was_closed_can_be_sent_again(
+    tabs: Tabs, stand_in: str, world: World
+) -> None:
+    tabs.allow("503")
+    world.like("linus", a_post(world, "opened"), True)
+    page = open_as(tabs, stand_in, "grace")
+    opened_from_the_ranking(page)
+    opened, held = page.locator("#post-dialog [data-post-id]"), hold(page, "**/comments", "POST")
+    add_comment(opened, "Do not lose this")
+    is_held(page, held)
+    page.keyboard.press("Escape")
+    expect(opened).to_have_count(0)
+    held[0].fulfill(status=503, json={"detail": "no"})
+    page.get_by_text("Not sent.").hover()  # so that it stays
+    page.get_by_role("button", name="Retry").click()
+    is_held(page, held, 2)
+    assert len({route.request.headers["idempotency-key"] for route in held}) == 1
+    held[1].continue_()
+    shows(card_with(page, "opened"), comments=1)
+    expect(card_with(page, "opened").locator(".own-comments .text")).to_have_text(["Do not lose this"])
+
+
 def test_who_only_reads_is_asked_who_they_are_from_an_open_post(tabs: Tabs, stand_in: str, world: World) -> None:
     world.like("linus", a_post(world, "opened"), True)
     page = tabs()
