@@ -72,8 +72,8 @@ export async function setLiked(postId, likes, who = session.who) {
     wish.isStored = likes;
     await confirm(stored, settle);
   } catch (error) {
+    if (!isLatest()) return settle(); // what is shown is the click after it
     settle(false);
-    if (!isLatest()) return;
     if (!error.isUnknown) memory.setLiked(postId, wish.isStored);
     const what = outcome(
       error,

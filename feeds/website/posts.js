@@ -16,18 +16,25 @@ class Recent extends Map {
 
 /** A count that shows the viewer's own clicks before the pipeline has counted them, and never twice. */
 class Expected {
-  #target = 0;
-  #rising = true;
+  #start; // before the first click
+  #change = 0; // by all clicks; what is counted of it lies between these two
+  #lowest = 0;
+  #highest = 0;
   #open = 0;
 
-  expect(shown, change) {
-    this.#target = shown + change;
-    this.#rising = change > 0;
+  constructor(start) {
+    this.#start = start;
+  }
+
+  expect(change) {
+    this.#change += change;
+    this.#lowest = Math.min(this.#lowest, this.#change);
+    this.#highest = Math.max(this.#highest, this.#change);
     this.#open += 1;
   }
 
   settle(undone = 0) {
-    this.#target -= undone;
+    this.#change -= undone;
     this.#open -= 1;
   }
 
@@ -35,9 +42,10 @@ class Expected {
     return this.#open > 0;
   }
 
+  /** What differs from the start is the viewer's own, as far as it can be. */
   shown(actual) {
-    if (this.#open === 0) return actual;
-    return Math.max(0, this.#rising ? Math.max(actual, this.#target) : Math.min(actual, this.#target));
+    const counted = Math.max(this.#lowest, Math.min(this.#highest, actual - this.#start));
+    return Math.max(0, actual - counted + this.#change);
   }
 }
 
@@ -121,8 +129,8 @@ class Posts {
   /** Shows a change of a count at once; the function that is returned ends that, `false` takes it back. */
   expect(postId, kind, change) {
     const key = `${kind} ${postId}`;
-    const expected = this.#expected.get(key) ?? new Expected();
-    expected.expect(this.count(postId, kind), change);
+    const expected = this.#expected.get(key) ?? new Expected(this.count(postId, kind));
+    expected.expect(change);
     this.#expected.set(key, expected);
     this.touch(postId);
     return (happened = true) => {

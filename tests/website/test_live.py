@@ -7,16 +7,16 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import CDPSession, Locator, Page, Route, expect
+from playwright.sync_api import CDPSession, JSHandle, Locator, Page, Route, expect
 
 from conf.settings import Settings
 from contract.facts import format_time
 from runtime.processes import wait_until
 from service.auth import issue_token
 from tests.feeds.serving import free_ports
-from tests.website.browser import Tabs, is_held
+from tests.website.browser import Tabs, hold, is_held
 from tests.website.conftest import running
-from tests.website.scenarios import a_caption, card_with, open_as, post_picture, shows
+from tests.website.scenarios import a_caption, card_with, is_confirmed, open_as, post_picture, shows
 from tests.website.world import World
 
 pytestmark = pytest.mark.browser
@@ -108,23 +108,44 @@ def test_an_older_version_never_replaces_a_newer_one(tabs: Tabs, stand_in: str, 
     shows(card_with(page, "the one"), likes=2)
 
 
-def test_a_like_is_shown_at_once_and_never_counted_twice(tabs: Tabs, stand_in: str, world: World) -> None:
-    a_post(world, "to be liked")
-    page = open_as(tabs, stand_in, "grace")
-    card = card_with(page, "to be liked")
-    seen = card.get_by_test_id("likes").evaluate_handle(
+def likes_seen(card: Locator) -> JSHandle:
+    """Every number of likes that it shows from now on."""
+    return card.get_by_test_id("likes").evaluate_handle(
         """count => {
           const seen = [];
           new MutationObserver(() => seen.push(count.textContent)).observe(count, { childList: true });
           return seen;
         }"""
     )
+
+
+def test_a_like_is_shown_at_once_and_never_counted_twice(tabs: Tabs, stand_in: str, world: World) -> None:
+    a_post(world, "to be liked")
+    page = open_as(tabs, stand_in, "grace")
+    card = card_with(page, "to be liked")
+    seen = likes_seen(card)
     card.get_by_test_id("like").click()
     expect(card).to_have_attribute("data-version", "2")
     card.get_by_test_id("like").click()
     expect(card).to_have_attribute("data-version", "3")
     shows(card, likes=0)
     assert seen.json_value() == ["1", "0"]
+
+
+def test_likes_of_others_are_shown_while_ones_own_click_is_on_its_way(tabs: Tabs, stand_in: str, world: World) -> None:
+    post_id = a_post(world, "liked by many")
+    page = open_as(tabs, stand_in, "grace")
+    card, held = card_with(page, "liked by many"), hold(page, "**/like", "DELETE")
+    card.get_by_test_id("like").click()
+    is_confirmed(card)
+    card.get_by_test_id("like").click()
+    is_held(page, held)
+    for number in range(5):
+        world.like(f"user{number}", post_id, True)
+    shows(card, likes=5)
+    held[0].continue_()
+    is_confirmed(card)
+    shows(card, likes=5)
 
 
 def test_a_post_that_comes_late_is_put_where_it_belongs(tabs: Tabs, stand_in: str, world: World) -> None:

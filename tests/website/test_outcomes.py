@@ -6,7 +6,7 @@ from playwright.sync_api import Locator, Route, expect
 from producers.commands import IN_DOUBT
 from tests.website.browser import Tabs, hold, is_held
 from tests.website.scenarios import add_comment, card_with, delete, is_confirmed, open_as, post_picture, shows
-from tests.website.test_live import a_post
+from tests.website.test_live import a_post, likes_seen
 from tests.website.test_mishaps import be, toasts
 from tests.website.world import World
 
@@ -91,6 +91,24 @@ def test_a_click_on_the_heart_goes_before_what_is_sent_again(tabs: Tabs, stand_i
     is_confirmed(card)
     is_liked(card, False)
     assert len(held) == 1
+
+
+def test_a_like_that_failed_after_it_was_taken_back_changes_nothing(tabs: Tabs, stand_in: str, world: World) -> None:
+    tabs.allow("429")
+    world.like("linus", a_post(world, "liked by linus"), True)
+    world.apply_all()
+    page = open_as(tabs, stand_in, "grace")
+    card = card_with(page, "liked by linus")
+    likes, unlikes, seen = hold(page, "**/like", "PUT"), hold(page, "**/like", "DELETE"), likes_seen(card)
+    card.get_by_test_id("like").click()
+    is_held(page, likes)
+    card.get_by_test_id("like").click()
+    shows(card, likes=1)
+    refuse(likes[0])
+    is_held(page, unlikes)
+    unlikes[0].continue_()
+    is_confirmed(card)
+    assert seen.json_value() == ["2", "1"]
 
 
 def test_two_windows_of_a_user_agree_on_a_like(tabs: Tabs, stand_in: str, world: World) -> None:
