@@ -116,7 +116,8 @@ export class Feed {
         const end = this.#end;
         const page = await getFeed(end.cursor);
         if (end !== this.#end) return this.#watchEnd();
-        this.#addPage(page, end.cursor);
+        const below = page.posts.filter((post) => !this.#isAbove(post)); // the others wait, or are cut off
+        this.#addPage({ ...page, posts: below }, end.cursor);
       }
       this.#trimAbove();
     } catch (error) {
@@ -125,10 +126,7 @@ export class Feed {
   }
 
   #addPage(page, from = null) {
-    for (const post of page.posts) {
-      if (this.#cutAbove && isNewer(post, this.#entries[0].key)) continue;
-      this.#insert(post, from);
-    }
+    for (const post of page.posts) this.#insert(post, from);
     this.#end = { cursor: page.next };
     this.#atEnd = page.next === null;
     if (!this.#entries.length) this.#say("No posts yet. Share the first picture!");
@@ -169,9 +167,8 @@ export class Feed {
     const known = posts.get(post.post_id);
     if (known) return this.#update(post);
     if (posts.isGone(post.post_id)) return;
-    if (this.#newcomers.has(post.post_id) || !this.#newest || isNewer(post, this.#newest)) {
-      return this.#wait(post);
-    }
+    const isNew = !this.#newest || isNewer(post, this.#newest) || this.#isAbove(post);
+    if (isNew || this.#newcomers.has(post.post_id)) return this.#wait(post);
     const last = this.#entries.at(-1)?.key;
     const isInside = last && (isNewer(post, last) || this.#atEnd);
     if (isInside && !this.#cutAbove) this.#keepingPlace(() => this.#insert(post));
@@ -256,6 +253,11 @@ export class Feed {
     const next = this.#entries[at + 1]?.card.element ?? null;
     this.#list.insertBefore(card.element, next);
     return card;
+  }
+
+  /** Newer than all that are shown. */
+  #isAbove(post) {
+    return this.#entries.length > 0 && isNewer(post, this.#entries[0].key);
   }
 
   #placeOf(post) {

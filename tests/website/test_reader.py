@@ -1,11 +1,11 @@
 """What somebody is reading, writing or about to press stays where it is."""
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Page, Route, expect
 
 from tests.website.browser import Tabs, hold, is_held
 from tests.website.scenarios import add_comment, card_with, choose_picture, open_as, shows
-from tests.website.test_in_flight import some_posts
+from tests.website.test_in_flight import is_at, some_posts
 from tests.website.test_live import a_post, to_the_end
 from tests.website.world import World
 
@@ -99,6 +99,42 @@ def test_nothing_moves_by_itself_under_a_finger(browser: Browser, stand_in: str,
         expect(card_with(page, "new")).to_have_count(0)
         page.get_by_test_id("new-posts").tap()
         expect(card_with(page, "new")).to_be_in_viewport()
+
+
+def test_a_new_post_that_is_told_late_waits_with_those_before_it(browser: Browser, stand_in: str, world: World) -> None:
+    a_post(world, "about to be tapped", minutes_ago=1)
+    with browser.new_context(has_touch=True, is_mobile=True, viewport={"width": 390, "height": 800}) as context:
+        page = open_as(Tabs(context), stand_in, "grace")
+        expect(card_with(page, "about to be tapped")).to_be_visible()
+        a_post(world, "newest")
+        expect(page.get_by_test_id("new-posts")).to_have_text("1 new post")
+        a_post(world, "told late", minutes_ago=0.5)
+        expect(page.get_by_test_id("new-posts")).to_have_text("2 new posts")
+        page.get_by_test_id("new-posts").tap()
+        expect(page.locator("#posts .caption")).to_have_text(["newest", "told late", "about to be tapped"])
+
+
+def test_posts_that_wait_go_on_waiting_while_older_ones_come(tabs: Tabs, stand_in: str, world: World) -> None:
+    some_posts(world, 30)
+    page = open_as(tabs, stand_in, "grace")
+    expect(card_with(page, "number 10.")).to_be_attached()
+    for number in range(190):
+        a_post(world, f"new {number}.")
+    expect(card_with(page, "new 189.")).to_be_attached()
+    expect(page.locator("#posts [data-post-id]")).to_have_count(200)
+    page.evaluate("scrollTo(0, 5_000)")
+    for number in range(15):
+        a_post(world, f"waiting {number}.")
+    expect(page.get_by_test_id("new-posts")).to_have_text("15 new posts")
+    last, held = card_with(page, "number 20."), list[Route]()
+    page.route("**/feed?*", lambda route: route.continue_() if held else held.append(route))
+    last.scroll_into_view_if_needed()
+    is_held(page, held)
+    place = is_at(last)
+    held[0].continue_()
+    expect(card_with(page, "number 19.")).to_be_attached()
+    expect(card_with(page, "waiting")).to_have_count(0)
+    assert is_at(last) == pytest.approx(place, abs=2)
 
 
 def test_what_is_written_is_not_cut_off_as_one_reads_on(tabs: Tabs, stand_in: str, world: World) -> None:
