@@ -185,8 +185,8 @@ setUpUsers();
 setUpAudit();
 new Composer(
   (post) => {
-    feed.toTop();
     feed.add(post);
+    feed.toTop();
   },
   (post) => feed.arrive(post),
 );

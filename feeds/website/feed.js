@@ -227,7 +227,9 @@ export class Feed {
 
   /** The viewer's own new post, or one whose deletion failed. */
   add(post) {
-    if (!this.#cutAbove) this.#insert(post)?.element.classList.add("fresh");
+    if (!this.#cutAbove || !this.#isAbove(post)) {
+      this.#keepingPlace(() => this.#insert(post)?.element.classList.add("fresh"));
+    }
     this.#say("", !this.#atEnd);
   }
 

@@ -5,7 +5,7 @@ from playwright.sync_api import Locator, Page, expect
 
 from tests.website.browser import Tabs, hold, hold_answers, is_held
 from tests.website.scenarios import add_comment, card_with, delete, open_as, shows
-from tests.website.test_live import a_post
+from tests.website.test_live import a_post, to_the_end
 from tests.website.world import World
 
 pytestmark = pytest.mark.browser
@@ -86,6 +86,23 @@ def test_a_post_whose_deletion_failed_shows_what_it_got_meanwhile(tabs: Tabs, st
     tell(page, world, everything[-1])
     held[0].fulfill(status=429, json={"detail": "too many commands"})
     shows(card_with(page, "number 1."), likes=1)
+
+
+def test_a_post_whose_deletion_failed_comes_back_far_below(tabs: Tabs, stand_in: str, world: World) -> None:
+    tabs.allow("429")
+    some_posts(world, 220)
+    page = open_as(tabs, stand_in, "ada")
+    to_the_end(page)
+    card, here = card_with(page, "number 3."), card_with(page, "number 2.")
+    held = hold(page, "**/posts/*", "DELETE")
+    delete(page, card)
+    is_held(page, held)
+    here.evaluate("(card) => scrollTo(0, card.getBoundingClientRect().top + scrollY)")
+    place = is_at(here)
+    held[0].fulfill(status=429, json={"detail": "too many commands"})
+    expect(page.get_by_text("The post is still there.")).to_be_visible()
+    expect(card).to_be_attached()
+    assert is_at(here) == pytest.approx(place, abs=2)
 
 
 def test_a_page_on_its_way_is_asked_for_again_after_a_new_beginning(tabs: Tabs, stand_in: str, world: World) -> None:
