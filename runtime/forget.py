@@ -21,10 +21,10 @@ from conf.store import checkpoints, media, refuse_store, write_whole
 from contract.facts import FACT_TOPICS, FUTURE_TOLERANCE_SECONDS, parse_time
 from contract.topics import DEAD_LETTERS, POSTS_WITH_COUNTS, RESULT_TOPICS, TRENDING_POSTS
 from jobs import erasure
-from jobs.checkpoints import PROJECTED, STATES, committed_offsets, made, remove_unused_seeds, sign
+from jobs.checkpoints import PROJECTED, STATES, committed_offsets, done_batch, made, remove_unused_seeds, sign
 from jobs.generations import seed
 from jobs.harness import read_records
-from jobs.offsets import Offsets, beginnings, ends, reached
+from jobs.offsets import Offsets, beginnings, ends, lacking, reached, total
 from jobs.running import FORGET, FORGETTING, refuse_unfinished_forget, taken
 from jobs.submit import scratch
 from jobs.transforms.generations import newest_term
@@ -42,11 +42,11 @@ from runtime.children import (
     running_jobs,
 )
 from runtime.parts import JOBS
-from runtime.processes import wait_until
+from runtime.processes import wait_until, wait_while_it_moves
 from runtime.renewal import delete_before, new_files, sweep_seconds, wait_until_swept
 from runtime.spark import batch_session
+from runtime.stack import LOOK_SECONDS, READY_SECONDS
 
-READ_SECONDS = 3_600
 RunJobs = Callable[[Sequence[str]], None]
 
 
@@ -67,7 +67,9 @@ def forget(settings: Settings, user: str, with_facts: bool, console: Console) ->
         refuse_unfinished_forget(settings.data_dir, user if with_facts else "")
         with a_broker(settings), batch_session(settings) as spark:
             beside.sweep(settings)
-            return erase(spark, settings, user, with_facts, partial(let_jobs_read, settings, user), console.print)
+            return erase(
+                spark, settings, user, with_facts, partial(let_jobs_read, settings, user, console.print), console.print
+            )
 
 
 def erase(
@@ -146,25 +148,51 @@ def _copy_letters(spark: SparkSession, settings: Settings, user: str) -> Offsets
     return old
 
 
-def let_jobs_read(settings: Settings, user: str, jobs: Sequence[str]) -> None:
-    """Run the jobs until they have read every fact, the lake every result, and what was read is ranked."""
+def let_jobs_read(settings: Settings, user: str, say: Callable[[str], None], jobs: Sequence[str]) -> None:
+    """Run the jobs until they have read every fact, the lake every result, and what was read is ranked.
+
+    TimeoutError where they get no further.
+    """
     goal = ends(settings, FACT_TOPICS)
+    queries = [query for job in jobs for query in STATES[job]]
+    of_facts = [query for query in queries if query != PROJECTED]
     with running_jobs(settings, jobs, {FORGETTING: user}) as processes:
 
         def all_read() -> bool:
             if not caught_up(settings, processes):
                 return False
-            of_facts = [query for job in jobs for query in STATES[job] if query != PROJECTED]
             if not all(reached(committed_offsets(checkpoints(settings) / query), goal) for query in of_facts):
                 return False
             results = ends(settings, [POSTS_WITH_COUNTS])
             return reached(committed_offsets(checkpoints(settings) / PROJECTED), results)
 
-        behind = f"the jobs do not catch up: see {settings.log_dir}"
-        wait_until(all_read, READ_SECONDS, lambda: behind)
+        behind = f"the jobs get no further for {READY_SECONDS:.0f} s: see {settings.log_dir}"
+        moved = _tells_what_moved(settings, queries, goal, say)
+        wait_while_it_moves(all_read, moved, LOOK_SECONDS, READY_SECONDS, lambda: behind)
         if TRENDING_POSTS in jobs:
             is_ranked = ranked_from_now(settings)
-            wait_until(lambda: caught_up(settings, processes) and is_ranked(), READ_SECONDS, lambda: behind)
+            wait_until(lambda: caught_up(settings, processes) and is_ranked(), READY_SECONDS, lambda: behind)
+
+
+def _tells_what_moved(
+    settings: Settings, queries: Sequence[str], goal: Offsets, say: Callable[[str], None]
+) -> Callable[[], bool]:
+    """Whether a query has read more since it was asked before; those that read facts are told with what is left."""
+    before = dict[str, int]()
+
+    def moved() -> bool:
+        there = {query: committed_offsets(checkpoints(settings) / query) for query in queries}
+        now = {query: total(offsets) for query, offsets in there.items()}
+        if POSTS_WITH_COUNTS in now:  # it may read a seed, too
+            now[POSTS_WITH_COUNTS] += done_batch(checkpoints(settings) / POSTS_WITH_COUNTS)
+        nearer = [query for query in queries if now[query] != before.get(query)]
+        before.update(now)
+        left = {query: lacking(there[query], goal) for query in nearer if query != PROJECTED and there[query]}
+        if left:
+            say("; ".join(f"{query}: {number:,} records behind" for query, number in left.items()))
+        return bool(nearer)
+
+    return moved
 
 
 def _remove_pictures(settings: Settings, names: Sequence[str]) -> int:

@@ -123,3 +123,22 @@ def wait_until(condition: Callable[[], bool], seconds: float, complaint: Callabl
         if time.monotonic() > deadline:
             raise TimeoutError(complaint())
         time.sleep(0.1)
+
+
+def wait_while_it_moves(
+    condition: Callable[[], bool],
+    moved: Callable[[], bool],
+    look_seconds: float,
+    still_seconds: float,
+    complaint: Callable[[], str],
+) -> None:
+    """The same, however long it takes: TimeoutError where nothing `moved` since the look before, for that long."""
+    moved_at = time.monotonic()
+    while True:
+        try:
+            return wait_until(condition, look_seconds, complaint)
+        except TimeoutError:
+            if moved():
+                moved_at = time.monotonic()
+            elif time.monotonic() - moved_at > still_seconds:
+                raise

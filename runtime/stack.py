@@ -17,7 +17,7 @@ from conf.settings import Settings
 from jobs.running import STACK, is_held, read_state, refuse_unfinished_forget, state_file
 from runtime.broker import is_taken, prepare_cluster, refuse_taken_ports
 from runtime.parts import JOBS, job_metrics, refuse_one_metrics_port
-from runtime.processes import kill_session, wait_until
+from runtime.processes import kill_session, wait_while_it_moves
 
 READY_SECONDS, LOOK_SECONDS = 900.0, 10.0
 """How long a start may take without getting any further; how often it is told how far jobs are that catch up."""
@@ -127,19 +127,17 @@ def _follow(settings: Settings, process: "subprocess.Popen[bytes]", say: Callabl
         waiting = [name for name in read_state(settings.run_dir, STACK).get("parts", {}) if name not in told]
         return f"no further for {READY_SECONDS:.0f} s: {', '.join(waiting)}; the logs are in {settings.log_dir}"
 
-    moved_at, least = began, dict[str, float]()
-    while True:
-        were_ready = len(told)
-        try:
-            return wait_until(all_ready, LOOK_SECONDS, complaint)
-        except TimeoutError:
-            nearer = _nearer(settings, set(JOBS) - told, least)
-            for name, left in nearer.items():
-                say(f"{time.monotonic() - began:5.1f} s  {name} catches up: {left:,.0f} records behind")
-            if nearer or len(told) > were_ready:
-                moved_at = time.monotonic()
-            elif time.monotonic() - moved_at > READY_SECONDS:
-                raise
+    least, were_ready = dict[str, float](), set[str]()
+
+    def moved() -> bool:
+        nonlocal were_ready
+        nearer = _nearer(settings, set(JOBS) - told, least)
+        for name, left in nearer.items():
+            say(f"{time.monotonic() - began:5.1f} s  {name} catches up: {left:,.0f} records behind")
+        before, were_ready = were_ready, set(told)
+        return bool(nearer) or were_ready != before
+
+    wait_while_it_moves(all_ready, moved, LOOK_SECONDS, READY_SECONDS, complaint)
 
 
 def _nearer(settings: Settings, jobs: Iterable[str], least: dict[str, float]) -> dict[str, float]:

@@ -173,7 +173,7 @@ def test_the_jobs_of_an_erasure_are_told_whose_they_are(settings: Settings, monk
     monkeypatch.setattr(forget, "ends", lambda *_: {})
     monkeypatch.setattr(forget, "running_jobs", process)
     with pytest.raises(KilledError):
-        forget.let_jobs_read(settings, USER, ["archive"])
+        forget.let_jobs_read(settings, USER, print, ["archive"])
     assert told == [(settings, ["archive"], {FORGETTING: USER})]
 
 
