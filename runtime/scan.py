@@ -11,8 +11,11 @@ import lz4.block  # type: ignore[import-untyped]
 import pyarrow.parquet as pq
 from kafka.record import MemoryRecords
 
+from runtime.sst import entries
+
 LZ4_MAGIC, LZ4_HEADER, LZ4_RAW = b"LZ4Block", 21, 0x10
 PIECE = 1 << 24
+SST = ".sst"
 
 
 def found_in(folder: Path, words: Sequence[str]) -> Iterator[tuple[Path, str]]:
@@ -94,7 +97,9 @@ def _zip(path: Path) -> Iterator[bytes]:
     with zipfile.ZipFile(path) as archive:
         for name in archive.namelist():
             yield name.encode()
-            yield archive.read(name)
+            yield (data := archive.read(name))
+            if name.endswith(SST):
+                yield from _rows(data)
 
 
 def _changelog(path: Path) -> Iterator[bytes]:
@@ -111,10 +116,20 @@ def _changelog(path: Path) -> Iterator[bytes]:
     yield b"".join(unpacked)
 
 
+def _sst(path: Path) -> Iterator[bytes]:
+    yield from _rows(path.read_bytes())
+
+
+def _rows(table: bytes) -> Iterator[bytes]:
+    for key, value in entries(table):
+        yield key + b"\0" + value
+
+
 _UNPACK: dict[str, Callable[[Path], Iterator[bytes]]] = {
     ".log": _kafka,
     ".log.deleted": _kafka,
     ".parquet": _parquet,
     ".zip": _zip,
     ".changelog": _changelog,
+    SST: _sst,
 }
