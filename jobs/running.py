@@ -90,10 +90,18 @@ def taken(lock: IO[str]) -> bool:
     return True
 
 
-def refuse_unfinished_switch(beside_dir: Path) -> None:
-    """SystemExit with the fix where a switch was interrupted: checkpoints and topics may not belong together."""
-    if (beside_dir / SWITCH).exists():
-        raise SystemExit("a switch was interrupted half-way: finish it with make backfill ARGS=switch")
+def refuse_unfinished_switch(beside_dir: Path, role: str = "") -> None:
+    """SystemExit with the fix where a switch was interrupted, unless it made live what stood there in that role.
+
+    Checkpoints and topics may not belong together.
+    """
+    try:
+        begun = str(json.loads((beside_dir / SWITCH).read_text()).get("role", "rebuilt"))
+    except FileNotFoundError:
+        return
+    if begun != role:
+        command = "rollback" if begun == "before" else "switch"
+        raise SystemExit(f"a switch was interrupted half-way: finish it with make backfill ARGS={command}")
 
 
 def is_held(run_dir: Path, name: str) -> bool:

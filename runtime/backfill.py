@@ -162,13 +162,14 @@ def _until_kept(settings: Settings) -> None:
 def switch(settings: Settings, role: str, accept: bool, console: Console) -> Comparison | None:
     """What is beside becomes live and the other way round; None where an interrupted switch was finished.
 
-    Nothing is switched where posts differ and that is not accepted.
+    Nothing is switched where posts differ and that is not accepted. SystemExit where the other switch was interrupted.
     """
     with only_command(settings), a_broker(settings), batch_session(settings) as spark, ExitStack() as live:
 
         def hold() -> None:
             live.enter_context(held(settings, there.jobs(settings)))
 
+        refuse_unfinished_switch(settings.beside_dir, role)
         if there.planned(settings) is not None:
             hold()
             finish(spark, settings)

@@ -252,3 +252,26 @@ def test_a_seed_is_named_whole_or_not_at_all(settings: Settings, monkeypatch: py
     assert seed_name(checkpoint) == ""
     generations.seed(None, settings, {}, checkpoint)  # type: ignore[arg-type]
     assert len(seed_name(checkpoint)) == 32
+
+
+@pytest.mark.parametrize(
+    ("begun", "other", "command"),
+    [(backfill.REBUILT, backfill.BEFORE, "switch"), (backfill.BEFORE, backfill.REBUILT, "rollback")],
+)
+def test_an_interrupted_switch_is_finished_by_its_own_command_and_by_no_other(
+    settings: Settings, begun: str, other: str, command: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    beside.take_role(settings, begun, [])
+    beside.plan(settings, term=1, places=[], role=begun, published=True)
+    for session in ("a_broker", "batch_session"):
+        monkeypatch.setattr(backfill, session, lambda _: nullcontext())
+    said = rf"interrupted half-way: finish it with make backfill ARGS={command}$"
+    for refused in (
+        lambda: backfill.switch(settings, other, True, Console()),
+        lambda: backfill.drop(settings),
+        lambda: start_job(settings, monkeypatch),
+    ):
+        with pytest.raises(SystemExit, match=said):
+            refused()
+    assert backfill.switch(settings, begun, True, Console()) is None
+    assert (beside.planned(settings), beside.role(settings)) == (None, other)
