@@ -16,7 +16,7 @@ from jobs.offsets import ends
 from jobs.submit import job_env
 from runtime.access import ensure_access
 from runtime.admin import admin_client
-from runtime.broker import embedded_broker, take_free_ports
+from runtime.broker import OF_OUR_OWN_BROKER, embedded_broker, take_free_ports
 from runtime.parts import stack_parts
 from runtime.processes import Process, wait_until
 from runtime.stack import refuse_taken_website
@@ -109,6 +109,8 @@ def own_settings(folder: Path) -> Settings:
     """Also for every process that is started from here; free ports where none are set."""
     take_free_ports()
     os.environ.update(MSM_DATA_DIR=str(folder.absolute()), MSM_STORE="", MSM_AUDIT_EVERY_SECONDS="0")
+    if Settings().embedded_kafka:
+        os.environ.update(OF_OUR_OWN_BROKER)
     return Settings()
 
 

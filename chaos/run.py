@@ -23,7 +23,7 @@ from contract.topics import POSTS_WITH_COUNTS
 from jobs.checkpoints import shape_of
 from jobs.submit import COMPILES_LITTLE
 from runtime import stack
-from runtime.broker import take_free_ports
+from runtime.broker import OF_OUR_OWN_BROKER, take_free_ports
 from runtime.processes import end_as_by_ctrl_c
 from runtime.spark import batch_session
 
@@ -46,7 +46,7 @@ def own_settings(data_dir: Path) -> Settings:
     partitions = {"MSM_SHUFFLE_PARTITIONS": str(there.partitions)} if there else {}
     for name, value in {**LIGHT, **partitions}.items():
         os.environ.setdefault(name, value)
-    alone = {"MSM_STORE": "", "MSM_KAFKA_BOOTSTRAP": "", "MSM_AUDIT_EVERY_SECONDS": "0"}
+    alone = {"MSM_STORE": "", "MSM_KAFKA_BOOTSTRAP": "", "MSM_AUDIT_EVERY_SECONDS": "0", **OF_OUR_OWN_BROKER}
     if os.environ.get("MSM_KAFKA_SECURITY") != "scram":  # the only other way that the embedded broker knows
         alone["MSM_KAFKA_SECURITY"] = "none"
     os.environ.update(alone, MSM_DATA_DIR=str(data_dir.absolute()))

@@ -166,6 +166,8 @@ def refuse_taken_ports(settings: Settings) -> None:
             )
 
 
+OF_OUR_OWN_BROKER = {"MSM_KAFKA_SECRETS_DIR": "", "MSM_KAFKA_USER": ""}
+"""For whoever starts a stack of its own, in a shell that names the secrets of a cluster."""
 FREE_PORTS = range(21_000, 23_000, 10)
 READY_SECONDS = 300
 """How long a broker may take, which looks through its log after a kill."""

@@ -55,7 +55,15 @@ def secured_properties(settings: Settings) -> str:
 
 
 def make_secrets(settings: Settings) -> None:
-    """A password a principal, and the broker's key with its certificate; what is there stays."""
+    """A password a principal, and the broker's key with its certificate; what is there stays.
+
+    SystemExit with the fix where the folder that is set has somebody else's authority.
+    """
+    if settings.kafka_secrets_dir and ca_file(settings).exists() and not _keystore(settings).exists():
+        raise SystemExit(
+            f"{ca_file(settings)} is of another cluster than the embedded broker: set MSM_KAFKA_BOOTSTRAP to use that "
+            "one, or unset MSM_KAFKA_SECRETS_DIR"
+        )
     settings.kafka_secrets.mkdir(mode=0o700, parents=True, exist_ok=True)
     for name in (ADMIN, "keystore", *(principal.name for principal in PRINCIPALS)):
         kept_secret(password_file(settings, name), "password=")

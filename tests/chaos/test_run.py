@@ -94,3 +94,14 @@ def test_no_small_disk_hides_what_a_folder_holds(tmp_path: Path, monkeypatch: py
     (tmp_path / "events").mkdir()
     with pytest.raises(PermissionError, match="is not empty"):
         mount(tmp_path)
+
+
+def test_a_run_has_secrets_of_its_own_in_a_shell_that_names_those_of_a_cluster(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    of_a_cluster = {"SECRETS_DIR": str(tmp_path / "cluster"), "USER": "alice", "SECURITY": "scram", "BOOTSTRAP": "k:1"}
+    own = {f"MSM_KAFKA_{name}": value for name, value in of_a_cluster.items()}
+    monkeypatch.setattr(os, "environ", {**os.environ, **own})
+    settings = own_settings(tmp_path / "own")
+    assert settings.kafka_secrets == tmp_path / "own" / "secrets" / "kafka"
+    assert settings.acting_as("likes").kafka_login == "likes"

@@ -1,0 +1,41 @@
+"""The embedded broker makes its secrets where none are, and nowhere else."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from bench import place
+from conf.settings import Settings
+from runtime.broker_security import make_secrets
+
+
+@pytest.fixture
+def named(tmp_path: Path) -> Settings:
+    return Settings(data_dir=tmp_path / "data", kafka_security="scram", kafka_secrets_dir=str(tmp_path / "secrets"))
+
+
+def test_the_authority_of_a_cluster_stays(named: Settings) -> None:
+    named.kafka_secrets.mkdir()
+    (named.kafka_secrets / "ca.pem").write_text("of a cluster")
+    with pytest.raises(SystemExit, match=r"ca.pem is of another cluster .* unset MSM_KAFKA_SECRETS_DIR$"):
+        make_secrets(named)
+    assert {path.name: path.read_text() for path in named.kafka_secrets.iterdir()} == {"ca.pem": "of a cluster"}
+
+
+def test_own_secrets_may_be_kept_in_a_folder_that_is_set(named: Settings) -> None:
+    make_secrets(named)
+    made = {path.name: path.read_bytes() for path in named.kafka_secrets.iterdir()}
+    assert made.keys() >= {"ca.pem", "broker.p12", "admin.properties"}
+    make_secrets(named)
+    assert {path.name: path.read_bytes() for path in named.kafka_secrets.iterdir()} == made
+
+
+@pytest.mark.parametrize("bootstrap", ["", "k:1"], ids=["own broker", "cluster"])
+def test_a_measurement_reads_the_secrets_of_a_cluster_only_where_it_uses_it(
+    bootstrap: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    there = {"SECRETS_DIR": str(tmp_path / "cluster"), "SECURITY": "scram", "BOOTSTRAP": bootstrap}
+    monkeypatch.setattr(os, "environ", {**os.environ, **{f"MSM_KAFKA_{name}": value for name, value in there.items()}})
+    expected = tmp_path / "cluster" if bootstrap else tmp_path / "own" / "secrets" / "kafka"
+    assert place.own_settings(tmp_path / "own").kafka_secrets == expected
