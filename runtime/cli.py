@@ -2,7 +2,6 @@
 
 import json
 import os
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -129,7 +128,8 @@ def simulate(context: typer.Context) -> None:
         refuse_missing_broker(settings)
     command = [sys.executable, "-m", "producers.simulator", *context.args]
     env = {**os.environ, "MSM_DATA_DIR": str(settings.data_dir)}
-    raise SystemExit(subprocess.call(command, cwd=REPOSITORY, env=env))
+    os.chdir(REPOSITORY)
+    os.execve(command[0], command, env)  # it gets the signals that are meant for it
 
 
 @app.command()

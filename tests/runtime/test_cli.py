@@ -1,13 +1,16 @@
 """What the commands say and do before anything runs."""
 
+import os
 import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from io import StringIO
 from pathlib import Path
 
 import jwt
+import psutil
 import pytest
 from pyspark.sql import Row
 from rich.console import Console
@@ -18,6 +21,7 @@ from conf.settings import Settings, load_settings
 from jobs.generations import Comparison
 from runtime import broker, cli, stack
 from runtime.backfill_commands import _differences
+from runtime.processes import wait_until
 
 
 @pytest.fixture(autouse=True)
@@ -129,6 +133,27 @@ def test_the_help_of_simulate_is_the_simulators() -> None:
     line = [sys.executable, "-m", "runtime.cli", "simulate", "--help"]
     done = subprocess.run(line, capture_output=True, text=True, check=True, cwd=REPOSITORY, timeout=60)
     assert "--rate" in done.stdout
+
+
+def test_a_simulator_gets_the_signals_of_its_command(settings: Settings) -> None:
+    def simulators() -> list[int]:
+        running = psutil.process_iter(["environ", "cmdline"])
+        ours = [one for one in running if (one.info["environ"] or {}).get("MSM_DATA_DIR") == str(settings.data_dir)]
+        return [one.pid for one in ours if "producers.simulator" in (one.info["cmdline"] or [])]
+
+    line = [sys.executable, "-m", "runtime.cli", "simulate"]
+    command = subprocess.Popen(line, cwd=REPOSITORY, stderr=subprocess.DEVNULL)
+    try:
+        wait_until(lambda: bool(simulators()), 120, lambda: "no simulator starts")
+        begun = simulators()
+        command.terminate()
+        command.wait(30)
+        assert (begun, simulators()) == ([command.pid], [])
+    finally:
+        command.kill()
+        for pid in simulators():
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
 
 
 @pytest.mark.parametrize("name", ["a b", "", "x" * 65])
