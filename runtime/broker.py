@@ -114,7 +114,7 @@ def _admit_administrator(settings: Settings) -> None:
     if knows_administrator(settings):
         return
     opened = settings.model_copy(update={"kafka_security": "none"})
-    with embedded_broker(opened), closing(admin_client(opened)) as admin:
+    with embedded_broker(opened, "broker-open"), closing(admin_client(opened)) as admin:
         upsert_users(admin, settings, [ADMIN])
     remember_administrator(settings)
 
@@ -250,10 +250,10 @@ def _cluster_id(settings: Settings) -> str:
 
 
 @contextmanager
-def embedded_broker(settings: Settings) -> Iterator[Process]:
-    """A broker of one's own for the time of a block; its data stays in `settings.kafka_dir`."""
+def embedded_broker(settings: Settings, name: str = "broker") -> Iterator[Process]:
+    """A broker of one's own for the time of a block, under the name of its log; data stays in `settings.kafka_dir`."""
     refuse_taken_ports(settings)
-    process = Process.start("broker", broker_command(settings), settings.log_dir)
+    process = Process.start(name, broker_command(settings), settings.log_dir)
 
     def is_up() -> bool:
         if process.exit_code is not None:

@@ -2,11 +2,13 @@
 
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from bench import place
 from conf.settings import Settings
+from runtime import broker
 from runtime.broker_security import make_secrets
 
 
@@ -39,3 +41,23 @@ def test_a_measurement_reads_the_secrets_of_a_cluster_only_where_it_uses_it(
     monkeypatch.setattr(os, "environ", {**os.environ, **{f"MSM_KAFKA_{name}": value for name, value in there.items()}})
     expected = tmp_path / "cluster" if bootstrap else tmp_path / "own" / "secrets" / "kafka"
     assert place.own_settings(tmp_path / "own").kafka_secrets == expected
+
+
+class StartedError(Exception):
+    """Instead of a start."""
+
+
+def test_the_broker_that_is_open_for_a_moment_has_a_log_of_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def start(name: str, *_: Any) -> None:
+        raise StartedError(name)
+
+    monkeypatch.setattr(broker.Process, "start", start)
+    monkeypatch.setattr(broker, "refuse_taken_ports", lambda _: None)
+    settings = Settings(data_dir=tmp_path, kafka_bootstrap="", kafka_security="scram")
+    meta = settings.kafka_dir / "log" / "meta.properties"
+    meta.parent.mkdir(parents=True)
+    meta.touch()
+    with pytest.raises(StartedError, match=r"^broker-open$"):
+        broker.broker_command(settings)
