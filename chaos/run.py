@@ -4,6 +4,7 @@ import os
 import random
 import time
 from collections.abc import Iterable, Sequence
+from contextlib import ExitStack
 from datetime import datetime, timezone
 from pathlib import Path
 
@@ -61,9 +62,10 @@ def run(folder: Path, data_dir: Path, seed: int, names: Sequence[str], console: 
         raise SystemExit(f"a stack runs on {data_dir}, and faults want one of their own: make down, or another --data")
     clock.prepare(settings)
     outcomes: list[Outcome] = []
-    disks = _disks(settings, names, console)
-    ground = Ground(settings, random.Random(seed), RATE, disks)
-    try:
+    with ExitStack() as left:  # each is done, also where one fails or is interrupted
+        left.callback(_report, folder, seed, outcomes, console)
+        ground = Ground(settings, random.Random(seed), RATE, _disks(settings, names, left, console))
+        left.callback(ground.stop)
         console.print(f"starting a stack on {data_dir} ...", soft_wrap=True)
         ground.start()
         with batch_session(settings) as spark:
@@ -75,23 +77,23 @@ def run(folder: Path, data_dir: Path, seed: int, names: Sequence[str], console: 
                 report.write(folder / "report.json", seed, outcomes)
                 if outcomes[-1].result == "failed":
                     _begin_again(ground)
-    finally:
-        ground.stop()
-        for disk in disks.values():
-            disk.unmount()
-        report.write(folder / "report.json", seed, outcomes)
-        report.show(outcomes, console)
-        console.print(f"the report: {folder / 'report.json'}", soft_wrap=True)
     return report.exit_code(outcomes)
 
 
-def _disks(settings: Settings, names: Iterable[str], console: Console) -> dict[str, Disk]:
+def _report(folder: Path, seed: int, outcomes: list[Outcome], console: Console) -> None:
+    report.write(folder / "report.json", seed, outcomes)
+    report.show(outcomes, console)
+    console.print(f"the report: {folder / 'report.json'}", soft_wrap=True)
+
+
+def _disks(settings: Settings, names: Iterable[str], left: ExitStack, console: Console) -> dict[str, Disk]:
     folders = {"checkpoints": settings.checkpoint_dir, "lake": settings.lake_dir, "kafka": settings.kafka_dir}
     disks: dict[str, Disk] = {}
     try:
         for name in folders:
             if f"full disk: {name}" in names:
                 disks[name] = mount(folders[name])
+                left.callback(disks[name].unmount)
     except PermissionError as error:
         console.print(str(error), markup=False)
     return disks

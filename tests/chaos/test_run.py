@@ -6,6 +6,7 @@ import random
 import signal
 import subprocess
 from contextlib import nullcontext
+from io import StringIO
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -87,6 +88,37 @@ def test_a_stack_that_runs_is_left_alone(of_a_stack: Path, monkeypatch: pytest.M
     with pytest.raises(SystemExit, match="make down, or another --data"):
         run(of_a_stack / "report", of_a_stack, 1, ["full disk: lake"], Console())
     assert touched == []
+
+
+def test_who_interrupts_twice_leaves_no_disk_and_sees_the_report(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gone: list[str] = []
+
+    class Small:
+        def __init__(self, folder: Path) -> None:
+            self.name = folder.name
+
+        def unmount(self) -> None:
+            gone.append(self.name)
+            if self.name == "lake":
+                raise subprocess.CalledProcessError(32, "umount")
+
+    def interrupt(_: Ground) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "environ", {**os.environ})  # a run sets its own
+    monkeypatch.setattr(chaos_run, "end_as_by_ctrl_c", lambda: None)
+    monkeypatch.setattr(chaos_run, "mount", Small)
+    monkeypatch.setattr(Ground, "start", interrupt)
+    monkeypatch.setattr(Ground, "stop", interrupt)
+    names = [f"full disk: {name}" for name in ("checkpoints", "lake", "kafka")]
+    shown = Console(file=StringIO())
+    with pytest.raises((KeyboardInterrupt, subprocess.CalledProcessError)):
+        run(tmp_path / "report", tmp_path / "stack", 1, names, shown)
+    assert sorted(gone) == ["checkpoints", "kafka", "lake"]
+    assert "the report:" in shown.file.getvalue()  # type: ignore[attr-defined]
+    assert (tmp_path / "report" / "report.json").exists()
 
 
 def test_no_small_disk_hides_what_a_folder_holds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
