@@ -11,7 +11,8 @@ from conf.settings import Settings
 from conf.store import refuse_store
 from jobs.checkpoints import STATES, begun_batch, done_batch, left_by_rescale, shape_of
 from jobs.harness import reason
-from runtime.children import alone
+from runtime.children import alone, held
+from runtime.parts import JOBS
 from runtime.spark import batch_session
 
 Contents = dict[str, tuple[int, int]]
@@ -24,7 +25,7 @@ def rescale(settings: Settings, partitions: int, say: Callable[[str], None]) -> 
     Interrupted, it is run again with the same number.
     """
     refuse_store(settings, "msm rescale", "start over with new checkpoints (docs/operations.md)")
-    with alone(settings, "states"):
+    with alone(settings, "states"), held(settings, JOBS):
         queries = [query for states in STATES.values() for query, state in states.items() if state != "none"]
         for query in queries:  # all of them, before one is changed: they go on with the same number
             _refuse_half_way(settings.checkpoint_dir / query)

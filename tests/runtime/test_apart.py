@@ -13,8 +13,9 @@ from conf.settings import Settings
 from jobs import generations, harness
 from jobs.checkpoints import seed_name
 from jobs.running import FORGET, FORGETTING, is_held, only_one
-from runtime import backfill, beside, forget, stack
+from runtime import backfill, beside, forget, rescale, stack
 from runtime.children import alone, only_command
+from runtime.parts import JOBS
 
 USER = "Ada-of-1815"
 
@@ -55,6 +56,19 @@ def test_whoever_waits_for_no_lock_can_ask_for_it(settings: Settings) -> None:
     with only_one(settings.run_dir, "archive"):
         assert is_held(settings.run_dir, "archive")
     assert not is_held(settings.run_dir, "archive")
+
+
+def test_no_job_starts_while_states_are_rescaled(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    kept_away: list[bool] = []
+    monkeypatch.setattr(rescale, "batch_session", lambda _: nullcontext())
+    monkeypatch.setattr(rescale, "rescale_query", lambda *_: kept_away.append(all_held(settings)))
+    rescale.rescale(settings, 8, lambda _: None)
+    assert kept_away == [True] * 3
+    assert not all_held(settings)
+
+
+def all_held(settings: Settings) -> bool:
+    return all(is_held(settings.run_dir, job) for job in JOBS)
 
 
 class KilledError(Exception):
