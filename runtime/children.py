@@ -146,11 +146,9 @@ def _stopped(settings: Settings, job: str, lock: IO[str]) -> bool:
 @contextmanager
 def only_command(settings: Settings) -> Iterator[None]:
     """SystemExit where another of the commands that change checkpoints and tables is at work."""
-    with open_lock(settings.run_dir, "command") as lock:
+    with open_lock(settings.run_dir, stack.COMMAND) as lock:
         if not taken(lock):
-            raise SystemExit(
-                f"msm forget, rescale or backfill is at work on {settings.data_dir}: wait until it is done"
-            )
+            raise SystemExit(stack.AT_WORK.format(settings.data_dir))
         yield
 
 

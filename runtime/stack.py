@@ -25,6 +25,8 @@ STOP_SECONDS = 120
 LIVE = {"web", "posts_with_counts"}
 """What the page needs to show live numbers."""
 MODULE = "runtime.supervisor"
+COMMAND, AT_WORK = "command", "msm forget, rescale or backfill is at work on {}: wait until it is done"
+"""The lock of the commands that change checkpoints and tables, and what whoever meets it is told."""
 State = dict[str, Any]
 
 
@@ -79,6 +81,8 @@ def start(settings: Settings, say: Callable[[str], None], simulate: Sequence[str
 
 def _refuse_taken_ports(settings: Settings) -> None:
     if settings.embedded_kafka:
+        if is_taken(settings.kafka_port) and is_held(settings.run_dir, COMMAND):  # it has brought the broker
+            raise SystemExit(AT_WORK.format(settings.data_dir))
         refuse_taken_ports(settings)
     refuse_taken_website(settings)
 

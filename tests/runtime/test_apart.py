@@ -1,5 +1,6 @@
 """Commands that change checkpoints and tables keep apart, from the stack too; what one leaves half-way is seen."""
 
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
@@ -69,6 +70,22 @@ def test_no_job_starts_while_states_are_rescaled(settings: Settings, monkeypatch
 
 def all_held(settings: Settings) -> bool:
     return all(is_held(settings.run_dir, job) for job in JOBS)
+
+
+def test_who_starts_beside_a_command_with_a_broker_of_its_own_is_told_to_wait(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stack, "_launch", lambda *_: pytest.fail("it went on"))
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        there = settings.model_copy(update={"kafka_bootstrap": "", "kafka_port": port})
+        with (
+            only_command(settings),
+            pytest.raises(SystemExit, match=r"backfill is at work on .*: wait until it is done"),
+        ):
+            stack.start(there, print)
+        with pytest.raises(SystemExit, match=f"port {port} of the embedded broker is in use"):
+            stack.start(there, print)
 
 
 class KilledError(Exception):
