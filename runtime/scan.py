@@ -5,6 +5,7 @@ import time
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
+from itertools import chain, islice
 from pathlib import Path
 
 import lz4.block  # type: ignore[import-untyped]
@@ -121,8 +122,9 @@ def _sst(path: Path) -> Iterator[bytes]:
 
 
 def _rows(table: bytes) -> Iterator[bytes]:
-    for key, value in entries(table):
-        yield key + b"\0" + value
+    keys_and_values = chain.from_iterable(entries(table))
+    while some := list(islice(keys_and_values, 10_000)):
+        yield b"\0".join(some)
 
 
 _UNPACK: dict[str, Callable[[Path], Iterator[bytes]]] = {

@@ -1,5 +1,6 @@
-"""Reads RocksDB's table files (.sst), as Spark writes them: rocksdb/wiki/Rocksdb-BlockBasedTable-Format at GitHub.
+"""Reads RocksDB's table files (.sst), as Spark writes them.
 
+The format is https://github.com/facebook/rocksdb/wiki/Rocksdb-BlockBasedTable-Format.
 A file is blocks, each with its kind of compression and a checksum behind it, and a footer that says where two of them
 are: the index has a handle (offset, size) for each block of data, the metaindex one by name for all else. An entry of a
 block has of its key only what differs from the key before.
