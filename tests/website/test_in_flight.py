@@ -183,7 +183,7 @@ def test_a_new_beginning_leaves_a_reader_where_they_are(tabs: Tabs, stand_in: st
     tabs.allow("404")
     everything = some_posts(world, 60)
     page = open_as(tabs, stand_in, "grace")
-    page.evaluate("scrollTo(0, document.body.scrollHeight)")
+    to_the_end(page)
     cards, here = page.locator("#posts [data-post-id]"), card_with(page, "number 22.")
     here.scroll_into_view_if_needed()
     expect(cards).to_have_count(60)
