@@ -31,7 +31,7 @@ PROJECTED = "posts_with_counts_lake"
 """The query that reads the counts, as all others read facts."""
 STATES: dict[str, dict[str, str]] = {
     "posts_with_counts": {"posts_with_counts": "e23db60b"},
-    "trending_posts": {"trending_posts": "fc073939", "first_hour_engagement": "df378a24"},
+    "trending_posts": {"trending_posts": "fc073939", "first_hour_engagement": "922f8388"},
     "archive": {"events": "none", PROJECTED: "none"},
 }
 """Of each job and query the digest of its state's schemas; tests/rebuild/test_interrupted_batches.py has them anew."""
