@@ -20,7 +20,7 @@ from contract.spark import FACT_FIELDS, POST_WITH_COUNTS_ROW
 from contract.topics import POSTS_WITH_COUNTS, TOMBSTONES_KEPT
 from jobs.checkpoints import PROJECTED, committed_at, done_batch
 from jobs.harness import main, now, query_id, read_records, read_topics
-from jobs.rounds import CATCH_UP
+from jobs.rounds import CATCH_UP, change
 from jobs.sinks.dead_letters import DeadLetterSink
 from jobs.sinks.lake import COMPACT_EVERY, append_once, compact, ensure_table, refuse_older_checkpoint, table_path
 from jobs.sinks.projection import latest_of_each_post, merge_posts, remove_others
@@ -40,6 +40,10 @@ EVENTS = (
     .add("value", "binary")
     .add("arrived_date", "date")
 )
+OPTIONS = {
+    # Files of this size are joined no more: as long as each stays that was replaced, less is written anew each time.
+    "spark.databricks.delta.optimize.minFileSize": str(16 << 20),
+}
 Batch = Callable[[DataFrame, int], None]
 IN_MEMORY = 250_000
 """Records of a batch at most: it is kept while it is looked at twice, and captions may have 2,200 characters."""
@@ -50,6 +54,7 @@ REPLACED = "12 hours"
 def start(spark: SparkSession, settings: Settings, catching_up: bool = False) -> Sequence[StreamingQuery]:
     """Two queries: the archive with its dead letters, and the projection of the counts."""
     settings = settings.with_batches_of(IN_MEMORY)
+    change(spark, OPTIONS)
     keep, project = keep_events(spark, settings), project_posts(spark, settings)
     events = read_topics(spark, settings, *FACT_TOPICS, live=not catching_up)
     counts = read_topics(spark, settings, POSTS_WITH_COUNTS, live=not catching_up)

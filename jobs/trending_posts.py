@@ -15,7 +15,7 @@ from pyspark import StorageLevel
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql.streaming.query import StreamingQuery
-from pyspark.sql.types import LongType, StructField, StructType
+from pyspark.sql.types import LongType, StringType, StructField, StructType
 
 from conf.settings import Settings
 from conf.store import Place, checkpoints, for_spark, write_whole
@@ -72,11 +72,8 @@ PANES = (
 )
 KEPT_PANES = StructType([*PANES, *(StructField(f"judged_{name}", LongType()) for name in ENGAGEMENT)])
 FIRST_HOUR = StructType().add("born", "timestamp").add("post_id", "string").add("likes", "long").add("comments", "long")
-FACT = ["topic", "partition", "offset", "event_id", "event_type", "occurred_at", "user_id", "post_id"]
-BODY = ["image_url", "caption", "comment_id"]
-POST_FACTS = StructType()
-for _name in [*FACT, *BODY]:
-    POST_FACTS = POST_FACTS.add(_name, {"partition": "integer", "offset": "long"}.get(_name, "string"))
+_OF_A_POST = ("event_id", "event_type", "occurred_at", "user_id", "post_id", "image_url", "caption")
+POST_FACTS = StructType([StructField(name, StringType()) for name in _OF_A_POST])
 Batch = Callable[[DataFrame, int], None]
 Read = Callable[..., DataFrame]
 """The facts of the topics that are named."""
@@ -162,7 +159,7 @@ def panes_and_posts(spark: SparkSession, read: Read, evicted: datetime | None) -
     """Changes of panes, and as they came the facts of posts (`fact`, else null); each topic is read once."""
     dated = read("likes", "comments").transform(dated_acts)
     panes = dated.unionByName(clock(spark, dated)).transform(minute_panes, evicted)
-    fact = F.struct(*FACT, *BODY).alias("fact")
+    fact = F.struct(*_OF_A_POST).alias("fact")
     no_pane = [F.lit(None).cast(field.dataType).alias(field.name) for field in PANES]
     return panes.withColumn("fact", F.lit(None).cast(POST_FACTS)).unionByName(read("posts").select(*no_pane, fact))
 

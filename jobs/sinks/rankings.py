@@ -211,7 +211,7 @@ class Rankings:
 
         def post_facts() -> DataFrame:
             facts = self._table(spark, tables.POST_FACTS)
-            return facts.unionByName(fresh.posts) if fresh else facts
+            return facts.select(fresh.posts.columns).unionByName(fresh.posts) if fresh else facts
 
         def look_up(post_ids: set[str]) -> Mapping[str, Row]:
             if unknown := post_ids - self._posts.keys():

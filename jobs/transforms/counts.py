@@ -230,8 +230,7 @@ def _pair(position: str) -> Column:
 def first_of_each(post_facts: DataFrame) -> DataFrame:
     """Of each post, author and type of fact the first: as much as `living_posts` looks at, however often they came."""
     keys, order = ["post_id", "user_id", "event_type"], ["occurred_at", "event_id", "image_url", "caption"]
-    others = [name for name in post_facts.columns if name not in {*keys, *order}]
-    first = F.min(F.struct(*order, *others)).alias("first")
+    first = F.min(F.struct(*order)).alias("first")
     return post_facts.groupBy(*keys).agg(first).select(*keys, "first.*")
 
 
