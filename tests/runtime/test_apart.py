@@ -143,7 +143,7 @@ def start_job(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> bool:
     started: list[bool] = []
     monkeypatch.setattr(harness, "load_settings", lambda: settings)
     monkeypatch.setattr(harness, "broker_listens", lambda *_: True)
-    monkeypatch.setattr(harness, "topic_ids", lambda *_: {})
+    monkeypatch.setattr(harness, "_refuse_other_topics", lambda *_: None)
     monkeypatch.setattr(harness, "_run", lambda *_: started.append(True))
     harness.main("archive", lambda *_: [])
     return bool(started)

@@ -81,7 +81,7 @@ def started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
     settings = Settings(data_dir=tmp_path, spark_master="local[1]")
     monkeypatch.setattr(harness, "load_settings", lambda: settings)
     monkeypatch.setattr(harness, "broker_listens", lambda *_: True)
-    monkeypatch.setattr(harness, "topic_ids", lambda *_: {})
+    monkeypatch.setattr(harness, "_refuse_other_topics", lambda *_: None)
     return settings
 
 
