@@ -10,7 +10,7 @@ from audit.archive import PLACE
 from contract.facts import IDENTIFIER
 
 RECORDS = 2_000_000
-"""Up to as many a part has all posts, and about as many records then: two minutes of one core."""
+"""Of so many records all posts are one part; of more, a part has about as many: two minutes of one core."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class Part:
         post_id, body = key.cast("string"), value.cast("string")
         names = (F.contains(body, F.concat(F.lit(f'"post_id":{gap}"'), post_id, F.lit('"'))) for gap in ("", " "))
         is_named, is_named_so = names
-        is_once = F.length(body) - F.length(F.replace(body, F.lit("post_id"))) == len("post_id")
+        is_once = F.octet_length(body) - F.octet_length(F.replace(body, F.lit("post_id"))) == len("post_id")
         is_identifier = post_id.rlike(rf"^{IDENTIFIER}\z")
         is_plain = is_identifier & (is_named | is_named_so) & is_once & ~F.contains(body, F.lit("\\"))
         return self.has(post_id) | ~F.coalesce(is_plain, F.lit(False))
