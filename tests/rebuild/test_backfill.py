@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from datetime import timedelta
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -21,10 +22,11 @@ from contract.topics import POSTS_WITH_COUNTS, TRENDING_POSTS, result_topic
 from jobs import archive, generations, posts_with_counts, trending_posts
 from jobs.checkpoints import made, seed_name
 from jobs.generations import Comparison
-from jobs.harness import read_records
+from jobs.harness import now, read_records
 from jobs.offsets import beginnings
 from jobs.sinks.lake import append, table_path
 from jobs.transforms.generations import newest_posts
+from jobs.transforms.ranking import PastHour
 from runtime import backfill, beside
 from runtime.children import held
 from runtime.forget import _remove_read_seeds
@@ -147,11 +149,15 @@ def test_what_kafka_has_no_more_comes_from_the_archive_and_a_wrong_row_is_found_
 
 
 def count_a_minute_twice(spark: SparkSession, settings: Settings) -> None:
-    """One in the middle of the hour, which is in the next ranking too."""
+    """One in the middle of the hour in which something stands, in the next ranking too, also of the next hour."""
     path = table_path(settings, tables.ENGAGEMENT_BY_MINUTE)
     panes = spark.read.format("delta").load(path)
-    minutes = panes.where("judged_likes > 0").select("post_id", "minute").distinct().orderBy("minute").collect()
-    post_id, minute = minutes[len(minutes) // 2]
+    judging = {PastHour.at(now() + timedelta(minutes=ahead)).judged_from for ahead in (-2, 0, 5)}
+    likes = F.sum("judged_likes").alias("likes")
+    stands = panes.groupBy("judged_from", "post_id", "minute").agg(likes).where("likes > 0")
+    judged = stands.where(F.col("judged_from").isin(*judging)).groupBy("post_id", "minute").count()
+    minutes = judged.where(F.col("count") == len(judging)).orderBy("minute", "post_id").collect()
+    post_id, minute, _ = minutes[len(minutes) // 2]
     append(panes.where((F.col("post_id") == post_id) & (F.col("minute") == minute)).localCheckpoint(), path)
 
 
