@@ -46,8 +46,9 @@ class Part:
         escaped, it is a fact about that post or none at all. What is not so plain may be a fact about any.
         """
         post_id, body = key.cast("string"), value.cast("string")
-        names = (F.contains(body, F.concat(F.lit(f'"post_id":{gap}"'), post_id, F.lit('"'))) for gap in ("", " "))
-        is_named, is_named_so = names
+        is_named, is_named_so = (
+            F.contains(body, F.concat(F.lit(f'"post_id":{gap}"'), post_id, F.lit('"'))) for gap in ("", " ")
+        )
         is_once = F.octet_length(body) - F.octet_length(F.replace(body, F.lit("post_id"))) == len("post_id")
         is_identifier = post_id.rlike(rf"^{IDENTIFIER}\z")
         is_plain = is_identifier & (is_named | is_named_so) & is_once & ~F.contains(body, F.lit("\\"))

@@ -72,8 +72,12 @@ PANES = (
 )
 KEPT_PANES = StructType([*PANES, *(StructField(f"judged_{name}", LongType()) for name in ENGAGEMENT)])
 FIRST_HOUR = StructType().add("born", "timestamp").add("post_id", "string").add("likes", "long").add("comments", "long")
-_OF_A_POST = ("event_id", "event_type", "occurred_at", "user_id", "post_id", "image_url", "caption")
-POST_FACTS = StructType([StructField(name, StringType()) for name in _OF_A_POST])
+POST_FACTS = StructType(
+    [
+        StructField(name, StringType())
+        for name in ("event_id", "event_type", "occurred_at", "user_id", "post_id", "image_url", "caption")
+    ]
+)
 Batch = Callable[[DataFrame, int], None]
 Read = Callable[..., DataFrame]
 """The facts of the topics that are named."""
@@ -159,7 +163,7 @@ def panes_and_posts(spark: SparkSession, read: Read, evicted: datetime | None) -
     """Changes of panes, and as they came the facts of posts (`fact`, else null); each topic is read once."""
     dated = read("likes", "comments").transform(dated_acts)
     panes = dated.unionByName(clock(spark, dated)).transform(minute_panes, evicted)
-    fact = F.struct(*_OF_A_POST).alias("fact")
+    fact = F.struct(*POST_FACTS.fieldNames()).alias("fact")
     no_pane = [F.lit(None).cast(field.dataType).alias(field.name) for field in PANES]
     return panes.withColumn("fact", F.lit(None).cast(POST_FACTS)).unionByName(read("posts").select(*no_pane, fact))
 
@@ -231,7 +235,7 @@ def newest_fact(checkpoint: Place) -> datetime:
 
     The clock alone does not tell what is too old: it may be ahead for a moment.
     """
-    return min(now(), next_watermark(checkpoint) + timedelta(minutes=int(LATENESS.split()[0])))
+    return min(now(), next_watermark(checkpoint) + LATENESS)
 
 
 def tidy(spark: SparkSession, panes: str, moment: datetime, newest: datetime) -> None:

@@ -4,7 +4,7 @@
 """
 
 from collections.abc import Callable
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import reduce
 
 from pyspark.sql import Column, DataFrame, Window
@@ -12,7 +12,7 @@ from pyspark.sql import functions as F
 
 from jobs.transforms.counts import PAIR, acts, extremes, is_of, mark, rulings, stands, this_batch, turned_on
 
-LATENESS = "70 minutes"
+LATENESS = timedelta(minutes=70)
 """Watermark delay: the hour that a ranking looks at, and twice the five minutes that a fact may be ahead."""
 BEHIND_WATERMARK = "behind_watermark: "
 """How the names of observations begin that count rows which were left out."""
@@ -35,7 +35,7 @@ def watermarked(rows: DataFrame, time: str, evicted: datetime | None = None) -> 
     To evict, Spark looks at every row of state in every batch. With `evicted`, the watermark up to which that was done,
     it does not: state has no watermark then. docs/decisions/eviction.md
     """
-    marked = rows.withWatermark(time, LATENESS)
+    marked = rows.withWatermark(time, f"{LATENESS.total_seconds():.0f} seconds")
     return marked if evicted is None else marked.withMetadata(time, {})
 
 

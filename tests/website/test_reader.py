@@ -1,5 +1,7 @@
 """What somebody is reading, writing or about to press stays where it is."""
 
+from collections.abc import Iterator
+
 import pytest
 from playwright.sync_api import Browser, Page, Route, expect
 
@@ -89,29 +91,33 @@ def test_who_only_reads_is_asked_who_they_are_from_an_open_post(tabs: Tabs, stan
     expect(page.get_by_test_id("user")).to_be_focused()
 
 
-def test_nothing_moves_by_itself_under_a_finger(browser: Browser, stand_in: str, world: World) -> None:
+@pytest.fixture
+def under_a_finger(browser: Browser, stand_in: str, world: World) -> Iterator[Page]:
+    """A phone that shows a post, about to be tapped."""
     a_post(world, "about to be tapped", minutes_ago=1)
     with browser.new_context(has_touch=True, is_mobile=True, viewport={"width": 390, "height": 800}) as context:
         page = open_as(Tabs(context), stand_in, "grace")
         expect(card_with(page, "about to be tapped")).to_be_visible()
-        a_post(world, "new")
-        expect(page.get_by_test_id("new-posts")).to_have_text("1 new post")
-        expect(card_with(page, "new")).to_have_count(0)
-        page.get_by_test_id("new-posts").tap()
-        expect(card_with(page, "new")).to_be_in_viewport()
+        yield page
 
 
-def test_a_new_post_that_is_told_late_waits_with_those_before_it(browser: Browser, stand_in: str, world: World) -> None:
-    a_post(world, "about to be tapped", minutes_ago=1)
-    with browser.new_context(has_touch=True, is_mobile=True, viewport={"width": 390, "height": 800}) as context:
-        page = open_as(Tabs(context), stand_in, "grace")
-        expect(card_with(page, "about to be tapped")).to_be_visible()
-        a_post(world, "newest")
-        expect(page.get_by_test_id("new-posts")).to_have_text("1 new post")
-        a_post(world, "told late", minutes_ago=0.5)
-        expect(page.get_by_test_id("new-posts")).to_have_text("2 new posts")
-        page.get_by_test_id("new-posts").tap()
-        expect(page.locator("#posts .caption")).to_have_text(["newest", "told late", "about to be tapped"])
+def test_nothing_moves_by_itself_under_a_finger(under_a_finger: Page, world: World) -> None:
+    page = under_a_finger
+    a_post(world, "new")
+    expect(page.get_by_test_id("new-posts")).to_have_text("1 new post")
+    expect(card_with(page, "new")).to_have_count(0)
+    page.get_by_test_id("new-posts").tap()
+    expect(card_with(page, "new")).to_be_in_viewport()
+
+
+def test_a_new_post_that_is_told_late_waits_with_those_before_it(under_a_finger: Page, world: World) -> None:
+    page = under_a_finger
+    a_post(world, "newest")
+    expect(page.get_by_test_id("new-posts")).to_have_text("1 new post")
+    a_post(world, "told late", minutes_ago=0.5)
+    expect(page.get_by_test_id("new-posts")).to_have_text("2 new posts")
+    page.get_by_test_id("new-posts").tap()
+    expect(page.locator("#posts .caption")).to_have_text(["newest", "told late", "about to be tapped"])
 
 
 def test_posts_that_wait_go_on_waiting_while_older_ones_come(tabs: Tabs, stand_in: str, world: World) -> None:
