@@ -43,9 +43,8 @@ def audit_once(settings: Settings, source: str = "archive", turn: int | None = N
 
     What the job says goes to standard error.
 
-    Interrupted or terminated, this process takes the job with it.
+    Interrupted, it takes the job with it.
     """
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder) / "report.json"
         code = _call(command(settings, report, source, turn=turn), environment(settings))

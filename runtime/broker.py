@@ -267,6 +267,13 @@ def embedded_broker(settings: Settings, name: str = "broker") -> Iterator[Proces
         process.stop()
 
 
+def refuse_full_disk(settings: Settings) -> None:
+    """SystemExit where the disk of the broker's folder, which need not be there yet, has no room for it."""
+    there = next(place for place in (settings.kafka_dir, *settings.kafka_dir.absolute().parents) if place.exists())
+    if shutil.disk_usage(there).free < ROOM:
+        raise SystemExit(_no_space(settings))
+
+
 def _no_space(settings: Settings) -> str:
     return f"No space left on the disk of {settings.kafka_dir}: free some space; nothing that was acknowledged is lost"
 
@@ -281,8 +288,7 @@ def main() -> None:
         if error.errno != errno.ENOSPC:
             raise
         raise SystemExit(_no_space(settings)) from None
-    if shutil.disk_usage(settings.kafka_dir).free < ROOM:
-        raise SystemExit(_no_space(settings))
+    refuse_full_disk(settings)
     sys.stdout.flush()
     os.execv(command[0], command)
 

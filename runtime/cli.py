@@ -186,6 +186,7 @@ def audit(
     if source not in ("archive", "kafka"):
         raise typer.BadParameter("--from is archive or kafka")
     settings = load_settings()
+    end_as_by_ctrl_c()
     found: dict[str, Any]
     try:
         wrong = no_answer(settings, AUDITOR)

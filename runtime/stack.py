@@ -15,7 +15,7 @@ import psutil
 from conf import REPOSITORY
 from conf.settings import Settings
 from jobs.running import STACK, is_held, read_state, refuse_unfinished_forget, state_file
-from runtime.broker import is_taken, prepare_cluster, refuse_taken_ports
+from runtime.broker import is_taken, prepare_cluster, refuse_full_disk, refuse_taken_ports
 from runtime.parts import JOBS, job_metrics, refuse_one_metrics_port
 from runtime.processes import kill_session, wait_while_it_moves
 
@@ -64,7 +64,9 @@ def start(settings: Settings, say: Callable[[str], None], simulate: Sequence[str
     refuse_unfinished_forget(settings.data_dir)
     refuse_one_metrics_port(settings)
     sweep(settings)
-    if not settings.embedded_kafka:
+    if settings.embedded_kafka:
+        refuse_full_disk(settings)
+    else:
         prepare_cluster(settings, say)
     _refuse_taken_ports(settings)
     process = _launch(settings, simulate)

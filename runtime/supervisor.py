@@ -3,11 +3,13 @@
 .venv/bin/python -m runtime.supervisor [--simulate OPTIONS...]
 """
 
+import errno
 import os
 import signal
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -62,10 +64,15 @@ class Supervisor:
         failed = ""
         try:
             while not self._stopping and not failed:
-                for child in self._children:
-                    self._look_at(child)
-                failed = self._hopeless()
-                self._write(failed)
+                try:
+                    for child in self._children:
+                        self._look_at(child)
+                    failed = self._hopeless()
+                    self._write(failed)
+                except OSError as error:
+                    if error.errno != errno.ENOSPC or not all(child.was_ready for child in self._children):
+                        raise
+                    # Not even a log can be written: what is due is done once there is room.
                 time.sleep(0.2)
         finally:
             self._stop_all(failed)
@@ -137,7 +144,8 @@ class Supervisor:
         asked = [child for child in running if child.part.ask_to_stop and child.part.ask_to_stop()]
         for child in reversed(self._children):
             if child.process is not None:
-                log.info("stopping", part=child.part.name)
+                with suppress(OSError):  # the disk is full
+                    log.info("stopping", part=child.part.name)
                 child.process.stop(asked=child in asked)
                 child.process = None
         if failed:

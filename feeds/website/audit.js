@@ -4,6 +4,7 @@ import { getAudit, serverNow } from "./api.js";
 import { age, byId } from "./dom.js";
 
 const EVERY_MS = 60_000;
+let told = ""; // when the recount was made that was spoken last
 const whole = new Intl.NumberFormat("en");
 
 /** "recounted 4 min ago, 1,204,311 facts, drift 0"; of many facts a part at a time: "... facts (part 3 of 8), ..." */
@@ -18,7 +19,9 @@ async function show() {
   if (!audit?.audited_at) return;
   const line = byId("audit");
   line.hidden = false;
-  line.role = audit.drift > 0 ? "alert" : null; // else nobody wants its age spoken each minute
+  const isNews = audit.drift > 0 && audit.audited_at !== told;
+  line.role = isNews ? "alert" : null; // nobody wants its age spoken each minute
+  if (isNews) told = audit.audited_at;
   line.textContent = sentence(audit);
   line.title = new Date(audit.audited_at).toLocaleString();
   line.classList.toggle("drift", audit.drift > 0);

@@ -9,6 +9,9 @@ import { openWhy } from "./why.js";
 
 const LONG_CAPTION = 280;
 
+/** Words that nobody has sent yet, by post, with whose they are: a card may go and come again, as in a dialog. */
+const drafts = new Map();
+
 /** Opens whatever lets a reader become a user; set by the page. */
 export const gate = { open: () => {} };
 
@@ -28,6 +31,7 @@ export class Card {
     posts.put(post);
     this.fill(post);
     this.listen();
+    this.takeUpDraft();
     this.render();
   }
 
@@ -51,7 +55,7 @@ export class Card {
     this.parts.whyLikes.onclick = () => openWhy(this.postId, "likes", posts.count(this.postId, "likes"));
     this.parts.whyComments.onclick = () => openWhy(this.postId, "comments", posts.count(this.postId, "comments"));
     remove.onclick = () => this.askToDelete();
-    text.oninput = () => this.renderSend();
+    text.oninput = () => this.keepDraft();
     form.onsubmit = (event) => {
       event.preventDefault();
       this.send();
@@ -115,8 +119,21 @@ export class Card {
     when.textContent = milliseconds < 10_000 ? "just now" : `${age(milliseconds)} ago`;
   }
 
+  takeUpDraft() {
+    const draft = drafts.get(this.postId);
+    if (draft?.writer === session.writer) this.parts.text.value = draft.words;
+    this.renderSend();
+  }
+
   renderSend() {
     this.parts.send.disabled = this.parts.text.value.trim() === "";
+  }
+
+  keepDraft() {
+    const words = this.parts.text.value;
+    if (words) drafts.set(this.postId, { words, writer: session.writer });
+    else drafts.delete(this.postId);
+    this.renderSend();
   }
 
   like() {
@@ -144,7 +161,7 @@ export class Card {
     const { user } = session.who;
     text.value = "";
     text.focus({ preventScroll: true });
-    this.renderSend();
+    this.keepDraft();
     const key = words === this.unsent.words ? this.unsent.key : newKey();
     const goesBack = () => this.element.isConnected && session.writer === user; // else it is no word of who writes here
     this.sending += 1;
@@ -153,7 +170,7 @@ export class Card {
     if (!goesBack()) return;
     this.unsent = isSent ? {} : { words, key };
     if (this.unsent.words) text.value = text.value === "" ? words : `${words} ${text.value}`;
-    this.renderSend();
+    this.keepDraft();
   }
 
   /** What was written and not sent. */

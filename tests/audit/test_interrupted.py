@@ -12,7 +12,8 @@ import pytest
 from conf import REPOSITORY
 from runtime.processes import wait_until
 
-AUDIT = "from audit.run import audit_once; from conf.settings import Settings; audit_once(Settings())"
+AUDIT = "from runtime import cli; cli.no_answer = lambda *_: ''; cli.app(['audit'])"
+"""The command, without asking for a broker first."""
 
 
 def command_lines(data: Path) -> list[list[str]]:
@@ -21,7 +22,7 @@ def command_lines(data: Path) -> list[list[str]]:
     return [one["cmdline"] or [] for one in found if (one["environ"] or {}).get("MSM_DATA_DIR") == str(data)]
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_an_audit_that_is_ended_leaves_no_process_and_no_file(tmp_path: Path, number: signal.Signals) -> None:
     temporary = tmp_path / "tmp"
     temporary.mkdir()

@@ -1,14 +1,18 @@
 """A supervisor over small parts: `first` must be ready before `second` starts; `hopeless` never comes up,
-and of `moody` one cannot always ask whether it is ready.
+and of `moody` one cannot always ask whether it is ready. While there is a file `full`, the disk is.
 
 python -m tests.runtime.stand_in_stack [hopeless] [moody]
 """
 
+import errno
 import sys
 from http.client import BadStatusLine
 from pathlib import Path
+from typing import Any
 
 from conf.settings import load_settings
+from conf.store import write_whole
+from runtime import supervisor
 from runtime.parts import Part
 from runtime.supervisor import Supervisor
 
@@ -34,6 +38,13 @@ def parts(folder: Path, names: list[str]) -> list[Part]:
     return [first, second, *(part for part in (hopeless, moody) if part.name in names)]
 
 
+def write_if_there_is_room(place: Path, content: dict[str, Any]) -> None:
+    if (load_settings().data_dir / "full").exists():
+        raise OSError(errno.ENOSPC, "No space left on device", str(place))
+    write_whole(place, content)
+
+
 if __name__ == "__main__":
     configured = load_settings()
+    supervisor.write_whole = write_if_there_is_room  # type: ignore[assignment]
     sys.exit(Supervisor(configured, parts(configured.data_dir, sys.argv[1:])).run())

@@ -205,3 +205,5 @@ def test_without_room_no_broker_is_started_that_could_not_say_why_it_dies(
     monkeypatch.setattr(broker.os, "execv", lambda *_: pytest.fail("it was started"))
     with pytest.raises(SystemExit, match=f"No space left on the disk of {settings.kafka_dir}: free some space"):
         broker.main()
+    with pytest.raises(SystemExit, match=f"No space left on the disk of {settings.kafka_dir}: free some space"):
+        stack.start(settings, pytest.fail)

@@ -84,6 +84,22 @@ def test_a_part_that_is_killed_comes_back(settings: Settings, supervise: Any) ->
     assert part(settings, "first")["pid"] != killed
 
 
+def test_a_full_disk_ends_no_stack_that_was_up(settings: Settings, supervise: Any) -> None:
+    supervisor = supervise()
+    await_ready(settings, "first", "second")
+    full, lives = settings.data_dir / "full", settings.data_dir / "first"
+    full.touch()
+    lives.unlink()
+    os.kill(part(settings, "first")["pid"], signal.SIGKILL)
+    wait_until(lives.exists, PATIENCE, lambda: "not started again")
+    assert part(settings, "first")["restarts"] == 0, "the disk was not full"
+    full.unlink()
+    wait_until(lambda: part(settings, "first")["restarts"] == 1, PATIENCE, lambda: "not written down")
+    await_ready(settings, "first")
+    supervisor.send_signal(signal.SIGTERM)
+    assert supervisor.wait(PATIENCE) == 0
+
+
 def test_a_part_that_cannot_be_asked_is_asked_again(settings: Settings, supervise: Any) -> None:
     supervise("moody")
     await_ready(settings, "first", "second", "moody")

@@ -353,6 +353,9 @@ def test_a_recount_is_spoken_only_where_something_differs(tabs: Tabs, tmp_path: 
     keep_audit(tmp_path, facts=10, drift=2)
     page.reload()
     expect(page.get_by_role("alert").filter(has_text="drift 2")).to_be_visible()
+    page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")  # the same once more, with another age
+    expect(page.get_by_test_id("audit")).not_to_have_attribute("role", "alert")
+    expect(page.get_by_test_id("audit")).to_contain_text("drift 2")
 
 
 def test_without_an_audit_the_page_claims_none(tabs: Tabs, tmp_path: Path, stand_in: str) -> None:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import Browser, Page, Route, expect
+from playwright.sync_api import Browser, Locator, Page, Route, expect
 
 from tests.website.browser import Tabs, hold, is_held
 from tests.website.scenarios import add_comment, card_with, choose_picture, open_as, shows
@@ -78,6 +78,31 @@ def test_a_comment_that_fails_after_its_post_was_closed_can_be_sent_again(
     held[1].continue_()
     shows(card_with(page, "opened"), comments=1)
     expect(card_with(page, "opened").locator(".own-comments .text")).to_have_text(["Do not lose this"])
+
+
+def test_words_outlast_the_open_post_for_whoever_wrote_them(tabs: Tabs, stand_in: str, world: World) -> None:
+    world.like("linus", a_post(world, "opened"), True)
+    page = open_as(tabs, stand_in, "grace")
+
+    def words() -> Locator:
+        opened_from_the_ranking(page)
+        return page.locator("#post-dialog").get_by_test_id("comment-text")
+
+    def close() -> None:
+        page.keyboard.press("Escape")
+        expect(page.locator("#post-dialog [data-post-id]")).to_have_count(0)
+
+    words().fill("Not yet")
+    close()
+    page.get_by_test_id("user").select_option("ada")
+    expect(words()).to_have_value("")
+    close()
+    page.get_by_test_id("user").select_option("grace")
+    expect(words()).to_have_value("Not yet")
+    page.locator("#post-dialog").get_by_test_id("comment-send").click()
+    expect(page.locator("#post-dialog .own-comments .text")).to_have_text(["Not yet"])
+    close()
+    expect(words()).to_have_value("")
 
 
 def test_who_only_reads_is_asked_who_they_are_from_an_open_post(tabs: Tabs, stand_in: str, world: World) -> None:
