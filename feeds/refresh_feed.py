@@ -11,7 +11,7 @@ from typing import Annotated, cast
 
 from fastapi import APIRouter, FastAPI, Header, HTTPException, Query, Request, Response
 from fastapi.sse import format_sse_event
-from pydantic import BaseModel, TypeAdapter
+from pydantic import BaseModel, BeforeValidator, TypeAdapter
 
 from conf.settings import Settings
 from contract.facts import Identifier, Moment, format_time
@@ -101,13 +101,13 @@ def _event(update: Update, epoch: str) -> Event:
 @router.get("/feed", summary="The newest posts", response_model=FeedPage)
 async def feed(
     request: Request,
-    limit: Annotated[int, Query(ge=1, le=100)] = PAGE,
+    limit: Annotated[int, BeforeValidator(lambda value: value or PAGE), Query(ge=1, le=100)] = PAGE,
     before: Annotated[str | None, Query(description="`next` of the page before this one")] = None,
     after: After = None,
 ) -> Response:
     """Living posts, newest first by (created_at, post_id)."""
     here = _here(request.app)
-    cursor = None if before is None else _read_cursor(before)
+    cursor = _read_cursor(before) if before else None
     headers = await _wait(request, after)
     page = here.view.page(limit, cursor)
     return Response(_page_json(page, here.consumer.as_of), media_type="application/json", headers=headers)
@@ -164,7 +164,7 @@ def _read_cursor(text: str) -> tuple[str, str]:
 
 
 async def _wait(request: Request, after: str | None) -> dict[str, str]:
-    if after is None:
+    if not after:
         return {}
     caught_up = await _here(request.app).has_seen(after, network_of(request.client))
     return {"X-Caught-Up": "true" if caught_up else "false"}

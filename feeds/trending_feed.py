@@ -58,7 +58,7 @@ class TrendingFeed(Feed[RankingStore]):
     async def answer(self, request: Request, topic: str, after: str | None) -> Response:
         """The ranking; with a token, once what it names had been read, or the wait is over."""
         headers = {}
-        if after is not None:
+        if after:
             token = Token.parse(after)
 
             def done() -> bool:

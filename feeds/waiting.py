@@ -12,7 +12,7 @@ from fastapi.exceptions import RequestValidationError
 from contract.facts import FACT_TOPICS, IDENTIFIER
 from service.limits import tallied
 
-TOKEN = rf"^({'|'.join(FACT_TOPICS)})-[0-9]{{1,9}}-[0-9]{{1,18}}-{IDENTIFIER}$"
+TOKEN = rf"^(({'|'.join(FACT_TOPICS)})-[0-9]{{1,9}}-[0-9]{{1,18}}-{IDENTIFIER})?$"
 After = Annotated[str | None, Query(pattern=TOKEN, description="a command's token: wait until it is visible")]
 
 

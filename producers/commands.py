@@ -35,6 +35,7 @@ class Answer(BaseModel):
     """The ids of the stored fact, and the token that `?after=` takes."""
 
     event_id: str
+    user_id: str
     post_id: str
     comment_id: str | None = None
     image_url: str | None = None
@@ -131,7 +132,7 @@ class Commands:
         except BrokerUnavailable as error:
             log.warning("a command was refused", reason=str(error))
             raise _refused(error) from error
-        shown = fact.model_dump(include={"event_id", "post_id", "comment_id", "image_url"})
+        shown = fact.model_dump(include={"event_id", "user_id", "post_id", "comment_id", "image_url"})
         return Answer(**shown, token=str(token))
 
 

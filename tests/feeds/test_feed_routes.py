@@ -98,6 +98,14 @@ def test_a_wrong_query_is_refused(refresh: Refresh, query: str) -> None:
     assert refresh.http.get(f"/feed?{query}").status_code == 422
 
 
+def test_an_empty_query_is_none(refresh: Refresh) -> None:
+    refresh.take(*(row(f"p{number:02}") for number in range(30)))
+    posts = refresh.http.get("/feed").json()["posts"]
+    assert len(posts) == 20
+    assert refresh.http.get("/feed?limit=&before=&after=").json()["posts"] == posts
+    assert "X-Caught-Up" not in refresh.http.get("/posts/p01?after=").headers
+
+
 def test_one_reads_ones_own_writes(refresh: Refresh) -> None:
     refresh.take(row("p1", 1, {"posts": (0, 3)}))
     answer = refresh.http.get("/posts/p1?after=posts-0-3-p1")

@@ -59,6 +59,7 @@ def test_a_fact_is_the_users_of_the_token_whoever_the_body_names(client: TestCli
         ("posts", said("DELETE", post)),
     ]
     assert [written(broker, *answer)["user_id"] for answer in answers] == ["ada"] * 6
+    assert {answer["user_id"] for _, answer in answers} == {"ada"}
 
 
 def test_liking_and_unliking_write_their_facts(client: TestClient, broker: OneBroker, by: By) -> None:
