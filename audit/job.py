@@ -162,12 +162,12 @@ def audit(spark: SparkSession, settings: Settings, from_kafka: bool, turn: int |
         spark.conf.set("spark.sql.shuffle.partitions", max(PARTITIONS, report.archived // part.of // RECORDS_A_TASK))
         letters = recount.kept(_letters(spark, settings), folder / "letters")
         if not part.is_whole:
-            records = recount.kept(part.chosen(records, rankings.facts_since(ranked), letters), folder / "chosen")
+            records = recount.kept(part.chosen(records, letters), folder / "chosen")
         recount.judge_by_statement(records, folder, part)
-        known = recount.judge_by_transforms(records, folder)
-        _judge_posts(report, now.of(part), known.where(part.has(F.col("post_id"))), erased, folder)
+        known = recount.judge_by_transforms(records, folder).where(part.has(F.col("post_id")))
+        _judge_posts(report, now.of(part), known, erased, folder)
         log.info("recounting the rankings")
-        report.rankings = rankings.drift(known, settings, ranked) + rankings.feed_drift(found, answered)
+        report.rankings = rankings.drift(known, settings, ranked, part) + rankings.feed_drift(found, answered)
         report.compared += [*(one.board for one in ranked), *(["the feed of rankings"] if answered else [])]
         log.info("comparing dead letters")
         _judge_letters(report, letters, lettered, erased, folder)

@@ -1,7 +1,6 @@
 """A part of all posts: each audit of the stack judges the next one, so that none takes longer and longer."""
 
 from dataclasses import dataclass
-from datetime import datetime
 
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
@@ -54,17 +53,16 @@ class Part:
         is_plain = is_identifier & (is_named | is_named_so) & is_once & ~F.contains(body, F.lit("\\"))
         return self.has(post_id) | ~F.coalesce(is_plain, F.lit(False))
 
-    def chosen(self, records: DataFrame, since: datetime | None, letters: DataFrame) -> DataFrame:
+    def chosen(self, records: DataFrame, letters: DataFrame) -> DataFrame:
         """The records that an audit of the part must parse: (topic, partition, offset, arrived_at, key, value).
 
-        Those that may be facts about its posts; all of the topic of posts, and all that arrived `since`, as rankings
-        are of all posts; and each that has one of the `letters` (topic, partition, offset): a letter must be right.
+        Those that may be facts about its posts; all of the topic of posts; and each that has one of the `letters`
+        (topic, partition, offset): a letter must be right.
         """
         if self.is_whole:
             return records
         about = letters.select(PLACE).distinct().withColumn("has_letter", F.lit(True))
-        is_recent = F.lit(False) if since is None else F.col("arrived_at") >= F.lit(since)
-        is_looked_at = (F.col("topic") == "posts") | is_recent | F.col("has_letter").isNotNull()
+        is_looked_at = (F.col("topic") == "posts") | F.col("has_letter").isNotNull()
         is_chosen = is_looked_at | self.may_have(F.col("key"), F.col("value"))
         return records.join(about, PLACE, "left").where(is_chosen).select(*records.columns)
 

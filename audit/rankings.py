@@ -1,10 +1,10 @@
-"""The newest rankings, recounted in both ways as of what was read when they were made."""
+"""The newest rankings, recounted in both ways as of what was read when they were made; of a part, its posts."""
 
 import time
 from contextlib import closing
 from dataclasses import dataclass
-from datetime import datetime, timedelta
 from functools import partial
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +14,11 @@ from pyspark.sql import functions as F
 from audit import feed, recount
 from audit.feed import PATIENCE_SECONDS
 from audit.offsets import furthest
+from audit.part import WHOLE, Part
 from audit.published import below
 from conf.kafka import partitions_of, records_of
 from conf.settings import Settings
-from contract.facts import FUTURE_TOLERANCE_SECONDS, format_time, parse_time
+from contract.facts import format_time, parse_time
 from contract.results import BIRTHS, SEEN_HEADER, RankedPost, Ranking, read_seen
 from contract.topics import RISING_POSTS, TRENDING_POSTS
 from jobs.offsets import Offsets, consumer_of, parsed, rows
@@ -26,13 +27,11 @@ from jobs.transforms.ranking import MINUTE, PastHour, Score, best, living, risin
 
 STATEMENT = Path(__file__).with_name("rankings.sql")
 LOOK_BACK = 20
-FUTURE = timedelta(seconds=FUTURE_TOLERANCE_SECONDS)
 BOARDS = (
     "board string, topic string, partition int, next bigint, "
     "window_start timestamp, window_end timestamp, judged_from timestamp, since string"
 )
 WEIGHTS = "like_weight int, comment_weight int, top int"
-PLACE = list(RankedPost.model_fields)
 _BOARD = {TRENDING_POSTS: "trending", RISING_POSTS: "rising"}
 
 
@@ -64,8 +63,8 @@ class Published:
         return PastHour(parse_time(self.ranking.window_end))
 
     @property
-    def places(self) -> list[tuple[Any, ...]]:
-        return [_place(post) for post in self.ranking.posts]
+    def places(self) -> list[RankedPost]:
+        return self.ranking.posts
 
 
 def with_answers(settings: Settings, url: str) -> tuple[list[Published], dict[str, Any]]:
@@ -101,39 +100,58 @@ def judgeable(found: list[Published]) -> list[Published]:
     return [one for one in {one.topic: one for one in found}.values() if one.seen]
 
 
-def facts_since(wanted: list[Published]) -> datetime | None:
-    """The likes and comments that count for these rankings arrived since: at most five minutes before their date."""
-    return min((one.hour.judged_from - MINUTE - FUTURE for one in wanted), default=None)
+def drift(known: DataFrame, settings: Settings, wanted: list[Published], part: Part = WHOLE) -> list[str]:
+    """What does not agree about posts of the part, a sentence a board and recount.
 
-
-def drift(known: DataFrame, settings: Settings, wanted: list[Published]) -> list[str]:
-    """What does not agree, a sentence a board and recount; `known`: the facts as the transformations judged them."""
+    `known`: the facts about them, as the transformations judged them; the statement reads the view `in_part`.
+    """
     by_statement = _by_statement(known.sparkSession, settings, wanted) if wanted else {}
     said = []
     for one in wanted:
+        if one.places != _in_order(one.places)[: settings.top]:
+            said.append(f"{one.board}: the ranking is not in order, or too long")
+        mine = _of_part(known.sparkSession, one.places, part)
         recounts = {"statement": by_statement.get(one.board, []), "transforms": _by_transforms(known, settings, one)}
-        said += [
-            f"{one.board}: {_first_difference(one.places, made, name)}"
-            for name, made in recounts.items()
-            if made != one.places
-        ]
+        for name, made in recounts.items():
+            theirs = made if len(one.places) < settings.top else _up_to(one.places[-1], made)
+            if theirs != mine:
+                said.append(f"{one.board}: {_first_difference(mine, theirs, name)}")
     return said
 
 
-def _first_difference(published: list[tuple[Any, ...]], made: list[tuple[Any, ...]], name: str) -> str:
-    pairs = list(zip([*published, *[None] * len(made)], [*made, *[None] * len(published)], strict=False))
-    place, (mine, theirs) = next((at, pair) for at, pair in enumerate(pairs, 1) if pair[0] != pair[1])
-    return f"place {place} is {_short(mine)}, the {name} make it {_short(theirs)}"
+def _in_order(places: list[RankedPost]) -> list[RankedPost]:
+    """The same posts, ranked by what they say of themselves."""
+    posts = sorted(places, key=_turn)
+    return [post.model_copy(update={"rank": rank}) for rank, post in enumerate(posts, 1)]
 
 
-def _short(place: tuple[Any, ...] | None) -> str:
-    if place is None:
-        return "none"
-    post = dict(zip(PLACE, place, strict=True))
-    return f"{post['post_id']} ({post['likes']} likes, {post['comments']} comments)"
+def _turn(post: RankedPost) -> tuple[int, int, str]:
+    return -post.score, -post.likes, post.post_id
 
 
-def _by_statement(spark: SparkSession, settings: Settings, wanted: list[Published]) -> dict[str, list[tuple[Any, ...]]]:
+def _of_part(spark: SparkSession, places: list[RankedPost], part: Part) -> list[RankedPost]:
+    """The posts of the part, ranked among themselves, as recounts have them."""
+    ids = spark.createDataFrame([(post.post_id,) for post in places], "post_id string")
+    found = {row.post_id for row in ids.where(part.has(F.col("post_id"))).collect()}
+    return _in_order([post for post in places if post.post_id in found])
+
+
+def _up_to(last: RankedPost, made: list[RankedPost]) -> list[RankedPost]:
+    """Those that have a place in a full ranking: others may be foremost in their part."""
+    return [post for post in made if _turn(post) <= _turn(last)]
+
+
+def _first_difference(mine: list[RankedPost], made: list[RankedPost], name: str) -> str:
+    pairs = enumerate(zip_longest(mine, made), 1)
+    place, (one, other) = next((place, pair) for place, pair in pairs if pair[0] != pair[1])
+    return f"place {place} is {_short(one)}, the {name} make it {_short(other)}"
+
+
+def _short(post: RankedPost | None) -> str:
+    return f"{post.post_id} ({post.likes} likes, {post.comments} comments)" if post else "none"
+
+
+def _by_statement(spark: SparkSession, settings: Settings, wanted: list[Published]) -> dict[str, list[RankedPost]]:
     cuts = [
         (one.board, *place, *_window(one.hour)) for one in wanted for place in rows({**one.seen, BIRTHS: one.births})
     ]
@@ -141,9 +159,9 @@ def _by_statement(spark: SparkSession, settings: Settings, wanted: list[Publishe
     weights = [(settings.like_weight, settings.comment_weight, settings.top)]
     spark.createDataFrame(weights, WEIGHTS).createOrReplaceTempView("weights")
     recount.run(spark, STATEMENT)
-    found: dict[str, list[tuple[Any, ...]]] = {}
+    found: dict[str, list[RankedPost]] = {}
     for row in spark.table("ranked").orderBy("board", "rank").collect():  # `top` rows a board
-        found.setdefault(row.board, []).append(_place(row))
+        found.setdefault(row.board, []).append(_ranked(row))
     return found
 
 
@@ -151,11 +169,11 @@ def _window(hour: PastHour) -> tuple[Any, ...]:
     return hour.start, hour.end, hour.judged_from, format_time(hour.judged_from)
 
 
-def _place(post: RankedPost | Row) -> tuple[Any, ...]:
-    return tuple(getattr(post, name) for name in PLACE)
+def _ranked(row: Row) -> RankedPost:
+    return RankedPost(**{name: row[name] for name in RankedPost.model_fields})
 
 
-def _by_transforms(known: DataFrame, settings: Settings, wanted: Published) -> list[tuple[Any, ...]]:
+def _by_transforms(known: DataFrame, settings: Settings, wanted: Published) -> list[RankedPost]:
     hour = wanted.hour
     # What is dated before has no say, a minute more: fixed-form times sort as text.
     is_recent = (F.col("topic") == "posts") | (F.col("occurred_at") >= format_time(hour.judged_from - MINUTE))
@@ -172,7 +190,7 @@ def _by_transforms(known: DataFrame, settings: Settings, wanted: Published) -> l
         engagement = first_hour_engagement(created, dated).transform(rising, hour)
     score = Score(settings.like_weight, settings.comment_weight, settings.top)
     found = best(engagement.transform(scored, score), partial(living, posts), lambda: posts, score.top)
-    return [_place(post) for post in found.get(wanted.board, [])]
+    return found.get(wanted.board, [])
 
 
 def unknown(found: list[Published], answers: dict[str, Any]) -> list[str]:

@@ -1,5 +1,5 @@
 -- What docs/counting.md (trending and rising) makes of the records: both rankings, as of what went into them.
--- It reads `judged` (judge.sql) and
+-- It reads `in_part`, the records of the posts that are judged (judge.sql), and
 --   boards(board, topic, partition, next, window_start, window_end, judged_from, since)
 --          one row a fact partition and board; `since` is judged_from as the facts write it: such times sort as text.
 --          The topic 'births' is `posts` too, as far as its creations begin a first hour that counts
@@ -8,7 +8,7 @@
 CREATE OR REPLACE TEMPORARY VIEW ranked AS
 WITH near AS (
   SELECT b.board, b.window_start, b.window_end, b.judged_from, f.*, try_cast(f.occurred_at AS TIMESTAMP) AS moment
-  FROM judged f JOIN boards b ON f.topic = b.topic AND f.partition = b.partition AND f.offset < b.next
+  FROM in_part f JOIN boards b ON f.topic = b.topic AND f.partition = b.partition AND f.offset < b.next
   WHERE f.reason IS NULL AND (f.topic = 'posts' OR f.occurred_at >= b.since)
 ),
 -- Rule 4, for all posts that were ever created.
@@ -28,7 +28,7 @@ living AS (
 ),
 births AS (
   SELECT DISTINCT b.board, f.post_id, try_cast(f.occurred_at AS TIMESTAMP) AS born
-  FROM judged f JOIN boards b ON f.topic = 'posts' AND b.topic = 'births' AND f.partition = b.partition AND f.offset < b.next
+  FROM in_part f JOIN boards b ON f.topic = 'posts' AND b.topic = 'births' AND f.partition = b.partition AND f.offset < b.next
   WHERE f.reason IS NULL AND f.event_type = 'post_created'
 ),
 -- Rules 2 and 3, by the facts that judge: trending from H - 1 hour on, rising from the post's birth on.

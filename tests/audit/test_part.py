@@ -1,7 +1,6 @@
 """No part misses a fact about its posts, whatever its key or form; most of what is about others is not parsed."""
 
 import json
-from datetime import timedelta
 
 import pytest
 from pyspark.sql import Column, DataFrame, SparkSession
@@ -65,25 +64,24 @@ def test_of_plain_facts_each_is_in_one_part(spark: SparkSession, separators: tup
         for post in posts
     ]
     records, none = of(spark, "likes", plain), of(spark, "likes", [])
-    sizes = [part.chosen(records.withColumnRenamed("timestamp", "arrived_at"), None, none).count() for part in PARTS]
+    sizes = [part.chosen(records.withColumnRenamed("timestamp", "arrived_at"), none).count() for part in PARTS]
     assert sum(sizes) == len(posts)
     assert max(sizes) < len(posts) / 2
 
 
 @pytest.mark.spark
-def test_posts_what_is_recent_and_what_has_a_letter_is_in_every_part(spark: SparkSession) -> None:
+def test_posts_and_what_has_a_letter_is_in_every_part(spark: SparkSession) -> None:
     part = next(part for part in PARTS if not spark.range(1).where(part.has(F.lit(POST))).count())
     plain = of(spark, "likes", [(POST.encode(), FACT)]).unionByName(of(spark, "posts", [(b"ada", FACT)]))
     records = plain.withColumnRenamed("timestamp", "arrived_at")
     letters = spark.createDataFrame([("likes", 0, 0), ("likes", 0, 0)], "topic string, partition int, offset bigint")
     none = letters.limit(0)
 
-    def chosen(since: timedelta, letters: DataFrame) -> list[str]:
-        return sorted(row.topic for row in part.chosen(records, ARRIVED + since, letters).collect())
+    def chosen(letters: DataFrame) -> list[str]:
+        return sorted(row.topic for row in part.chosen(records, letters).collect())
 
-    assert chosen(timedelta(minutes=1), none) == ["posts"]
-    assert chosen(timedelta(minutes=1), letters) == ["likes", "posts"]
-    assert chosen(timedelta(0), none) == ["likes", "posts"]
+    assert chosen(none) == ["posts"]
+    assert chosen(letters) == ["likes", "posts"]
 
 
 def test_few_records_are_one_part_and_of_many_each_part_has_its_turn() -> None:

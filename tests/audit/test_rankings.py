@@ -9,9 +9,11 @@ from typing import Any
 import pytest
 from hypothesis import assume, given
 from pyspark.sql import SparkSession
+from pyspark.sql import functions as F
 
 from audit import feed, rankings, recount
 from audit.offsets import CannotAuditError
+from audit.part import WHOLE, Part
 from audit.rankings import Published
 from conf.settings import Settings
 from contract.facts import format_time
@@ -39,17 +41,24 @@ def published(topic: str, places: list[reference.Ranked], history: list[Fact]) -
 
 
 def drift(
-    spark: SparkSession, history: list[Fact], found: list[Published], folder: Path, read: int, births: int | None = None
+    spark: SparkSession,
+    history: list[Fact],
+    found: list[Published],
+    folder: Path,
+    read: int,
+    births: int | None = None,
+    part: Part = WHOLE,
+    top: int = 50,
 ) -> list[str]:
-    """What is said of these rankings, made when so many records had been read, and so many for births."""
+    """What is said of these rankings about a part, made when so many records had been read, and so many for births."""
     frame = records(spark, history).withColumnRenamed("timestamp", "arrived_at")
-    recount.judge_by_statement(frame, folder)
-    known = recount.judge_by_transforms(frame, folder)
+    recount.judge_by_statement(frame, folder, part)
+    known = recount.judge_by_transforms(frame, folder).where(part.has(F.col("post_id")))
     seen = {topic: {0: read} for topic in ("posts", "likes", "comments")}
     born = {0: read if births is None else births}
     wanted = rankings.judgeable([replace(one, seen=seen, births=born) for one in found])
     assert len(wanted) == len(found)
-    return rankings.drift(known, Settings(), wanted)
+    return rankings.drift(known, Settings(top=top), wanted, part)
 
 
 @hostile(1)
@@ -66,6 +75,32 @@ def test_rankings_are_judged_as_of_what_was_read(
     more = [smuggled(one) for one in found]
     said = drift(spark, history, more, tmp_path_factory.mktemp("smuggled"), read)
     assert [sentence.split(" is ")[0] for sentence in said] == ["trending: place 1"] * 2 + ["rising: place 1"] * 2
+
+
+HALVES = [Part(number, 2) for number in range(2)]
+
+
+@pytest.mark.parametrize(
+    ("posts", "is_right"),
+    [("gfe", True), ("gef", False), ("gfd", False), ("gf", False), ("gfed", False), ("gff", False)],
+    ids=["right", "not in order", "another in its place", "too short", "too long", "one twice"],
+)
+def test_parts_find_together_what_is_wrong_in_a_ranking(
+    spark: SparkSession, tmp_path: Path, posts: str, is_right: bool
+) -> None:
+    at = NOON + timedelta(minutes=2)
+    history = [fact("post_created", f"e{name}", NOON, "ada", name) for name in "abcdefg"]
+    history += [
+        fact("post_liked", f"l{name}{n}", at, f"u{n}", name)
+        for rank, name in enumerate("abcdefg", 1)
+        for n in range(rank)
+    ]
+    by_name = {place.post_id: place for place in reference.trending(history, END)}
+    ranking = published(TRENDING_POSTS, [by_name[name] for name in posts], history)
+    said = [
+        drift(spark, history, [ranking], tmp_path / str(part.number), len(history), part=part, top=3) for part in HALVES
+    ]
+    assert any(said) is not is_right
 
 
 def test_a_post_whose_birth_is_read_later_is_not_missed_and_one_read_before_is(
