@@ -70,14 +70,14 @@ class Place:
 
 
 @contextmanager
-def _stopped_after(process: Process, ask: Callable[[], bool] | None = None) -> Iterator[None]:
+def _stopped_after(process: Process, ask: Callable[[Process], bool] | None = None) -> Iterator[None]:
     """Asked to end after the block; killed where the block failed, since nobody wants what it leaves."""
     try:
         yield
     except BaseException:
         process.kill()
         raise
-    process.stop(STOP_SECONDS, asked=bool(ask and ask()))
+    process.stop(STOP_SECONDS, asked=bool(ask and ask(process)))
 
 
 def refuse_ended(process: Process) -> None:

@@ -1,10 +1,9 @@
 """Jobs that a command runs for its own time, and live jobs that it makes wait."""
 
-import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from typing import IO
 
 from conf import REPOSITORY
@@ -18,7 +17,7 @@ from jobs.submit import job_env, spark_submit
 from runtime import beside, stack
 from runtime.access import ensure_access
 from runtime.broker import embedded_broker, no_answer
-from runtime.parts import JOBS, job_metrics, runs, signal_job
+from runtime.parts import JOBS, ask_to_stop, job_metrics, runs
 from runtime.processes import Process, wait_until
 from runtime.topics import ensure_topics
 
@@ -90,18 +89,10 @@ def _pass_on(logs: Sequence[IO[bytes]]) -> None:
 
 def _stop(settings: Settings, started: Mapping[str, Process]) -> None:
     """All are asked, between two batches, before each is waited for; what only starts just ends."""
-    asked = {job for job, process in started.items() if _asked_to_stop(settings, job, process)}
+    asked = {job for job, process in started.items() if ask_to_stop(settings, job, process)}
     with ExitStack() as stack:  # each, also where one's end is not waited for
         for job, process in started.items():
             stack.callback(process.stop, STOP_SECONDS, job in asked)
-
-
-def _asked_to_stop(settings: Settings, job: str, process: Process) -> bool:
-    """False where it does not run its job, but starts, or waits for another that does."""
-    pid = runs(settings, job)
-    with suppress(ProcessLookupError):
-        return pid is not None and os.getsid(pid) == process.popen.pid and signal_job(settings, job)
-    return False
 
 
 def caught_up(settings: Settings, processes: Mapping[str, Process]) -> bool:

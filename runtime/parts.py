@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 
 import psutil
 
@@ -16,6 +17,7 @@ from jobs.running import is_held, read_state
 from jobs.submit import spark_submit
 from runtime.access import ensure_access
 from runtime.broker import is_ready
+from runtime.processes import Process
 from runtime.topics import ensure_topics
 
 JOBS = tuple(STATES)
@@ -34,7 +36,7 @@ class Part:
     command: tuple[str, ...]
     ready: Callable[[], bool]
     after: tuple[str, ...] = ()
-    ask_to_stop: Callable[[], bool] | None = None
+    ask_to_stop: Callable[[Process], bool] | None = None
 
 
 def stack_parts(settings: Settings, simulate: tuple[str, ...] | None = None) -> list[Part]:
@@ -77,7 +79,7 @@ def _job(settings: Settings, name: str, after: tuple[str, ...]) -> Part:
         spark_submit(settings, name),
         lambda: job_metrics(settings, name).get("msm_job_ready") == 1,
         after,
-        ask_to_stop=lambda: signal_job(settings, name),
+        ask_to_stop=partial(ask_to_stop, settings, name),
     )
 
 
@@ -95,14 +97,17 @@ def runs(settings: Settings, name: str) -> int | None:
     return pid if pid and psutil.pid_exists(pid) and is_held(settings.run_dir, name) else None
 
 
-def signal_job(settings: Settings, name: str) -> bool:
-    """SIGTERM to the job's driver, which is a child of the JVM: it stops between two batches."""
+def ask_to_stop(settings: Settings, name: str, process: Process) -> bool:
+    """SIGTERM to the job's driver, which is a child of the JVM: it stops between two batches.
+
+    False where the process does not run its job, but starts, or waits for another that does.
+    """
     pid = runs(settings, name)
-    if pid is None:
-        return False
     with suppress(ProcessLookupError):
-        os.kill(pid, signal.SIGTERM)
-    return True
+        if pid is not None and os.getsid(pid) == process.popen.pid:
+            os.kill(pid, signal.SIGTERM)
+            return True
+    return False
 
 
 def refuse_one_metrics_port(settings: Settings) -> None:

@@ -140,8 +140,8 @@ class Supervisor:
     def _stop_all(self, failed: str) -> None:
         """In reverse order: the broker last, so that every part can still write what it has."""
         # Each of the jobs has a batch to end: they do so at the same time.
-        running = [child for child in self._children if child.process]
-        asked = [child for child in running if child.part.ask_to_stop and child.part.ask_to_stop()]
+        running = [(child, child.process, child.part.ask_to_stop) for child in self._children]
+        asked = [child for child, process, ask in running if process and ask and ask(process)]
         for child in reversed(self._children):
             if child.process is not None:
                 with suppress(OSError):  # the disk is full

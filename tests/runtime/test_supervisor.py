@@ -14,7 +14,9 @@ import pytest
 from conf.settings import Settings
 from jobs.running import STACK, read_state
 from runtime import stack
-from runtime.processes import wait_until
+from runtime.parts import runs
+from runtime.processes import Process, wait_until
+from tests.runtime.stand_in_jobs import stand_in
 
 PATIENCE = 600
 
@@ -104,6 +106,21 @@ def test_a_part_that_cannot_be_asked_is_asked_again(settings: Settings, supervis
     supervise("moody")
     await_ready(settings, "first", "second", "moody")
     assert [part(settings, name)["restarts"] for name in ("first", "second", "moody")] == [0, 0, 0]
+
+
+def test_the_job_of_another_is_not_stopped_with_a_part_that_waits_for_it(settings: Settings, supervise: Any) -> None:
+    env = {"MSM_DATA_DIR": str(settings.data_dir)}
+    other = Process.start("other", stand_in(settings, "archive"), settings.data_dir, env)
+    try:
+        wait_until(lambda: runs(settings, "archive") is not None, PATIENCE, lambda: "the other does not run")
+        supervisor = supervise("archive")
+        waits = settings.log_dir / "archive.log"
+        wait_until(lambda: waits.exists() and "waits for" in waits.read_text(), PATIENCE, lambda: "it does not wait")
+        supervisor.send_signal(signal.SIGTERM)
+        assert supervisor.wait(PATIENCE) == 0
+        assert other.exit_code is None
+    finally:
+        other.kill()
 
 
 def test_a_part_that_never_comes_up_ends_the_stack_with_its_own_words(settings: Settings, supervise: Any) -> None:
