@@ -14,7 +14,6 @@ from uuid import UUID
 
 import structlog
 
-from conf.kafka import python_security
 from conf.settings import Settings
 from contract.facts import (
     CommentAdded,
@@ -150,7 +149,7 @@ def quiet() -> None:
 
 def _write_share(settings: Settings, history: History, writer: int, writers: int, until: datetime) -> int:
     quiet()
-    publisher = Publisher(settings.bootstrap, security=python_security(settings.acting_as("simulator")))
+    publisher = Publisher(settings.acting_as("simulator"))
     try:
         with BulkWriter(publisher) as bulk:
             for record in records(history, writer, writers, until):

@@ -11,7 +11,7 @@ from multiprocessing import get_context
 from bench.facts import CAPTION, WRITERS, post_id, quiet
 from bench.measures import Measure
 from bench.pace import paced
-from conf.kafka import python_security
+from conf.kafka import python_options
 from conf.settings import Settings
 from contract.facts import format_time
 from contract.results import PostWithCounts
@@ -44,8 +44,7 @@ def row(number: int, version: int, caption: str = CAPTION, prefix: str = "") -> 
 def publishing(settings: Settings) -> Iterator[Publisher]:
     """A producer that may write rows."""
     quiet()
-    security = python_security(settings.acting_as(POSTS_WITH_COUNTS))
-    publisher = Publisher(settings.bootstrap, topics=[POSTS_WITH_COUNTS], security=security)
+    publisher = Publisher(settings.acting_as(POSTS_WITH_COUNTS), topics=[POSTS_WITH_COUNTS])
     try:
         publisher.wait_until_ready(30)
         yield publisher
@@ -72,9 +71,9 @@ def publisher_speed(settings: Settings, count: int = 50_000) -> Iterator[Measure
     In turns: the machine may be slower for a while.
     """
     records = [row(number, 1) for number in range(count)]
-    security = python_security(settings.acting_as(POSTS_WITH_COUNTS))
+    options = python_options(settings.acting_as(POSTS_WITH_COUNTS))
     own, bare = [], []
-    with publishing(settings) as publisher, closing(kafka_producer(settings.bootstrap, security)) as producer:
+    with publishing(settings) as publisher, closing(kafka_producer(options)) as producer:
         for _ in range(3):
             began = time.monotonic()
             with BulkWriter(publisher) as bulk:

@@ -12,7 +12,6 @@ import typer
 from bench.facts import History, Story, created
 from bench.pace import paced
 from bench.probes import EVERY, Sent, append
-from conf.kafka import python_security
 from conf.settings import load_settings
 from contract.facts import PostLiked, format_time, new_event_id
 from producers.publisher import Delivery, Publisher, Record
@@ -31,7 +30,7 @@ def main(
     log: Annotated[Path, typer.Option(help="Where the probes are written down, at the end.")],
 ) -> None:
     """Write so many facts a second; every one must be acknowledged."""
-    publisher = Publisher(load_settings().bootstrap, security=python_security(load_settings().acting_as("simulator")))
+    publisher = Publisher(load_settings().acting_as("simulator"))
     publisher.wait_until_ready(30)
     try:
         sent = _write(publisher, rate, seconds, tag)

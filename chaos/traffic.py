@@ -5,7 +5,7 @@ from contextlib import closing
 
 from kafka import KafkaProducer
 
-from conf.kafka import partitions_of, python_security, records_of
+from conf.kafka import partitions_of, python_options, records_of
 from conf.settings import Settings
 from contract.facts import FACT_TOPICS
 from jobs.offsets import consumer_of
@@ -18,8 +18,7 @@ def send_again(settings: Settings, rng: random.Random) -> int:
     """The last stretch of every partition once more, shuffled over all of them; how many the broker acknowledged."""
     records = _last_stretch(settings)
     rng.shuffle(records)
-    security = python_security(settings.acting_as("simulator"))
-    producer = KafkaProducer(bootstrap_servers=settings.bootstrap, acks="all", linger_ms=5, **security)
+    producer = KafkaProducer(**python_options(settings.acting_as("simulator")), acks="all", linger_ms=5)
     try:
         sent = [producer.send(topic, key=key, value=value) for topic, key, value in records]
         for future in sent:

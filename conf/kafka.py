@@ -92,17 +92,19 @@ def secret_file(settings: Settings, principal: str) -> Path:
     return certified if settings.kafka_security == "tls" else password_file(settings, principal)
 
 
-def python_security(settings: Settings) -> dict[str, Any]:
-    """What kafka-python's clients take besides the brokers' addresses; nothing where Kafka is open."""
+def python_options(settings: Settings) -> dict[str, Any]:
+    """What kafka-python's clients take: the brokers, and where they ask, who one is."""
+    brokers = {"bootstrap_servers": settings.bootstrap.split(",")}
     if not settings.secured_kafka:
-        return {}
+        return brokers
     ca = ca_file(settings)
     trust = {"ssl_cafile": str(ca) if ca.exists() else None}
     if settings.kafka_security == "tls":
         own = str(_certificate(settings))
-        return {"security_protocol": "SSL", "ssl_certfile": own, "ssl_keyfile": own, **trust}
+        return {**brokers, "security_protocol": "SSL", "ssl_certfile": own, "ssl_keyfile": own, **trust}
     mechanism, _ = _BY_PASSWORD[settings.kafka_security]
     return {
+        **brokers,
         "security_protocol": "SASL_SSL",
         "sasl_mechanism": mechanism,
         "sasl_plain_username": settings.kafka_login,

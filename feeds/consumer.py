@@ -2,16 +2,15 @@
 
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
-from types import MappingProxyType
-from typing import Any
 
 import structlog
 from kafka import KafkaAdminClient, KafkaConsumer, TopicPartition
 from kafka.errors import KafkaError, LogTruncationError, OffsetOutOfRangeError
 
-from conf.kafka import broker_listens, connected
+from conf.kafka import broker_listens, connected, python_options
+from conf.settings import Settings
 from contract.results import SEEN_HEADER
 from feeds.metrics import AGE, AS_OF, CAUGHT_UP, LAG
 from feeds.records import Record
@@ -35,16 +34,9 @@ IN_STEP_SECONDS = 60
 class FeedConsumer:
     """A thread that hands every record to `apply`, from where the view's own offsets stand."""
 
-    def __init__(
-        self,
-        bootstrap: str,
-        topics: Sequence[str],
-        view: View,
-        apply: Apply,
-        security: Mapping[str, Any] = MappingProxyType({}),
-    ) -> None:
-        self._bootstrap, self._topics, self._view, self._apply = bootstrap, topics, view, apply
-        self._security = security
+    def __init__(self, settings: Settings, topics: Sequence[str], view: View, apply: Apply) -> None:
+        self._bootstrap, self._topics, self._view, self._apply = settings.bootstrap, topics, view, apply
+        self._options = python_options(settings)
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name=f"feed {topics[0]}", daemon=True)
         self.caught_up = False
@@ -122,8 +114,7 @@ class FeedConsumer:
     def _connect(self) -> KafkaConsumer:
         return connected(
             KafkaConsumer,
-            bootstrap_servers=self._bootstrap.split(","),
-            **self._security,
+            **self._options,
             client_id="msm-feed",
             group_id=None,
             enable_auto_commit=False,
@@ -138,8 +129,7 @@ class FeedConsumer:
     def _connect_admin(self) -> KafkaAdminClient:
         return connected(
             KafkaAdminClient,
-            bootstrap_servers=self._bootstrap.split(","),
-            **self._security,
+            **self._options,
             client_id="msm-feed",
             reconnect_backoff_max_ms=1_000,
             bootstrap_timeout_ms=BROKER_MS,

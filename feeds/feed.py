@@ -8,7 +8,6 @@ from typing import Any, Generic, TypeVar
 
 from fastapi import APIRouter, Depends, FastAPI, HTTPException, Request
 
-from conf.kafka import python_security
 from conf.settings import Settings
 from feeds.broadcast import Broadcaster, Event
 from feeds.consumer import FeedConsumer
@@ -33,7 +32,7 @@ class Feed(Generic[ViewT]):
     def __init__(self, settings: Settings, name: str, topics: Sequence[str], view: ViewT) -> None:
         self.settings, self.view, self.topics = settings, view, topics
         self.waiters = Waiters(max(1, settings.max_requests // 4))
-        self.consumer = FeedConsumer(settings.bootstrap, topics, view, self.apply, python_security(settings))
+        self.consumer = FeedConsumer(settings, topics, view, self.apply)
         self.broadcaster = Broadcaster(name, self.reset_event, lambda: self.consumer.caught_up)
         self._loop = asyncio.get_running_loop()
         view.rebuilt = self._rebuilt

@@ -6,7 +6,7 @@ from typing import Any
 
 from kafka import KafkaAdminClient, KafkaConsumer, TopicPartition
 
-from conf.kafka import connected, partitions_of, python_security
+from conf.kafka import connected, partitions_of, python_options
 from conf.settings import Settings
 from contract.principals import ADMIN
 
@@ -88,8 +88,7 @@ def consumer_of(settings: Settings, **options: Any) -> KafkaConsumer:
 
 
 def _connection(settings: Settings) -> dict[str, Any]:
-    security = python_security(settings if settings.principal else settings.acting_as(ADMIN))
-    return {"bootstrap_servers": settings.bootstrap.split(","), **security}
+    return python_options(settings if settings.principal else settings.acting_as(ADMIN))
 
 
 def _by_topic(found: dict[TopicPartition, int]) -> Offsets:

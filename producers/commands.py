@@ -12,7 +12,6 @@ import structlog
 from fastapi import Depends, FastAPI, Header, HTTPException, Path, Request
 from pydantic import BaseModel
 
-from conf.kafka import python_security
 from conf.settings import Settings
 from contract.facts import IDENTIFIER, Fact, format_time
 from contract.principals import PRINCIPAL_BY_NAME
@@ -51,7 +50,7 @@ class Publishers:
     def open(self, settings: Settings) -> None:
         """One for the topics of the service that these settings act as."""
         topics = PRINCIPAL_BY_NAME[settings.principal].writes
-        publisher = Publisher(settings.bootstrap, topics=topics, security=python_security(settings))
+        publisher = Publisher(settings, topics=topics)
         self._by_topic.update(dict.fromkeys(topics, publisher))
 
     def of(self, topic: str) -> Publisher:

@@ -5,7 +5,6 @@ import math
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
-from types import MappingProxyType
 from typing import Any, NamedTuple, Protocol
 
 import structlog
@@ -13,7 +12,8 @@ from kafka import KafkaProducer
 from kafka.errors import KafkaError
 from prometheus_client import Counter, Gauge, Histogram
 
-from conf.kafka import connected
+from conf.kafka import connected, python_options
+from conf.settings import Settings
 from contract.facts import FACT_TOPICS, FUTURE_TOLERANCE_SECONDS, Fact, parse_time
 from contract.results import Token
 
@@ -104,20 +104,15 @@ class Publisher:
     """
 
     def __init__(
-        self,
-        bootstrap: str,
-        *,
-        deadline_seconds: float = 10.0,
-        topics: Iterable[str] = FACT_TOPICS,
-        security: Mapping[str, Any] = MappingProxyType({}),
+        self, settings: Settings, *, deadline_seconds: float = 10.0, topics: Iterable[str] = FACT_TOPICS
     ) -> None:
-        self._bootstrap, self._deadline, self._topics = bootstrap, deadline_seconds, tuple(topics)
-        self._security = security
-        self._away = f"the Kafka broker at {bootstrap} does not answer"
-        if security:
-            self._away += f", or does not let {security.get('sasl_plain_username', 'this service')} in"
+        self._bootstrap, self._deadline, self._topics = settings.bootstrap, deadline_seconds, tuple(topics)
+        self._options = python_options(settings)
+        self._away = f"the Kafka broker at {self._bootstrap} does not answer"
+        if settings.secured_kafka:
+            self._away += f", or does not let {self._options.get('sasl_plain_username', 'this service')} in"
         self._producer: KafkaProducer | None = None
-        self._complaint = f"connecting to the Kafka broker at {bootstrap}"
+        self._complaint = f"connecting to the Kafka broker at {self._bootstrap}"
         self._ahead, self._behind, self._compared_at = 0.0, 0.0, -math.inf
         self._ready, self._wanted, self._closing = threading.Event(), threading.Event(), threading.Event()
         self._lock = threading.Lock()
@@ -251,7 +246,7 @@ class Publisher:
 
     def _connect(self) -> None:
         try:
-            producer = kafka_producer(self._bootstrap, self._security)
+            producer = kafka_producer(self._options)
         except (KafkaError, OSError):  # also no more files
             self._complaint = self._away
             self._closing.wait(0.5)
@@ -286,12 +281,11 @@ def _clock_behind(behind: float) -> str:
     )
 
 
-def kafka_producer(bootstrap: str, security: Mapping[str, Any]) -> KafkaProducer:
-    """kafka-python's producer with the options of ours."""
+def kafka_producer(options: Mapping[str, Any]) -> KafkaProducer:
+    """kafka-python's producer with these options, and those of ours."""
     return connected(
         KafkaProducer,
-        bootstrap_servers=bootstrap.split(","),
-        **security,
+        **options,
         # Outright: a setting that conflicts then raises instead of turning idempotence off.
         enable_idempotence=True,
         acks="all",

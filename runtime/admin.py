@@ -4,15 +4,14 @@ from typing import Any
 
 from kafka import KafkaAdminClient
 
-from conf.kafka import connected, python_security, secret_file
+from conf.kafka import connected, python_options, secret_file
 from conf.settings import Settings
 from contract.principals import ADMIN
 
 
 def admin_client(settings: Settings, principal: str = ADMIN, **options: Any) -> KafkaAdminClient:
     """Connected; KafkaError where no broker answers, or none takes the password."""
-    security = python_security(settings.acting_as(principal))
-    return connected(KafkaAdminClient, bootstrap_servers=settings.bootstrap.split(","), **security, **options)
+    return connected(KafkaAdminClient, **python_options(settings.acting_as(principal)), **options)
 
 
 def may_administer(settings: Settings) -> bool:

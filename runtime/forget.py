@@ -15,7 +15,6 @@ from kafka.admin import ConfigResource, ConfigResourceType
 from pyspark.sql import DataFrame, SparkSession
 from rich.console import Console
 
-from conf.kafka import python_security
 from conf.settings import Settings
 from conf.store import checkpoints, media, refuse_store, write_whole
 from contract.facts import FACT_TOPICS, FUTURE_TOLERANCE_SECONDS, parse_time
@@ -110,11 +109,7 @@ def erase(
 
 def _publish(known: DataFrame, settings: Settings, user: str) -> int:
     """How many facts take back what stands; SystemExit where one of them does not count."""
-    security = python_security(settings)
-    with (
-        closing(Publisher(settings.bootstrap, security=security)) as publisher,
-        BulkWriter(publisher, tell=_refuse_dead) as writer,
-    ):
+    with closing(Publisher(settings)) as publisher, BulkWriter(publisher, tell=_refuse_dead) as writer:
         publisher.wait_until_ready(60)
         for fact in erasure.take_back(known, user, datetime.now(timezone.utc)):
             writer.write(Record.of(fact))

@@ -11,7 +11,7 @@ from fastapi.responses import HTMLResponse, JSONResponse, PlainTextResponse
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from pydantic import BaseModel
 
-from conf.kafka import python_security
+from conf.kafka import python_options
 from conf.settings import Settings, load_settings
 from service.docs import DOCS_POLICY, docs_page
 from service.limits import Admission, user_buckets
@@ -65,7 +65,7 @@ class Service:
 def build_app(services: Sequence[Service], settings: Settings) -> FastAPI:
     """The app of these services; nothing is opened before its lifespan starts. SystemExit where a password lacks."""
     for service in services:
-        python_security(settings.acting_as(service.name))
+        python_options(settings.acting_as(service.name))
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:

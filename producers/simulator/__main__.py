@@ -11,7 +11,6 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from conf.kafka import python_security
 from conf.settings import Settings, load_settings
 from conf.store import media
 from producers.bulk import BulkWriter, Tell, nobody
@@ -73,7 +72,7 @@ def run(
         images=paint_pictures(media(settings)),
         mix=_mix(posts, facts),
     )
-    publisher = Publisher(settings.bootstrap, security=python_security(settings.acting_as("simulator")))
+    publisher = Publisher(settings.acting_as("simulator"))
     try:
         _say_if_away(publisher)
         return write(records, BulkWriter(publisher, tell=tell), facts or None, Console(stderr=True))

@@ -106,7 +106,7 @@ def test_a_topic_with_too_few_replicas_is_told(cluster: Cluster) -> None:
 
 def test_a_broker_and_a_worker_are_killed_under_load_and_nothing_is_lost(cluster: Cluster) -> None:
     facts = hostile_facts(7, FACTS * 5 // 6)
-    with closing(Publisher(cluster.brokers.bootstrap)) as publisher:
+    with closing(Publisher(cluster.settings)) as publisher:
         load = Load(publisher, [Record.of(FACT_BY_TYPE[fact["event_type"]].model_validate(fact)) for fact in facts])
         writing = threading.Thread(target=load.run, daemon=True)
         writing.start()

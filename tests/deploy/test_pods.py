@@ -12,7 +12,7 @@ import yaml
 from fastapi.testclient import TestClient
 
 from conf import REPOSITORY
-from conf.kafka import java_security, password, python_security
+from conf.kafka import java_security, password, python_options
 from conf.settings import Settings
 from jobs.running import state_file, stop_file
 from jobs.submit import ARCHIVE
@@ -216,7 +216,7 @@ def test_the_login_container_writes_what_our_clients_read(tmp_path: Path) -> Non
     script = login[-1].replace("/user/", f"{user}/").replace("/kafka/", f"{kafka}/")
     subprocess.run([*login[:-1], script], check=True)
     ours = Settings(data_dir=tmp_path, kafka_security="scram", kafka_secrets_dir=str(kafka), kafka_user="refresh-feed")
-    options = python_security(ours.acting_as("refresh_feed"))
+    options = python_options(ours.acting_as("refresh_feed"))
     assert password(ours, "refresh_feed") == options["sasl_plain_password"] == "Zq3fG7hJk9LmNpRs"
     assert options["sasl_plain_username"] == "refresh-feed"
     in_java = java_security(ours.acting_as("refresh_feed"))["sasl.jaas.config"]

@@ -11,6 +11,7 @@ from kafka import TopicPartition
 from kafka.errors import KafkaConnectionError
 from prometheus_client import REGISTRY
 
+from conf.settings import Settings
 from contract.topics import POSTS_WITH_COUNTS, RISING_POSTS, TRENDING_POSTS
 from feeds import consumer
 from feeds.consumer import FeedConsumer
@@ -18,6 +19,7 @@ from feeds.metrics import AGE
 from feeds.store import PostStore
 from feeds.view import TOMBSTONES_KEPT_SECONDS, MustRebuildError
 
+NOWHERE = Settings(kafka_bootstrap="nowhere:1")
 ENDS = {0: 10, 1: 10}
 
 
@@ -78,7 +80,7 @@ def test_a_view_that_cannot_be_rebuilt_is_tried_again() -> None:
             raise OperationalError("database or disk is full")
         feed._stop.set()
 
-    feed = FeedConsumer("127.0.0.1:1", [POSTS_WITH_COUNTS], Mock(rebuild=rebuild), Mock())
+    feed = FeedConsumer(NOWHERE, [POSTS_WITH_COUNTS], Mock(rebuild=rebuild), Mock())
     feed._must_rebuild = "its file is gone"
     feed._stop = Mock(wraps=feed._stop, wait=lambda _: None)
     feed._run()
@@ -89,7 +91,7 @@ def test_a_view_that_cannot_be_rebuilt_is_tried_again() -> None:
 def test_it_is_as_of_what_the_partition_has_that_is_furthest_behind(monkeypatch: pytest.MonkeyPatch) -> None:
     kafka: Any = Kafka()
     view = Mock(topic_ids=lambda: {POSTS_WITH_COUNTS: "id"})
-    feed = FeedConsumer("nowhere:1", [POSTS_WITH_COUNTS], view, Mock())
+    feed = FeedConsumer(NOWHERE, [POSTS_WITH_COUNTS], view, Mock())
     monkeypatch.setattr(consumer.time, "time", lambda: 100.0)
 
     def as_of() -> float:
@@ -114,7 +116,7 @@ def test_it_is_as_of_what_the_partition_has_that_is_furthest_behind(monkeypatch:
 def test_under_a_steady_stream_it_is_in_step_with_what_was_there(monkeypatch: pytest.MonkeyPatch) -> None:
     kafka: Any = Kafka()
     view = Mock(topic_ids=lambda: {POSTS_WITH_COUNTS: "id"})
-    feed = FeedConsumer("nowhere:1", [POSTS_WITH_COUNTS], view, Mock())
+    feed = FeedConsumer(NOWHERE, [POSTS_WITH_COUNTS], view, Mock())
     monkeypatch.setattr(consumer.time, "time", lambda: 100.0)
     feed._look(kafka, kafka)
     monkeypatch.setattr(consumer.time, "time", lambda: 101.0)
@@ -136,7 +138,7 @@ def test_under_a_steady_stream_it_is_in_step_with_what_was_there(monkeypatch: py
 def test_a_client_that_gets_nothing_of_what_is_there_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     kafka: Any = Kafka()
     view = Mock(topic_ids=lambda: {POSTS_WITH_COUNTS: "id"}, offsets=dict)
-    feed = FeedConsumer("nowhere:1", [POSTS_WITH_COUNTS], view, Mock())
+    feed = FeedConsumer(NOWHERE, [POSTS_WITH_COUNTS], view, Mock())
 
     def look(moment: float) -> None:
         monkeypatch.setattr(consumer.time, "monotonic", lambda: moment)
@@ -161,7 +163,7 @@ def test_a_client_that_gets_nothing_of_what_is_there_is_given_up(monkeypatch: py
 
 def test_a_broker_that_was_away_is_no_client_that_is_stuck(monkeypatch: pytest.MonkeyPatch) -> None:
     kafka: Any = Kafka()
-    feed = FeedConsumer("nowhere:1", [POSTS_WITH_COUNTS], Mock(topic_ids=lambda: {POSTS_WITH_COUNTS: "id"}), Mock())
+    feed = FeedConsumer(NOWHERE, [POSTS_WITH_COUNTS], Mock(topic_ids=lambda: {POSTS_WITH_COUNTS: "id"}), Mock())
     for moment, away in ((100, False), (101, True), (200, False)):
         monkeypatch.setattr(consumer.time, "monotonic", lambda moment=moment: moment)
         with monkeypatch.context() as broker:
@@ -176,7 +178,7 @@ def test_a_view_whose_broker_was_away_for_longer_than_tombstones_are_kept_is_bui
 ) -> None:
     now, kafka = 1_000_000.0, Kafka()
     view = PostStore(tmp_path / "posts.sqlite", lambda: now)
-    feed = FeedConsumer("nowhere:1", [POSTS_WITH_COUNTS], view, Mock())
+    feed = FeedConsumer(NOWHERE, [POSTS_WITH_COUNTS], view, Mock())
     broker: Any = kafka
     for partition in ENDS:
         kafka.take(feed, partition, 10)
@@ -192,7 +194,7 @@ def test_a_view_whose_broker_was_away_for_longer_than_tombstones_are_kept_is_bui
 
 def test_a_whole_view_is_ready_while_its_broker_is_away(monkeypatch: pytest.MonkeyPatch) -> None:
     kafka: Any = Kafka()
-    feed = FeedConsumer("nowhere:1", [POSTS_WITH_COUNTS], Mock(topic_ids=lambda: {POSTS_WITH_COUNTS: "id"}), Mock())
+    feed = FeedConsumer(NOWHERE, [POSTS_WITH_COUNTS], Mock(topic_ids=lambda: {POSTS_WITH_COUNTS: "id"}), Mock())
     assert feed.readiness() == feed.health()
     for partition in ENDS:
         kafka.take(feed, partition, 10)
@@ -207,7 +209,7 @@ def test_a_whole_view_is_ready_while_its_broker_is_away(monkeypatch: pytest.Monk
 
 def test_a_goal_of_long_ago_is_no_step(monkeypatch: pytest.MonkeyPatch) -> None:
     kafka: Any = Kafka()
-    feed = FeedConsumer("nowhere:1", [POSTS_WITH_COUNTS], Mock(topic_ids=lambda: {POSTS_WITH_COUNTS: "id"}), Mock())
+    feed = FeedConsumer(NOWHERE, [POSTS_WITH_COUNTS], Mock(topic_ids=lambda: {POSTS_WITH_COUNTS: "id"}), Mock())
 
     def look(moment: float, read: int, ends: int) -> bool:
         monkeypatch.setattr(consumer.time, "time", lambda: moment)
@@ -224,7 +226,7 @@ def test_a_goal_of_long_ago_is_no_step(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_broker_whose_clock_was_ahead_makes_no_view_of_the_future(monkeypatch: pytest.MonkeyPatch) -> None:
     kafka: Any = Kafka()
-    feed = FeedConsumer("nowhere:1", [POSTS_WITH_COUNTS], Mock(topic_ids=lambda: {POSTS_WITH_COUNTS: "id"}), Mock())
+    feed = FeedConsumer(NOWHERE, [POSTS_WITH_COUNTS], Mock(topic_ids=lambda: {POSTS_WITH_COUNTS: "id"}), Mock())
     monkeypatch.setattr(consumer.time, "time", lambda: 3.0)  # its records are of up to nine
     for partition in ENDS:
         kafka.take(feed, partition, 9)
@@ -237,7 +239,7 @@ def test_a_broker_whose_clock_was_ahead_makes_no_view_of_the_future(monkeypatch:
 
 
 def test_each_topic_tells_its_own_age(monkeypatch: pytest.MonkeyPatch) -> None:
-    feed = FeedConsumer("nowhere:1", [RISING_POSTS, TRENDING_POSTS], Mock(topic_ids=dict), Mock())
+    feed = FeedConsumer(NOWHERE, [RISING_POSTS, TRENDING_POSTS], Mock(topic_ids=dict), Mock())
     ids = {RISING_POSTS: "1", TRENDING_POSTS: "2"}
     places = [TopicPartition(topic, 0) for topic in ids]
     feed._newest_ms = dict(zip(places, (10_000, 90_000), strict=True))
@@ -255,7 +257,7 @@ def test_each_topic_tells_its_own_age(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_view_that_is_built_anew_is_as_of_nothing_until_it_has_read() -> None:
     kafka: Any = Kafka()
-    feed = FeedConsumer("nowhere:1", [POSTS_WITH_COUNTS], Mock(topic_ids=lambda: {POSTS_WITH_COUNTS: "id"}), Mock())
+    feed = FeedConsumer(NOWHERE, [POSTS_WITH_COUNTS], Mock(topic_ids=lambda: {POSTS_WITH_COUNTS: "id"}), Mock())
     for partition in ENDS:
         kafka.take(feed, partition, 10)
     feed._look(kafka, kafka)

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 from kafka import KafkaProducer
 
-from conf.kafka import python_security
+from conf.kafka import python_options
 from conf.settings import Settings
 from contract.principals import ADMIN
 from contract.topics import TOPICS
@@ -28,7 +28,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
     with embedded_broker(settings):
         ensure_topics(settings)
         ensure_access(settings)
-        producer = KafkaProducer(bootstrap_servers=settings.bootstrap, **python_security(settings.acting_as(ADMIN)))
+        producer = KafkaProducer(**python_options(settings.acting_as(ADMIN)))
         for topic in TOPICS:
             producer.send(topic.name, b"{}", b"k", partition=0).get(timeout=30)
         producer.close()

@@ -12,7 +12,7 @@ import pytest
 from kafka import KafkaAdminClient, KafkaConsumer, TopicPartition
 from kafka.errors import KafkaError
 
-from conf.kafka import connected, password, python_security, spark_options
+from conf.kafka import connected, password, python_options, spark_options
 from conf.settings import Settings
 from jobs.harness import fix as fix_of
 from jobs.offsets import consumer_of
@@ -32,22 +32,22 @@ def secrets(tmp_path: Path) -> Path:
 
 def test_where_kafka_is_open_nothing_is_added(tmp_path: Path) -> None:
     opened = Settings(kafka_bootstrap="k:1", kafka_secrets_dir=str(tmp_path))
-    assert python_security(opened) == {}
+    assert python_options(opened) == {"bootstrap_servers": ["k:1"]}
     assert spark_options(opened) == {"kafka.bootstrap.servers": "k:1"}
 
 
 def test_python_reads_the_password_and_spark_is_told_where_it_is(secrets: Path) -> None:
-    assert python_security(settings(secrets))["sasl_plain_password"] == "a-secret"  # noqa: S105
+    assert python_options(settings(secrets))["sasl_plain_password"] == "a-secret"  # noqa: S105
     options = spark_options(settings(secrets))
     assert f"${{file:{secrets}/likes.properties:password}}" in options["kafka.sasl.jaas.config"]
     assert "a-secret" not in str(options)
 
 
 def test_without_an_authority_of_its_own_the_systems_are_trusted(secrets: Path) -> None:
-    assert python_security(settings(secrets))["ssl_cafile"] is None
+    assert python_options(settings(secrets))["ssl_cafile"] is None
     assert not any("truststore" in name for name in spark_options(settings(secrets)))
     (secrets / "ca.pem").touch()
-    assert python_security(settings(secrets))["ssl_cafile"] == str(secrets / "ca.pem")
+    assert python_options(settings(secrets))["ssl_cafile"] == str(secrets / "ca.pem")
     assert spark_options(settings(secrets))["kafka.ssl.truststore.location"] == str(secrets / "ca.pem")
 
 
@@ -89,7 +89,7 @@ def test_a_certificate_that_cannot_be_used_is_named_with_its_file(
     if said:
         (tmp_path / "likes.pem").write_text(said)
     certified = settings(tmp_path).model_copy(update={"kafka_security": "tls"}).acting_as("likes")
-    for options in (python_security, spark_options):
+    for options in (python_options, spark_options):
         with pytest.raises(SystemExit, match=complaint):
             options(certified)
 
@@ -114,8 +114,8 @@ def test_a_client_that_finds_a_deaf_broker_leaves_nothing_behind(client: type[An
 
 
 def test_no_client_makes_topics_by_asking_for_them(cluster: Settings) -> None:
-    security = python_security(cluster.acting_as("auditor"))
-    with closing(consumer_of(cluster)) as consumer, closing(kafka_producer(cluster.bootstrap, security)) as producer:
+    options = python_options(cluster.acting_as("auditor"))
+    with closing(consumer_of(cluster)) as consumer, closing(kafka_producer(options)) as producer:
         consumer.assign([TopicPartition("likes", 0)])
         assert producer.partitions_for("likes")
         for made in (consumer._cluster, producer._metadata):

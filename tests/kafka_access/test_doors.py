@@ -13,7 +13,7 @@ import pytest
 from kafka import KafkaAdminClient
 from kafka.errors import KafkaTimeoutError
 
-from conf.kafka import ca_file, python_security
+from conf.kafka import ca_file, python_options
 from conf.settings import Settings
 from contract.principals import ADMIN
 from producers.publisher import Publisher
@@ -25,7 +25,7 @@ pytestmark = pytest.mark.kafka
 
 def knock(cluster: Settings, milliseconds: int, **changes: Any) -> None:
     """Try for so long to get in as the administrator, but for the changes, and be refused."""
-    options = {"bootstrap_servers": cluster.bootstrap, **python_security(cluster.acting_as(ADMIN)), **changes}
+    options = {**python_options(cluster.acting_as(ADMIN)), **changes}
     with pytest.raises(KafkaTimeoutError):
         KafkaAdminClient(**options, bootstrap_timeout_ms=milliseconds)
 
@@ -55,7 +55,7 @@ def _knock_until(reason: str, log: Callable[[], str], cluster: Settings, changes
 
 def test_the_administrator_gets_in_by_either_name_of_the_broker(cluster: Settings) -> None:
     for host in ("127.0.0.1", "localhost"):
-        options = {**python_security(cluster.acting_as(ADMIN)), "bootstrap_servers": f"{host}:{cluster.kafka_port}"}
+        options = {**python_options(cluster.acting_as(ADMIN)), "bootstrap_servers": f"{host}:{cluster.kafka_port}"}
         with closing(KafkaAdminClient(**options)) as admin:
             assert admin.describe_cluster()["brokers"]
 
@@ -74,10 +74,10 @@ def test_who_does_not_know_the_password_is_refused(cluster: Settings, changes: d
 
 
 def test_a_service_that_is_not_let_in_says_so(cluster: Settings) -> None:
-    security = {**python_security(cluster.acting_as("likes")), "sasl_plain_password": "wrong"}
-    with closing(Publisher(cluster.bootstrap, topics=["likes"], security=security)) as publisher:
+    stranger = cluster.model_copy(update={"kafka_user": "stranger"}).acting_as("likes")
+    with closing(Publisher(stranger, topics=["likes"])) as publisher:
         wait_until(
-            lambda: "does not let likes in" in str(publisher.complaint()), 60, lambda: str(publisher.complaint())
+            lambda: "does not let stranger in" in str(publisher.complaint()), 60, lambda: str(publisher.complaint())
         )
 
 

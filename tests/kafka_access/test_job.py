@@ -10,7 +10,7 @@ import pytest
 from kafka import KafkaConsumer, TopicPartition
 
 from conf import REPOSITORY
-from conf.kafka import password, python_security
+from conf.kafka import password, python_options
 from conf.settings import Settings
 from contract.facts import PostCreated, PostLiked, format_time
 from contract.principals import ADMIN, PRINCIPALS
@@ -47,18 +47,15 @@ def job(cluster: Settings) -> Iterator[Process]:
 
 
 def publish(cluster: Settings, principal: str, fact: PostCreated | PostLiked) -> None:
-    security = python_security(cluster.acting_as(principal))
-    publisher = Publisher(cluster.bootstrap, topics=[fact.topic], security=security)
-    with closing(publisher):
+    with closing(Publisher(cluster.acting_as(principal), topics=[fact.topic])) as publisher:
         publisher.wait_until_ready(30)
         publisher.acknowledged(publisher.send(Record.of(fact)))
 
 
 def counts(cluster: Settings) -> Iterator[dict[str, object]]:
     """What the Refresh Feed is given, as it comes."""
-    security = python_security(cluster.acting_as("refresh_feed"))
-    consumer = KafkaConsumer(bootstrap_servers=cluster.bootstrap, consumer_timeout_ms=60_000, **security)
-    with closing(consumer):
+    options = python_options(cluster.acting_as("refresh_feed"))
+    with closing(KafkaConsumer(**options, consumer_timeout_ms=60_000)) as consumer:
         places = [TopicPartition(JOB, number) for number in consumer.partitions_for_topic(JOB)]
         consumer.assign(places)
         consumer.seek_to_beginning()

@@ -9,7 +9,7 @@ import pytest
 from kafka.admin import ACL, ACLOperation, ACLPermissionType, ResourcePattern, ResourceType
 from pyspark.sql import SparkSession
 
-from conf.kafka import ca_file, password, python_security
+from conf.kafka import ca_file, password
 from conf.settings import Settings
 from jobs.harness import read_records
 from producers.publisher import Publisher, Record
@@ -81,8 +81,7 @@ def _allow(name: str, operation: ACLOperation) -> ACL:
 @pytest.mark.parametrize("way", ["plain", "tls"])
 def test_a_service_writes_and_spark_reads(spark: SparkSession, others: dict[str, Settings], way: str) -> None:
     settings = others[way]
-    security = python_security(settings.acting_as("likes"))
-    with closing(Publisher(settings.bootstrap, topics=["likes"], security=security)) as publisher:
+    with closing(Publisher(settings.acting_as("likes"), topics=["likes"])) as publisher:
         publisher.wait_until_ready(30)
         publisher.acknowledged(publisher.send(Record("likes", way.encode(), b"{}")))
     there = read_records(spark, settings.acting_as("archive"), "likes").where(f"key = '{way}'")

@@ -29,7 +29,7 @@ from kafka.errors import (
 )
 from typer.testing import CliRunner
 
-from conf.kafka import MECHANISM, python_security
+from conf.kafka import MECHANISM, python_options
 from conf.settings import Settings
 from contract.principals import ADMIN, PRINCIPALS
 from contract.topics import TOPIC_BY_NAME
@@ -83,7 +83,7 @@ BESIDE = {
 
 
 def options(cluster: Settings, principal: str) -> dict[str, Any]:
-    return {"bootstrap_servers": cluster.bootstrap, **python_security(cluster.acting_as(principal))}
+    return python_options(cluster.acting_as(principal))
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 
-from conf.kafka import python_security
+from conf.kafka import python_options
 from conf.settings import Settings
 from runtime.access import ensure_access
 from runtime.broker import embedded_broker
@@ -20,14 +20,12 @@ PLACE = TopicPartition("likes", 0)
 
 
 def likes_as_the_auditor_sees_them(settings: Settings) -> int:
-    security = python_security(settings.acting_as("auditor"))
-    with closing(KafkaConsumer(bootstrap_servers=settings.bootstrap, **security)) as consumer:
+    with closing(KafkaConsumer(**python_options(settings.acting_as("auditor")))) as consumer:
         return int(consumer.end_offsets([PLACE])[PLACE])
 
 
 def like(settings: Settings) -> None:
-    security = python_security(settings.acting_as("likes"))
-    with closing(KafkaProducer(bootstrap_servers=settings.bootstrap, **security)) as producer:
+    with closing(KafkaProducer(**python_options(settings.acting_as("likes")))) as producer:
         producer.send("likes", b"{}", b"k", partition=0).get(timeout=30)
 
 

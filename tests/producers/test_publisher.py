@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from one_broker import OneBroker
 
+from conf.settings import Settings
 from contract.facts import PostLiked, new_event_id
 from contract.results import Token
 from producers.bulk import BulkWriter
@@ -26,7 +27,7 @@ PATIENT = 120.0
 
 
 def likes_publisher(bootstrap: str, deadline: float = PATIENT) -> Publisher:
-    return Publisher(bootstrap, deadline_seconds=deadline, topics=["likes"])
+    return Publisher(Settings(kafka_bootstrap=bootstrap), deadline_seconds=deadline, topics=["likes"])
 
 
 def warm_up(publisher: Publisher) -> PostLiked:
@@ -62,7 +63,7 @@ def test_the_answer_names_where_the_fact_is(broker: OneBroker) -> None:
 
 
 def test_a_topic_that_is_missing_is_named(broker: OneBroker) -> None:
-    publisher = Publisher(broker.bootstrap, topics=["nowhere"])
+    publisher = Publisher(Settings(kafka_bootstrap=broker.bootstrap), topics=["nowhere"])
     wait_until(lambda: "no topic nowhere" in str(publisher.complaint()), 120, lambda: str(publisher.complaint()))
     with pytest.raises(BrokerUnavailable, match=r"no topic nowhere: make up .* or \.venv/bin/msm topics"):
         publisher.wait_until_ready(0.1)

@@ -173,12 +173,12 @@ def test_a_repeatable_id_has_the_form_of_a_uuid_7() -> None:
 def test_a_publisher_that_cannot_have_a_thread_tries_again(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[str] = []
 
-    def no_threads(bootstrap: str, _: object) -> None:
-        asked.append(bootstrap)
+    def no_threads(options: dict[str, str]) -> None:
+        asked.append(options["bootstrap_servers"])
         raise RuntimeError("can't start new thread")
 
     monkeypatch.setattr(publisher, "kafka_producer", no_threads)
-    one = publisher.Publisher("127.0.0.1:1")
+    one = publisher.Publisher(Settings(kafka_bootstrap="127.0.0.1:1"))
     wait_for(lambda: len(asked) > 1)
     assert "can't start new thread" in str(one.complaint())
     one.close()

@@ -153,7 +153,8 @@ def test_while_no_broker_answers_one_is_told_what_is_waited_for(
 @pytest.mark.kafka
 def test_the_simulator_writes_exactly_its_history(broker: OneBroker) -> None:
     before = {topic: broker.values(topic) for topic in FACT_TOPICS}
-    publisher = Publisher(broker.bootstrap, deadline_seconds=120)  # written again, a record would be there twice
+    # Patient: written again, a record would be there twice.
+    publisher = Publisher(Settings(kafka_bootstrap=broker.bootstrap), deadline_seconds=120)
     records = list(history(11, MOMENTS[:2_000]))
     acknowledged = write(records, BulkWriter(publisher), len(records), Console(quiet=True))
     publisher.close()

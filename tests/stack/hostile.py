@@ -10,7 +10,7 @@ from typing import Any
 
 from kafka import KafkaConsumer, KafkaProducer
 
-from conf.kafka import partitions_of, python_security, records_of
+from conf.kafka import partitions_of, python_options, records_of
 from conf.settings import Settings
 from contract.facts import FACT_BY_TYPE, format_time, new_event_id
 from contract.principals import ADMIN
@@ -63,13 +63,13 @@ def fact(event_type: str, user: str, post: str, **more: str) -> Fact:
 
 
 def as_admin(settings: Settings) -> dict[str, Any]:
-    """What a client takes besides the brokers, where they ask who one is."""
-    return python_security(settings.acting_as(ADMIN))
+    """What a client takes that may do everything."""
+    return python_options(settings.acting_as(ADMIN))
 
 
 def write(settings: Settings, facts: list[Fact]) -> None:
     """Straight to the topics, by a producer that is not ours, keyed as the contract says."""
-    producer = KafkaProducer(bootstrap_servers=settings.bootstrap, acks="all", linger_ms=5, **as_admin(settings))
+    producer = KafkaProducer(**as_admin(settings), acks="all", linger_ms=5)
     sent = []
     for fact in facts:
         topic = FACT_BY_TYPE[fact["event_type"]].topic
@@ -82,8 +82,7 @@ def write(settings: Settings, facts: list[Fact]) -> None:
 
 def read(settings: Settings, topic: str) -> Iterator[Any]:
     """Every record of a topic up to its present end."""
-    consumer = KafkaConsumer(bootstrap_servers=settings.bootstrap, auto_offset_reset="earliest", **as_admin(settings))
-    with closing(consumer):
+    with closing(KafkaConsumer(**as_admin(settings), auto_offset_reset="earliest")) as consumer:
         yield from records_of(consumer, partitions_of(consumer, [topic]))
 
 

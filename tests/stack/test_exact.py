@@ -48,7 +48,7 @@ BROKEN = {
 
 def write_broken(settings: Settings) -> set[Letter]:
     """Each kind of broken record; what dead letters there must be."""
-    producer = KafkaProducer(bootstrap_servers=settings.bootstrap, acks="all", **as_admin(settings))
+    producer = KafkaProducer(**as_admin(settings), acks="all")
     expected = set[Letter]()
     for reason, value in BROKEN.items():
         at = producer.send("likes", key=b"p", value=value).get(timeout=60)
