@@ -1,6 +1,5 @@
 """Where a run takes place: a data dir of its own, and a broker of its own or an empty cluster that was named."""
 
-import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager
@@ -16,7 +15,8 @@ from jobs.offsets import ends
 from jobs.submit import job_env
 from runtime.access import ensure_access
 from runtime.admin import admin_client
-from runtime.broker import OF_OUR_OWN_BROKER, embedded_broker, take_free_ports
+from runtime.broker import embedded_broker
+from runtime.own_stack import own_settings
 from runtime.parts import stack_parts
 from runtime.processes import Process, wait_until
 from runtime.stack import refuse_taken_website
@@ -103,15 +103,6 @@ def a_place(folder: Path, report: Path) -> Iterator[Place]:
             _refuse_records_of_others(settings)
             stack.callback(_remove_topics, settings)
         yield Place(settings)
-
-
-def own_settings(folder: Path) -> Settings:
-    """Also for every process that is started from here; free ports where none are set."""
-    take_free_ports()
-    os.environ.update(MSM_DATA_DIR=str(folder.absolute()), MSM_STORE="", MSM_AUDIT_EVERY_SECONDS="0")
-    if Settings().embedded_kafka:
-        os.environ.update(OF_OUR_OWN_BROKER)
-    return Settings()
 
 
 @contextmanager

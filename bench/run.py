@@ -16,7 +16,7 @@ from bench.growth import growth
 from bench.latency import latency
 from bench.live import Pace
 from bench.measures import Look, Measure, Run, about
-from bench.place import Place, a_place, own_settings
+from bench.place import Place, a_place
 from bench.report import number, show, write_report
 from bench.rows import publisher_speed
 from bench.serving import Serving, serving
@@ -24,6 +24,7 @@ from bench.soak import Soak, soak
 from bench.whole import whole
 from conf.settings import Settings
 from jobs.realtime import PYTHON, is_real_time
+from runtime.own_stack import own_settings
 
 
 @dataclass(frozen=True)

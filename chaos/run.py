@@ -24,7 +24,7 @@ from contract.topics import POSTS_WITH_COUNTS
 from jobs.checkpoints import shape_of
 from jobs.submit import COMPILES_LITTLE
 from runtime import stack
-from runtime.broker import OF_OUR_OWN_BROKER, take_free_ports
+from runtime.own_stack import own_settings
 from runtime.processes import end_as_by_ctrl_c
 from runtime.spark import batch_session
 
@@ -40,24 +40,21 @@ LIGHT = {
 """Less work for the machine, unless the environment says otherwise: three jobs start again and again."""
 
 
-def own_settings(data_dir: Path) -> Settings:
-    """Of a stack of our own, also for every process that is started from here; free ports where none are set."""
-    take_free_ports()
+def light_settings(data_dir: Path) -> Settings:
+    """Of a stack of our own, with little work."""
     there = shape_of(data_dir / "checkpoints" / POSTS_WITH_COUNTS)
     partitions = {"MSM_SHUFFLE_PARTITIONS": str(there.partitions)} if there else {}
     for name, value in {**LIGHT, **partitions}.items():
         os.environ.setdefault(name, value)
-    alone = {"MSM_STORE": "", "MSM_KAFKA_BOOTSTRAP": "", "MSM_AUDIT_EVERY_SECONDS": "0", **OF_OUR_OWN_BROKER}
-    if os.environ.get("MSM_KAFKA_SECURITY") != "scram":  # the only other way that the embedded broker knows
-        alone["MSM_KAFKA_SECURITY"] = "none"
-    os.environ.update(alone, MSM_DATA_DIR=str(data_dir.absolute()))
-    return Settings()
+    # The embedded broker knows no other way than these two.
+    security = "scram" if os.environ.get("MSM_KAFKA_SECURITY") == "scram" else "none"
+    return own_settings(data_dir, MSM_KAFKA_BOOTSTRAP="", MSM_KAFKA_SECURITY=security)
 
 
 def run(folder: Path, data_dir: Path, seed: int, names: Sequence[str], console: Console) -> int:
     """Inflict them one after the other; exit code 1 where one left drift, loss or a stack that is not well."""
     end_as_by_ctrl_c()
-    settings = own_settings(data_dir)
+    settings = light_settings(data_dir)
     if stack.running(settings):
         raise SystemExit(f"a stack runs on {data_dir}, and faults want one of their own: make down, or another --data")
     clock.prepare(settings)

@@ -6,7 +6,6 @@
 import errno
 import json
 import os
-import random
 import re
 import secrets
 import shutil
@@ -166,26 +165,8 @@ def refuse_taken_ports(settings: Settings) -> None:
             )
 
 
-OF_OUR_OWN_BROKER = {"MSM_KAFKA_SECRETS_DIR": "", "MSM_KAFKA_USER": ""}
-"""For whoever starts a stack of its own, in a shell that names the secrets of a cluster."""
-FREE_PORTS = range(21_000, 23_000, 10)
 READY_SECONDS = 300
 """How long a broker may take, which looks through its log after a kill."""
-
-
-def take_free_ports() -> None:
-    """Three in a row, for broker, controller and website, in the environment, where none are set there.
-
-    From a place of chance: another that looks for some takes them only once its broker is up.
-    """
-    if {"MSM_KAFKA_PORT", "MSM_HTTP_PORT"} <= os.environ.keys():
-        return
-    for first in random.sample(FREE_PORTS, len(FREE_PORTS)):
-        if not any(is_taken(port) for port in range(first, first + 3)):
-            os.environ.setdefault("MSM_KAFKA_PORT", str(first))
-            os.environ.setdefault("MSM_HTTP_PORT", str(first + 2))
-            return
-    raise SystemExit("no three ports in a row are free: set MSM_KAFKA_PORT and MSM_HTTP_PORT")
 
 
 def is_taken(port: int, host: str = LOOPBACK) -> bool:

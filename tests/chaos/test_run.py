@@ -23,7 +23,7 @@ from chaos.fault import Done
 from chaos.faults import FAULTS
 from chaos.ground import Ground
 from chaos.report import Outcome
-from chaos.run import inflict, own_settings, run
+from chaos.run import inflict, light_settings, run
 from conf.settings import Settings
 
 
@@ -74,7 +74,7 @@ def of_a_stack(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A data dir whose supervisor lives: this process."""
     monkeypatch.setattr(os, "environ", {**os.environ})  # a run sets its own
     monkeypatch.setattr(signal, "signal", lambda *_: None)
-    settings = own_settings(tmp_path)
+    settings = light_settings(tmp_path)
     settings.run_dir.mkdir()
     state = {"pid": os.getpid(), "started_at": psutil.Process().create_time(), "parts": {}}
     (settings.run_dir / "stack.json").write_text(json.dumps(state))
@@ -134,6 +134,6 @@ def test_a_run_has_secrets_of_its_own_in_a_shell_that_names_those_of_a_cluster(
     of_a_cluster = {"SECRETS_DIR": str(tmp_path / "cluster"), "USER": "alice", "SECURITY": "scram", "BOOTSTRAP": "k:1"}
     own = {f"MSM_KAFKA_{name}": value for name, value in of_a_cluster.items()}
     monkeypatch.setattr(os, "environ", {**os.environ, **own})
-    settings = own_settings(tmp_path / "own")
+    settings = light_settings(tmp_path / "own")
     assert settings.kafka_secrets == tmp_path / "own" / "secrets" / "kafka"
     assert settings.acting_as("likes").kafka_login == "likes"

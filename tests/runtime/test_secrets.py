@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from bench import place
 from conf.settings import Settings
 from runtime import broker
 from runtime.broker_security import make_secrets
+from runtime.own_stack import own_settings
 
 
 @pytest.fixture
@@ -40,7 +40,7 @@ def test_a_measurement_reads_the_secrets_of_a_cluster_only_where_it_uses_it(
     there = {"SECRETS_DIR": str(tmp_path / "cluster"), "SECURITY": "scram", "BOOTSTRAP": bootstrap}
     monkeypatch.setattr(os, "environ", {**os.environ, **{f"MSM_KAFKA_{name}": value for name, value in there.items()}})
     expected = tmp_path / "cluster" if bootstrap else tmp_path / "own" / "secrets" / "kafka"
-    assert place.own_settings(tmp_path / "own").kafka_secrets == expected
+    assert own_settings(tmp_path / "own").kafka_secrets == expected
 
 
 class StartedError(Exception):
