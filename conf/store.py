@@ -151,6 +151,15 @@ def write_whole(place: Place, content: Mapping[str, Any]) -> None:
     fresh.replace(place)
 
 
+def read_whole(place: Place) -> dict[str, Any]:
+    """What was written so; empty where nothing was."""
+    try:
+        content: dict[str, Any] = json.loads(place.read_text())
+    except FileNotFoundError:
+        return {}
+    return content
+
+
 def for_spark(place: Place) -> str:
     """As Spark names it: a path that does not depend on the folder that one is in."""
     return str(place.absolute() if isinstance(place, Path) else place)

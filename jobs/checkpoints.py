@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
 
-from conf.store import Place, write_whole
+from conf.store import Place, read_whole, write_whole
 from jobs.offsets import Offsets, parsed, rows
 
 RULES = 1
@@ -136,11 +136,7 @@ def _partitions(checkpoint: Place, batch: int) -> int:
 
 def made(checkpoint: Place) -> dict[str, int]:
     """What was written down when it was made: "rules", and "term" for the counts; empty where nothing was."""
-    try:
-        said: dict[str, int] = json.loads((checkpoint / MADE).read_text())
-    except FileNotFoundError:
-        return {}
-    return said
+    return read_whole(checkpoint / MADE)
 
 
 def sign(checkpoint: Place, term: int) -> None:
@@ -162,10 +158,7 @@ def refuse_other_topics(checkpoint: Place, ids: dict[str, str], ends: Offsets) -
     new topics are noted.
     """
     path = checkpoint / TOPICS
-    try:
-        known: dict[str, str] = json.loads(path.read_text()) if done_batch(checkpoint) >= 0 else {}
-    except FileNotFoundError:
-        known = {}
+    known = read_whole(path) if done_batch(checkpoint) >= 0 else {}
     for topic in known.keys() & ids.keys():
         if known[topic] != ids[topic]:
             raise SystemExit(
@@ -261,8 +254,5 @@ def newest_in(log: Place) -> int:
 
 def pinned_start(folder: Place, topics: str) -> str:
     """Where a new checkpoint begins to read: where `msm backfill` says, else at the earliest record."""
-    try:
-        starts = json.loads((folder / START).read_text())
-    except FileNotFoundError:
-        return "earliest"
+    starts = read_whole(folder / START)
     return json.dumps(starts[topics]) if topics in starts else "earliest"

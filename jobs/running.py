@@ -16,7 +16,7 @@ import structlog
 from prometheus_client import start_http_server
 
 from conf.settings import Settings
-from conf.store import write_whole
+from conf.store import read_whole, write_whole
 
 log = structlog.get_logger()
 STACK = "stack"
@@ -95,12 +95,9 @@ def refuse_unfinished_switch(beside_dir: Path, role: str = "") -> None:
 
     Checkpoints and topics may not belong together.
     """
-    try:
-        begun = str(json.loads((beside_dir / SWITCH).read_text()).get("role", "rebuilt"))
-    except FileNotFoundError:
-        return
-    if begun != role:
-        command = "rollback" if begun == "before" else "switch"
+    plan = read_whole(beside_dir / SWITCH)
+    if plan and plan["role"] != role:
+        command = "rollback" if plan["role"] == "before" else "switch"
         raise SystemExit(f"a switch was interrupted half-way: finish it with make backfill ARGS={command}")
 
 
@@ -115,11 +112,8 @@ def is_held(run_dir: Path, name: str) -> bool:
 
 def refuse_unfinished_forget(data_dir: Path, user: str = "") -> None:
     """SystemExit with the fix where `msm forget --facts` was interrupted, unless it is that user who is forgotten."""
-    try:
-        begun = str(json.loads((data_dir / FORGET).read_text())["user"])
-    except FileNotFoundError:
-        return
-    if begun != user:
+    begun = read_whole(data_dir / FORGET)
+    if begun and begun["user"] != user:
         raise SystemExit(
-            f"msm forget {begun} --facts was interrupted half-way: run it again, until then numbers are wrong"
+            f"msm forget {begun['user']} --facts was interrupted half-way: run it again, until then numbers are wrong"
         )

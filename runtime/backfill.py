@@ -170,7 +170,7 @@ def switch(settings: Settings, role: str, accept: bool, console: Console) -> Com
             live.enter_context(held(settings, there.jobs(settings)))
 
         refuse_unfinished_switch(settings.beside_dir, role)
-        if there.planned(settings) is not None:
+        if there.planned(settings):
             hold()
             finish(spark, settings)
             return None
@@ -233,7 +233,7 @@ def make_plan(spark: SparkSession, settings: Settings, role: str) -> None:
 
 def finish(spark: SparkSession, settings: Settings) -> None:
     """From the plan on: every step can be done again."""
-    plan = there.planned(settings) or {}
+    plan = there.planned(settings)
     if not plan.get("published"):
         exchange(staged(spark, settings.beside_dir / STAGED), settings, plan["term"])
         checkpoint = there.beside(settings).checkpoint_dir / POSTS_WITH_COUNTS

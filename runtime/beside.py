@@ -3,7 +3,6 @@
 It holds checkpoints and tables under the names that the live ones have. A switch makes the two change places.
 """
 
-import json
 import shutil
 from collections.abc import Sequence
 from contextlib import closing
@@ -12,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from conf.settings import Settings
-from conf.store import write_whole
+from conf.store import read_whole, write_whole
 from contract import tables
 from contract.topics import RESULT_TOPICS, TOPIC_BY_NAME, result_topic
 from jobs.checkpoints import STATES
@@ -34,15 +33,12 @@ def beside(settings: Settings) -> Settings:
 
 def role(settings: Settings) -> str:
     """Why something is there: `rebuilt`, or `before` (switched off); empty where nothing is."""
-    try:
-        return str(json.loads((settings.beside_dir / ROLE).read_text())["role"])
-    except FileNotFoundError:
-        return ""
+    return str(read_whole(settings.beside_dir / ROLE).get("role", ""))
 
 
 def jobs(settings: Settings) -> list[str]:
     """The jobs that were rebuilt there."""
-    return list(json.loads((settings.beside_dir / ROLE).read_text())["jobs"])
+    return list(read_whole(settings.beside_dir / ROLE)["jobs"])
 
 
 def take_role(settings: Settings, role: str, jobs: Sequence[str]) -> None:
@@ -86,23 +82,19 @@ def make_topics(settings: Settings) -> None:
     ensure_topics(settings, [replace(TOPIC_BY_NAME[name], name=result_topic(name, True)) for name in RESULT_TOPICS])
 
 
-def planned(settings: Settings) -> dict[str, Any] | None:
-    """The switch that was begun and is not finished."""
-    try:
-        plan: dict[str, Any] = json.loads((settings.beside_dir / SWITCH).read_text())
-    except FileNotFoundError:
-        return None
-    return plan
+def planned(settings: Settings) -> dict[str, Any]:
+    """The switch that was begun and is not finished; empty where there is none."""
+    return read_whole(settings.beside_dir / SWITCH)
 
 
 def plan(settings: Settings, **changes: Any) -> None:
     """Write down how far the switch is."""
-    write_whole(settings.beside_dir / SWITCH, {**(planned(settings) or {}), **changes})
+    write_whole(settings.beside_dir / SWITCH, {**planned(settings), **changes})
 
 
 def change_places(settings: Settings) -> None:
     """Live and beside swap their folders; each rename can be told from those that are still to do."""
-    begun = planned(settings) or {}
+    begun = planned(settings)
     done, places = begun.get("moved", []), [(Path(live), Path(there)) for live, there in begun["places"]]
     leaving = settings.beside_dir / "leaving"
     for step in STEPS[len(done) :]:

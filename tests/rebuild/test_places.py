@@ -39,8 +39,8 @@ def who(settings: Settings) -> list[str]:
 
 
 def switch_places(settings: Settings) -> None:
-    if beside.planned(settings) is None:
-        beside.plan(settings, places=beside.places(settings))
+    if not beside.planned(settings):
+        beside.plan(settings, places=beside.places(settings), role="rebuilt")
     beside.change_places(settings)
     beside.finish(settings)
 

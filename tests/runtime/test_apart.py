@@ -305,4 +305,4 @@ def test_an_interrupted_switch_is_finished_by_its_own_command_and_by_no_other(
         with pytest.raises(SystemExit, match=said):
             refused()
     assert backfill.switch(settings, begun, True, Console()) is None
-    assert (beside.planned(settings), beside.role(settings)) == (None, other)
+    assert (beside.planned(settings), beside.role(settings)) == ({}, other)
