@@ -1,7 +1,7 @@
 """What `msm backfill` does with topics and tables, in batches."""
 
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -15,7 +15,7 @@ from conf.store import write_whole
 from contract import tables
 from contract.spark import SEED_RECORD
 from contract.topics import POSTS_WITH_COUNTS, result_topic
-from jobs.checkpoints import SEED, START
+from jobs.checkpoints import SEED, START, made
 from jobs.harness import read_records
 from jobs.offsets import Offsets, rows
 from jobs.sinks.kafka import producer_options
@@ -28,6 +28,7 @@ from jobs.transforms.generations import (
     UNSETTLED,
     compared,
     newest_posts,
+    newest_term,
     panes_that_differ,
     replacements,
     told_otherwise,
@@ -109,6 +110,13 @@ def exchange(differing: DataFrame, settings: Settings, term: int) -> None:
         records = differing.transform(replacements, wanted, term)
         topic = result_topic(POSTS_WITH_COUNTS, side)
         records.write.format("kafka").options(**producer_options(settings)).option("topic", topic).save()
+
+
+def next_term(spark: SparkSession, sides: Sequence[Settings]) -> int:
+    """One above every term that counts were published under, or are to be, on these sides."""
+    signed = [made(side.checkpoint_dir / POSTS_WITH_COUNTS).get("term", 0) for side in sides]
+    topics = (read_records(spark, side, result_topic(POSTS_WITH_COUNTS, side.beside)) for side in sides)
+    return 1 + max(*signed, *map(newest_term, topics))
 
 
 def seed(spark: SparkSession, settings: Settings, first: Offsets, checkpoint: Path) -> int:

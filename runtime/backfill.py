@@ -13,8 +13,8 @@ from rich.progress import Progress
 
 from conf.settings import Settings
 from contract.facts import FACT_TOPICS
-from contract.topics import POSTS_WITH_COUNTS, TRENDING_POSTS, result_topic
-from jobs.checkpoints import START, STATES, committed_offsets, made, remove_unused_seeds, sign
+from contract.topics import POSTS_WITH_COUNTS, TRENDING_POSTS
+from jobs.checkpoints import START, STATES, committed_offsets, remove_unused_seeds, sign
 from jobs.generations import (
     STAGED,
     Comparison,
@@ -23,12 +23,12 @@ from jobs.generations import (
     exchange,
     judge,
     keep_archived_posts,
+    next_term,
     pin,
     seed,
     stage,
     staged,
 )
-from jobs.harness import read_records
 from jobs.offsets import beginnings, ends, reached, since, total
 from jobs.running import refuse_unfinished_switch
 from jobs.transforms.generations import (
@@ -36,7 +36,6 @@ from jobs.transforms.generations import (
     MOVING,
     NEW,
     UNSETTLED,
-    newest_term,
     remember_seen,
     settled,
     stuck_differ,
@@ -220,15 +219,10 @@ def _counting(settings: Settings) -> list[Path]:
     return [one.checkpoint_dir / POSTS_WITH_COUNTS for one in (settings, there.beside(settings))]
 
 
-def _next_term(spark: SparkSession, settings: Settings) -> int:
-    topics = (result_topic(POSTS_WITH_COUNTS, side) for side in (False, True))
-    terms = [made(checkpoint).get("term", 0) for checkpoint in _counting(settings)]
-    return 1 + max(*terms, *(newest_term(read_records(spark, settings, topic)) for topic in topics))
-
-
 def make_plan(spark: SparkSession, settings: Settings, role: str) -> None:
     """From here on the switch can only be finished."""
-    there.plan(settings, term=_next_term(spark, settings), places=there.places(settings), role=role)
+    term = next_term(spark, [settings, there.beside(settings)])
+    there.plan(settings, term=term, places=there.places(settings), role=role)
 
 
 def finish(spark: SparkSession, settings: Settings) -> None:

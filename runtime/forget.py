@@ -20,13 +20,11 @@ from conf.store import checkpoints, media, refuse_store, write_whole
 from contract.facts import FACT_TOPICS, FUTURE_TOLERANCE_SECONDS, parse_time
 from contract.topics import DEAD_LETTERS, POSTS_WITH_COUNTS, RESULT_TOPICS, TRENDING_POSTS
 from jobs import erasure
-from jobs.checkpoints import PROJECTED, STATES, committed_offsets, done_batch, made, remove_unused_seeds, sign
-from jobs.generations import seed
-from jobs.harness import read_records
+from jobs.checkpoints import PROJECTED, STATES, committed_offsets, done_batch, remove_unused_seeds, sign
+from jobs.generations import next_term, seed
 from jobs.offsets import Offsets, beginnings, ends, lacking, reached, total
 from jobs.running import FORGET, FORGETTING, refuse_unfinished_forget, taken
 from jobs.submit import scratch
-from jobs.transforms.generations import newest_term
 from producers.bulk import BulkWriter
 from producers.pictures import NAME
 from producers.publisher import Publisher, Record, Stored
@@ -237,10 +235,7 @@ def _remake(
     say: Callable[[str], None],
 ) -> list[Removed]:
     """All state that may hold the user is thrown away, and made again from the facts that stay."""
-    term = 1 + max(
-        newest_term(read_records(spark, settings, POSTS_WITH_COUNTS)),
-        made(settings.checkpoint_dir / POSTS_WITH_COUNTS).get("term", 0),
-    )
+    term = next_term(spark, [settings])
     with new_files(settings, RESULT_TOPICS):
         old_results = ends(settings, RESULT_TOPICS)
         for query in (*STATES[POSTS_WITH_COUNTS], *STATES[TRENDING_POSTS]):
