@@ -12,8 +12,8 @@ from conf.kafka import partitions_of
 from conf.settings import Settings
 from contract.facts import FACT_TOPICS
 from contract.topics import POSTS_WITH_COUNTS, TRENDING_POSTS
-from jobs.checkpoints import PROJECTED, committed_offsets
-from jobs.offsets import Offsets, consumer_of, ends, reached, total
+from jobs.checkpoints import PROJECTED, seen_offsets
+from jobs.offsets import consumer_of, ends, reached, total
 from jobs.submit import MANY
 from runtime.processes import Process
 
@@ -93,7 +93,7 @@ def until_caught_up(settings: Settings, job: Job, process: Process, began: float
     with closing(consumer_of(settings)) as consumer:
         places = partitions_of(consumer, [job.output] if job.output else [])
         while True:
-            done = {query: _done(settings, query) for query in goals}
+            done = {query: seen_offsets(settings.checkpoint_dir / query) for query in goals}
             seconds = time.monotonic() - began
             first = total(done[next(iter(goals))])
             if not start_up[0] and begun.exists():
@@ -115,13 +115,6 @@ def _refuse_hopeless(job: Job, process: Process, seconds: float) -> None:
     refuse_ended(process)
     if seconds > PATIENCE_SECONDS:
         raise SystemExit(f"{job.name} has not caught up in {PATIENCE_SECONDS} s (log: {process.log.name})")
-
-
-def _done(settings: Settings, query: str) -> Offsets:
-    try:
-        return committed_offsets(settings.checkpoint_dir / query)
-    except (OSError, ValueError, IndexError):
-        return {}  # it is being written
 
 
 def catch_up(place: Place, job: Job, name: str) -> Sequence[Measure]:

@@ -15,7 +15,7 @@ from bench.phases import Phases
 from bench.place import Place
 from bench.probes import Mark, OwnWrite, Unmatched, first_marks, first_rows, percentiles, read_lines
 from contract.topics import POSTS_WITH_COUNTS, TRENDING_POSTS
-from jobs.checkpoints import STATES, committed_offsets
+from jobs.checkpoints import STATES, seen_offsets
 from runtime.parts import JOBS
 from runtime.processes import Process
 
@@ -41,11 +41,8 @@ class Commits:
 
     def _look(self) -> None:
         while not self._stop.wait(LOOK_SECONDS):
-            try:
-                mark = Mark(time.monotonic(), committed_offsets(self._folder))
-            except (OSError, ValueError, IndexError):
-                continue  # it is being written
-            if not self.marks or self.marks[-1].offsets != mark.offsets:
+            mark = Mark(time.monotonic(), seen_offsets(self._folder))
+            if mark.offsets and (not self.marks or self.marks[-1].offsets != mark.offsets):
                 self.marks.append(mark)
 
 

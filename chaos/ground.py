@@ -16,7 +16,7 @@ import psutil
 from chaos.disks import Disk
 from conf.settings import Settings
 from contract.facts import FACT_TOPICS
-from jobs.checkpoints import PROJECTED, STATES, committed_offsets
+from jobs.checkpoints import PROJECTED, STATES, seen_offsets
 from jobs.offsets import Offsets, consumer_of, ends, reached
 from producers.receipts import lost, read
 from runtime import stack
@@ -117,7 +117,8 @@ class Ground:
 
     def behind(self, goal: Offsets) -> list[str]:
         """Queries that have not done everything below the goal."""
-        return [query for query in QUERIES if _lacks(self.settings.checkpoint_dir / query, goal)]
+        checkpoints = self.settings.checkpoint_dir
+        return [query for query in QUERIES if not reached(seen_offsets(checkpoints / query), goal)]
 
     def told(self, part: str) -> str:
         """The sentence of a part's present log and the one before that says what is wrong; empty where none does."""
@@ -133,13 +134,6 @@ def _signal(pids: list[int], number: int) -> None:
     for pid in pids:
         with suppress(ProcessLookupError):
             os.kill(pid, number)
-
-
-def _lacks(checkpoint: Path, goal: Offsets) -> bool:
-    try:
-        return not reached(committed_offsets(checkpoint), goal)
-    except (OSError, ValueError, IndexError):
-        return True  # it is being written, or torn
 
 
 def sentence_in(log: str) -> str:
