@@ -125,10 +125,10 @@ def catch_up(place: Place, job: Job, name: str) -> Sequence[Measure]:
     return as_measures(name, found, found.way)
 
 
-def as_measures(name: str, found: CaughtUp, way: str = "", floor: str = "floor") -> Sequence[Measure]:
+def as_measures(name: str, found: CaughtUp, way: str = "") -> Sequence[Measure]:
     """What is said of a catch-up, each beside the same of the floor."""
     after = f"{found.facts:,} facts, from the start of spark-submit until the last one was committed{way}"
-    rate, cost = f"{floor}.overall", f"{floor}.cpu"
+    rate, cost = "floor.overall", "floor.cpu"
     measures = [
         Measure(f"{name}.overall", "facts/s", found.overall, after, "higher", rate),
         Measure(f"{name}.first_output", "s", found.first_output, "from the start of spark-submit", "lower", cost),
@@ -147,11 +147,11 @@ def as_measures(name: str, found: CaughtUp, way: str = "", floor: str = "floor")
             found.cost,
             "the same, from when the first batch was planned",
             "lower",
-            f"{floor}.cpu_after_start_up",
+            "floor.cpu_after_start_up",
         ),
         Measure(f"{name}.peak_memory", "MiB", found.usage.peak_bytes / 2**20, "peak RSS of the JVM and its children"),
     ]
     if found.steady is not None:
         how = f"{found.facts - found.first_batch[1]:,} facts after the first batch"
         measures.insert(1, Measure(f"{name}.steady", "facts/s", found.steady, how, "higher", rate))
-    return measures if name != floor else [replace(one, floor="") for one in measures]
+    return measures if name != "floor" else [replace(one, floor="") for one in measures]

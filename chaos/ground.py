@@ -103,10 +103,10 @@ class Ground:
         """Of each partition of the fact topics where the next record goes."""
         return ends(self.settings, FACT_TOPICS)
 
-    def wait_until_well(self, seconds: float = HEAL_SECONDS) -> None:
+    def wait_until_well(self) -> None:
         """Every part is ready, and every query has done all that was in Kafka then; else TimeoutError with why."""
-        deadline = time.monotonic() + seconds
-        wait_until(lambda: not self.unready(), seconds, lambda: f"not ready in {seconds:.0f} s: {self.unready()}")
+        deadline = time.monotonic() + HEAL_SECONDS
+        wait_until(lambda: not self.unready(), HEAL_SECONDS, lambda: f"not ready in {HEAL_SECONDS} s: {self.unready()}")
         goal = self.ends()
         left = deadline - time.monotonic()
         wait_until(lambda: not self.behind(goal), left, lambda: f"stands still: {self.behind(goal)}")

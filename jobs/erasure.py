@@ -106,7 +106,7 @@ def is_of(user: str) -> Column:
 
 
 def rewrite_lake(
-    spark: SparkSession, settings: Settings, user: str, posts: DataFrame, copied: Copied | None = None
+    spark: SparkSession, settings: Settings, user: str, posts: DataFrame, copied: Copied | None
 ) -> dict[str, int]:
     """Take the user out of every table and remove the files that held it; rows removed or changed, by table.
 

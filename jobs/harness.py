@@ -136,9 +136,7 @@ def was_written(settings: Settings, topic: str) -> bool:
         return True
 
 
-def read_facts(
-    spark: SparkSession, settings: Settings, checkpoint: Place, live: bool = False, in_batches: bool = True
-) -> DataFrame:
+def read_facts(spark: SparkSession, settings: Settings, checkpoint: Place, live: bool, in_batches: bool) -> DataFrame:
     """Every fact record: those of Kafka, and before them those that `msm backfill` took from the archive."""
     records = read_topics(spark, settings, *FACT_TOPICS, live=live, in_batches=in_batches)
     name = seed_name(checkpoint)

@@ -52,14 +52,14 @@ class Hole:
         return f"{self.package} {self.version}: {self.advisory}, {fix}"
 
 
-def wanted_versions(project: Path = REPOSITORY / "pyproject.toml") -> dict[str, SpecifierSet]:
+def wanted_versions() -> dict[str, SpecifierSet]:
     """What the project asks for by itself, by normalised name."""
-    described = tomllib.loads(project.read_text())["project"]
+    described = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
     lines = [*described["dependencies"], *described["optional-dependencies"]["dev"]]
     return {canonicalize_name(one.name): one.specifier for one in map(Requirement, lines)}
 
 
-def holes(lock: Path, options: Sequence[str] = ()) -> list[Hole]:
+def holes(lock: Path, options: Sequence[str]) -> list[Hole]:
     """Every known hole in the packages of the lock; UnreachableError where there is nobody to ask."""
     # One package first: where no advisories are to be had, one request shows it.
     with tempfile.NamedTemporaryFile("w", suffix=".txt") as first:

@@ -273,9 +273,9 @@ def follow(what: str, command: list[str], env: Mapping[str, str] | None = None) 
         raise SetupError(explain(what, "".join(lines)))
 
 
-def has_ended(process: subprocess.Popen[str], within: float = 5) -> bool:
+def has_ended(process: subprocess.Popen[str]) -> bool:
     try:
-        process.wait(within)
+        process.wait(5)
     except subprocess.TimeoutExpired:
         return False
     return True

@@ -14,11 +14,11 @@ SIZE = (640, 480)
 Colour = tuple[int, int, int]
 
 
-def paint_pictures(folder: Path | Object, seed: int = 1, count: int = 12) -> list[str]:
+def paint_pictures(folder: Path | Object) -> list[str]:
     """Paint and keep them; answers their paths as posts name them."""
-    rng = random.Random(f"pictures {seed}")
+    rng = random.Random("pictures 1")
     painters = (_hills, _stripes, _circles, _city)
-    return [MEDIA_PATH + keep_picture(folder, painters[number % 4](rng), "jpg") for number in range(count)]
+    return [MEDIA_PATH + keep_picture(folder, painters[number % 4](rng), "jpg") for number in range(12)]
 
 
 def _hills(rng: random.Random) -> bytes:

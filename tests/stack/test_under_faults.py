@@ -31,17 +31,17 @@ class OneThatIsThere(Ground):
         assert self.traffic is not None
         return self.traffic.pid
 
-    def wait_until_well(self, seconds: float = HEAL_SECONDS) -> None:
+    def wait_until_well(self) -> None:
         """In real time the counts commit once in five minutes; killed once more, they catch up in batches first."""
 
         def is_ready() -> bool:
             return not self.unready()
 
-        wait_until(is_ready, seconds, lambda: f"not ready: {self.unready()}")
+        wait_until(is_ready, HEAL_SECONDS, lambda: f"not ready: {self.unready()}")
         goal = self.ends()
         self.kill("posts_with_counts")
-        wait_until(lambda: not self.behind(goal), seconds, lambda: f"stands still: {self.behind(goal)}")
-        wait_until(is_ready, seconds, lambda: f"not ready: {self.unready()}")
+        wait_until(lambda: not self.behind(goal), HEAL_SECONDS, lambda: f"stands still: {self.behind(goal)}")
+        wait_until(is_ready, HEAL_SECONDS, lambda: f"not ready: {self.unready()}")
 
 
 @pytest.fixture
