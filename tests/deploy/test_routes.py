@@ -14,7 +14,8 @@ REQUESTS = [
     for service in SERVICES
     for route in service.router.routes
     if isinstance(route, APIRoute)
-    for method in route.methods
+    for asked in route.methods
+    for method in ((asked, "HEAD") if asked == "GET" else (asked,))
 ]
 ORDERS = [("PathPrefix", "Exact", "RegularExpression"), ("RegularExpression", "PathPrefix", "Exact")]
 """What rules over what, last of all first: Gateway API leaves it to the gateway where a pattern stands."""
@@ -64,9 +65,10 @@ def test_operations_are_not_to_be_had_from_outside(path: str) -> None:
     assert backend("GET", path) is None
 
 
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
 @pytest.mark.parametrize("path", ["/", "/app.js", "/audit"])
-def test_the_page_is_the_websites(path: str) -> None:
-    assert backend("GET", path) == "website"
+def test_the_page_is_the_websites(path: str, method: str) -> None:
+    assert backend(method, path) == "website"
 
 
 def test_streams_of_events_are_not_cut_off() -> None:
