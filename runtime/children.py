@@ -43,10 +43,11 @@ def running_jobs(
 ) -> Iterator[Mapping[str, Process]]:
     """The jobs as processes of this one, with more environment; at the end they stop between two batches.
 
-    All in batches: whoever runs them waits until they have committed, which in real time would be minutes.
+    All in batches: whoever runs them waits until they have committed, which in real time would be minutes. Each has its
+    metrics at a port that is free: one that is set would be had by one of them alone.
     """
     settings = settings.counting_in_batches()
-    env = {**job_env(settings), **(env or {})}
+    env = {**job_env(settings), "MSM_METRICS_PORT": "0", **(env or {})}
     suffix = "-beside" if settings.beside else ""
     with ExitStack() as stack:
         started = dict[str, Process]()

@@ -14,10 +14,12 @@ import pytest
 
 from conf.settings import Settings
 from jobs import harness
-from jobs.running import announce
+from jobs.running import announce, read_state
 from runtime import children
 from runtime.parts import JOBS, runs
 from runtime.processes import Process, wait_until
+from tests.feeds.serving import free_ports
+from tests.runtime.stand_in_jobs import stand_in
 
 PATIENCE = 600
 Start = Callable[..., "subprocess.Popen[str]"]
@@ -97,6 +99,23 @@ def test_jobs_that_a_command_runs_know_whose_they_are_and_count_in_batches(
         told = process.log.read_text().splitlines()
     assert process.log.name == "archive-beside.log"
     assert {"MSM_BESIDE=true", "MSM_COUNTS_TRIGGER=micro-batch", "MORE=1"} <= set(told)
+
+
+def test_jobs_that_a_command_runs_do_not_share_the_port_that_is_set_for_one(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    port = free_ports(1)
+    monkeypatch.setenv("MSM_METRICS_PORT", str(port))
+    monkeypatch.setattr(children, "spark_submit", stand_in)
+    with children.running_jobs(settings.model_copy(update={"metrics_port": port}), JOBS) as started:
+        wait_until(
+            lambda: all_run(settings) or any(process.exit_code is not None for process in started.values()),
+            PATIENCE,
+            lambda: "the jobs do not run",
+        )
+        assert {process.exit_code for process in started.values()} == {None}
+        found = {read_state(settings.run_dir, job)["metrics_port"] for job in JOBS}
+    assert len(found - {port}) == len(JOBS)
 
 
 def test_jobs_have_caught_up_once_each_says_so_and_one_that_ended_never_will(
