@@ -1,10 +1,12 @@
 """Searches every file of a data dir for words, behind whatever it is packed in: `msm scan` proves what is gone."""
 
+import math
 import os
+import sqlite3
 import time
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 from itertools import chain, islice
 from pathlib import Path
 
@@ -28,18 +30,19 @@ def found_in(folder: Path, words: Sequence[str]) -> Iterator[tuple[Path, str]]:
     """
     wanted = {word: _forms(word) for word in words}
     began, seen = time.time(), set[Path]()
-    while fresh := _files(folder, began) - seen:
+    fresh = _files(folder, math.inf)  # the clock may have been set back, or be another machine's
+    while fresh:
         for path in sorted(fresh):
             hit = set[str]()
             try:
                 for piece in _pieces(path):
                     hit |= {word for word in wanted.keys() - hit if any(form in piece for form in wanted[word])}
-            except FileNotFoundError:
-                pass
             except Exception as error:  # whatever a format's reader trips over
-                yield path, f"cannot be unpacked: {error}"
+                if path.exists():
+                    yield path, f"cannot be unpacked: {error}"
             yield from ((path, word) for word in sorted(hit))
         seen |= fresh
+        fresh = _files(folder, began) - seen
 
 
 def _files(folder: Path, by: float) -> set[Path]:
@@ -127,11 +130,23 @@ def _rows(table: bytes) -> Iterator[bytes]:
         yield b"\0".join(some)
 
 
+def _sqlite(path: Path) -> Iterator[bytes]:
+    """What its tables hold: a text that is longer than a page stands in the file in parts."""
+    # Without a log of what was written nobody writes, and to look leaves no file behind.
+    how = "mode=ro" if path.with_name(f"{path.name}-wal").exists() else "immutable=1"
+    with closing(sqlite3.connect(f"{path.absolute().as_uri()}?{how}", uri=True)) as db:
+        db.text_factory = bytes
+        for (table,) in db.execute("select name from sqlite_master where type = 'table'").fetchall():
+            rows = db.execute(f'select * from "{table.decode()}"')
+            yield from (b"\0".join(cell for cell in row if isinstance(cell, bytes)) for row in rows)
+
+
 _UNPACK: dict[str, Callable[[Path], Iterator[bytes]]] = {
     ".log": _kafka,
     ".log.deleted": _kafka,
     ".parquet": _parquet,
     ".zip": _zip,
     ".changelog": _changelog,
+    ".sqlite": _sqlite,
     SST: _sst,
 }

@@ -3,7 +3,11 @@
 tests/rebuild/test_forget.py says what else it sees through.
 """
 
+import os
+import sqlite3
+import time
 import zipfile
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -31,6 +35,60 @@ def test_what_is_renamed_meanwhile_is_found_under_its_new_name_and_what_vanishes
     (tmp_path / "b").rename(tmp_path / "d")
     (tmp_path / "c").unlink()
     assert list(found) == [(tmp_path / "d", "ada")]
+
+
+def test_what_was_written_by_a_clock_that_is_ahead_is_searched_too(tmp_path: Path) -> None:
+    (tmp_path / "a").write_text("it says ada")
+    os.utime(tmp_path / "a", (time.time() + 3_600,) * 2)
+    assert list(found_in(tmp_path, ["ada"])) == [(tmp_path / "a", "ada")]
+
+
+def view_of(path: Path, text: str) -> sqlite3.Connection:
+    """A view as the feeds keep it: with a log of what was written."""
+    db = sqlite3.connect(path, isolation_level=None)
+    db.execute("pragma journal_mode = wal")
+    db.execute('create table "the posts" (body text, seq integer, none text)')
+    db.execute('insert into "the posts" values (?, 7, null)', (text,))
+    return db
+
+
+LONG = " ".join(f"word-{number:07}" for number in range(2_000))
+"""Of many pages, in each of which a word of it may be parted."""
+
+
+def parted(path: Path) -> list[str]:
+    """Words that the bytes of the file do not have."""
+    raw = path.read_bytes()
+    return [word for word in LONG.split() if word.encode() not in raw]
+
+
+def test_a_text_of_many_pages_is_found_in_a_view_that_stays_as_it_was(tmp_path: Path) -> None:
+    path = tmp_path / "posts.sqlite"
+    view_of(path, LONG).close()
+    words = parted(path)
+    assert words, "there is nothing to put together"
+    assert {word for _, word in found_in(tmp_path, words)} == set(words)
+    assert list(found_in(tmp_path, ["nobody"])) == []
+    assert [one.name for one in tmp_path.iterdir()] == [path.name]
+
+
+def test_what_a_view_that_is_in_use_has_in_its_log_only_is_found(tmp_path: Path) -> None:
+    path = tmp_path / "posts.sqlite"
+    with closing(view_of(path, LONG)):
+        words = parted(tmp_path / "posts.sqlite-wal")
+        assert words
+        assert (path, words[0]) in found_in(tmp_path, [words[0]])
+
+
+def test_a_view_that_is_broken_is_told_and_its_bytes_are_searched(tmp_path: Path) -> None:
+    path = tmp_path / "posts.sqlite"
+    view_of(path, f"ada {LONG}").close()
+    whole = path.read_bytes()
+    for broken in (whole[:6_000] + b"ada", b"ada, and no view"):
+        path.write_bytes(broken)
+        (torn, what), *found = found_in(tmp_path, ["ada"])
+        assert (torn, what.partition(":")[0]) == (path, "cannot be unpacked")
+        assert found == [(path, "ada")]
 
 
 USERS = 3_000
