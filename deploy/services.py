@@ -29,6 +29,8 @@ KEYS: tuple[Manifest, ...] = (
     },
 )
 """Those of JWTs and of the ids of posts, by reference; nobody but the services needs them."""
+PULLED_WITHIN = 600
+"""Seconds until a pod that was asked for has its node, its image and its volumes: what Kubernetes allows for all."""
 LEAVES_AFTER, STOPS_WITHIN = 10, 30
 """Seconds that a pod goes on while gateways hear that it leaves, and what it has then: 12 for answers, 10 for facts."""
 
@@ -113,6 +115,7 @@ def _deployment(service: Service) -> Manifest:
             # No number of replicas: the autoscaler's would be overwritten by each apply.
             "selector": {"matchLabels": marks},
             "strategy": {"rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}},
+            "progressDeadlineSeconds": PULLED_WITHIN + service.starts_within,
             "template": {"metadata": {"labels": marks}, "spec": pod},
         },
     }

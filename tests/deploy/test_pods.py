@@ -163,6 +163,8 @@ def test_who_reads_much_before_it_listens_has_half_an_hour_for_it() -> None:
     }
     slow = {"posting", "refresh-feed", "trending-feed"}
     assert seconds == {name: 1_800 if name in slow else 60 for name in set(of_kind("Deployment")) - {"auditor"}}
+    given = {name: of_kind("Deployment")[name]["spec"].get("progressDeadlineSeconds", 600) for name in seconds}
+    assert [name for name in seconds if given[name] < seconds[name] + 600] == []
 
 
 @pytest.mark.parametrize("name", [name for name in of_kind("Deployment") if name != "auditor"])
