@@ -28,7 +28,7 @@ KEYS: tuple[Manifest, ...] = (
         "valueFrom": {"secretKeyRef": {"name": "auth", "key": "former", "optional": True}},
     },
 )
-"""Those of JWTs and of the ids of posts, by reference; nobody but the services needs them."""
+"""Those of JWTs and of the ids of posts, by reference; nobody but who takes commands needs them."""
 PULLED_WITHIN = 600
 """Seconds until a pod that was asked for has its node, its image and its volumes: what Kubernetes allows for all."""
 LEAVES_AFTER, STOPS_WITHIN = 10, 30
@@ -39,12 +39,14 @@ LEAVES_AFTER, STOPS_WITHIN = 10, 30
 class Service:
     """`principal` is who it is in Kafka; empty for the website, which never asks Kafka anything.
 
-    `shares` is the folder of the shared data that it sees, and perhaps `writes`; `view` the room for a view of its own.
+    `takes_commands` says whether it asks who the user is; `shares` is the folder of the shared data that it sees, and
+    perhaps `writes`; `view` the room for a view of its own.
     """
 
     name: str
     module: str
     principal: str
+    takes_commands: bool = False
     shares: str = ""
     writes: bool = False
     view: str = ""
@@ -61,9 +63,9 @@ class Service:
 
 SERVICES = (
     # Of the largest pictures two at once take 640 MB each.
-    Service("posting", "producers.posting", "posting", shares="media", writes=True, memory="2Gi"),
-    Service("likes", "producers.likes", "likes"),
-    Service("comments", "producers.comments", "comments"),
+    Service("posting", "producers.posting", "posting", takes_commands=True, shares="media", writes=True, memory="2Gi"),
+    Service("likes", "producers.likes", "likes", takes_commands=True),
+    Service("comments", "producers.comments", "comments", takes_commands=True),
     Service("refresh_feed", "feeds.refresh_feed", "refresh_feed", shares="lake", view="50Gi", cpu="1", memory="2Gi"),
     Service("trending_feed", "feeds.trending_feed", "trending_feed", view="1Gi"),
     Service("website", "runtime.page", "", shares="audit", at_most=6),
@@ -87,7 +89,7 @@ def _deployment(service: Service) -> Manifest:
         "command": [PYTHON, "-m", service.module],
         "ports": [{"name": "http", "containerPort": HTTP_PORT}],
         "envFrom": [{"configMapRef": {"name": SETTINGS}}],
-        "env": [*kafka_user(service.principal), *KEYS],
+        "env": [*kafka_user(service.principal), *(KEYS if service.takes_commands else ())],
         **_probes(service),
         "lifecycle": {"preStop": {"sleep": {"seconds": LEAVES_AFTER}}},
         "resources": {"requests": {"cpu": service.cpu, "memory": service.memory}, "limits": {"memory": service.memory}},

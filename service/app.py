@@ -6,13 +6,16 @@ from dataclasses import dataclass
 from typing import Any
 
 from fastapi import APIRouter, FastAPI, Request, Response
+from fastapi.dependencies.models import Dependant
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, JSONResponse, PlainTextResponse
+from fastapi.routing import APIRoute
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from pydantic import BaseModel
 
 from conf.kafka import python_options
 from conf.settings import Settings, load_settings
+from service.auth import current_user
 from service.docs import DOCS_POLICY, docs_page
 from service.limits import Admission, user_buckets
 from service.middleware import BodyLimit, Failures, HeadAsGet, RequestMetrics, SecurityHeaders
@@ -61,6 +64,15 @@ class Service:
     health: Callable[[FastAPI], str | None]
     readiness: Callable[[FastAPI], str | None] = lambda _: None
 
+    @property
+    def takes_commands(self) -> bool:
+        """Whether it asks who the user is, and so needs the key of tokens."""
+        return any(_asks_who(route.dependant) for route in self.router.routes if isinstance(route, APIRoute))
+
+
+def _asks_who(route: Dependant) -> bool:
+    return route.call is current_user or any(map(_asks_who, route.dependencies))
+
 
 def build_app(services: Sequence[Service], settings: Settings) -> FastAPI:
     """The app of these services; nothing is opened before its lifespan starts. SystemExit where a password lacks."""
@@ -69,7 +81,8 @@ def build_app(services: Sequence[Service], settings: Settings) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        app.state.jwt_key = settings.jwt_key()
+        if app.state.needs_key:
+            app.state.jwt_key = settings.jwt_key()
         async with AsyncExitStack() as stack:
             try:
                 for service in services:
@@ -82,6 +95,7 @@ def build_app(services: Sequence[Service], settings: Settings) -> FastAPI:
     title = ", ".join(service.name for service in services) or "website"
     app = FastAPI(title=title, lifespan=lifespan, docs_url=None, redoc_url=None, responses=ANYWHERE)
     app.state.settings = settings
+    app.state.needs_key = settings.demo or any(service.takes_commands for service in services)
     app.state.user_buckets = user_buckets(settings)
     app.add_middleware(HeadAsGet)
     app.add_middleware(BodyLimit, json_bytes=JSON_MAX_BYTES, form_bytes=settings.image_max_bytes + JSON_MAX_BYTES)
@@ -134,7 +148,8 @@ def _told(complaints: Mapping[str, str | None], otherwise: str) -> JSONResponse:
 def serve(app: FastAPI) -> None:
     """Run the app until SIGTERM or Ctrl-C; SystemExit with one sentence where the port is taken."""
     settings: Settings = app.state.settings
-    settings.jwt_key()  # a key that is none is said before anything starts
+    if app.state.needs_key:
+        settings.jwt_key()  # a key that is none is said before anything starts
     run(app, listen(settings.http_host, settings.http_port))
 
 

@@ -10,13 +10,16 @@ from pathlib import Path
 
 import httpx2
 import jwt
+import pytest
+from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
 from conf import REPOSITORY
 from conf.settings import Settings
 from feeds.rankings import RankingStore
 from feeds.store import PostStore
-from runtime.web import create_app
+from runtime.web import SERVICES, create_app
+from service.app import build_app, serve
 from tests.feeds.serving import event_stream, free_ports, wait_for
 
 SECRET = "a secret that only this test knows"  # noqa: S105
@@ -96,6 +99,36 @@ def test_whatever_one_gets_one_may_ask_the_head_of(tmp_path: Path) -> None:
             assert not head.content
         assert client.head("/feed/stream").status_code in (404, 405)
         assert 'msm_http_requests_total{method="HEAD",route="/feed",status="200"} 1.0' in client.get("/metrics").text
+
+
+@pytest.mark.parametrize("name", ["refresh_feed", "trending_feed", "website"])
+def test_who_takes_no_commands_starts_without_the_key(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "auth.secret").write_text("no key")
+    monkeypatch.setattr("service.app.run", lambda _, opened: opened.close())
+    app = alone(tmp_path, name)
+    serve(app)
+    with TestClient(app) as client:
+        assert client.get("/metrics").status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("name", "demo"), [("posting", False), ("likes", False), ("comments", False), ("website", True)]
+)
+def test_who_takes_commands_or_hands_out_tokens_says_before_it_starts_that_the_key_is_none(
+    name: str, demo: bool, tmp_path: Path
+) -> None:
+    (tmp_path / "auth.secret").write_text("no key")
+    with pytest.raises(SystemExit, match=r"auth\.secret holds no key of 32 bytes"):
+        serve(alone(tmp_path, name, demo))
+
+
+def alone(data_dir: Path, name: str, demo: bool = False) -> FastAPI:
+    """The app of a service, or of the page."""
+    services = [service for service in SERVICES if service.name == name]
+    settings = Settings(data_dir=data_dir, kafka_bootstrap="127.0.0.1:1", http_port=free_ports(1), demo=demo)
+    return build_app(services, settings) if services else create_app(settings, services)
 
 
 def test_open_streams_end_when_the_server_is_told_to_stop(tmp_path: Path) -> None:
