@@ -62,7 +62,7 @@ class Service:
 
 
 SERVICES = (
-    # Of the largest pictures two at once take 640 MB each.
+    # Of the largest pictures two at once take 650 MiB each.
     Service("posting", "producers.posting", "posting", takes_commands=True, shares="media", writes=True, memory="2Gi"),
     Service("likes", "producers.likes", "likes", takes_commands=True),
     Service("comments", "producers.comments", "comments", takes_commands=True),

@@ -42,7 +42,7 @@ _FOR_EVER = {
     "Content-Security-Policy": "default-src 'none'; sandbox",
 }
 
-# Two at once: each may take 640 MB and all of a core for some seconds.
+# Two at once: each may take 650 MiB and all of a core for some seconds.
 PICTURES_AT_ONCE = 2
 PICTURES_IN_HAND = 32
 """Those, and the ones that wait for them or are still arriving, on disk; more are told to come back."""

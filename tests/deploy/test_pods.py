@@ -4,6 +4,7 @@ import importlib.util
 import inspect
 import re
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from conf.kafka import java_security, password, python_options
 from conf.settings import Settings
 from jobs.running import state_file, stop_file
 from jobs.submit import ARCHIVE
-from producers.pictures import MAX_PIXELS
+from producers.pictures import EXTENSIONS, MAX_PIXELS, MAX_PIXELS_OF_WEBP
 from producers.posting import PICTURES_AT_ONCE
 from producers.publisher import Publisher
 from runtime.parts import JOBS
@@ -24,8 +25,22 @@ from runtime.web import SERVICES, create_app
 from tests.deploy.manifests import Manifest, everything, leaves, of_kind, pods, selected, settings
 from tests.feeds.serving import wait_for
 
-BYTES_A_PIXEL = 12.8
-"""While a picture is decoded, turned and encoded anew."""
+LARGEST = {  # of each format one that takes the most, and does not let itself be decoded smaller
+    "JPEG": ("CMYK", (24_000, 2_083), {"progressive": True, "subsampling": 0}),
+    "PNG": ("RGBA", (7_071, 7_071), {}),
+    "WEBP": ("RGBA", (5_000, 5_000), {"lossless": True}),
+    "GIF": ("P", (7_071, 7_071), {}),
+}
+MAKE = """
+from PIL import Image
+Image.new({1!r}, {2!r}).save({4!r}, {0!r}, **{3!r})
+"""
+CLEAN = """
+from pathlib import Path
+from producers.pictures import clean_picture
+clean_picture(Path({!r}).read_bytes())
+print(Path("/proc/self/status").read_text().partition("VmHWM:")[2].split()[0])
+"""
 CONF = dict(
     line.split(None, 1)
     for line in (REPOSITORY / "conf/spark.conf").read_text().splitlines()
@@ -177,10 +192,22 @@ def test_a_service_that_is_stopped_answers_until_nobody_sends_it_anything(name: 
     assert pod["terminationGracePeriodSeconds"] - goes_on >= 2 * deadline  # and as long again for all else
 
 
-def test_the_largest_pictures_fit_into_the_memory_of_posting() -> None:
+@pytest.mark.parametrize("picture_format", EXTENSIONS)
+def test_the_largest_pictures_fit_into_the_memory_of_posting(picture_format: str, tmp_path: Path) -> None:
     (container,) = of_kind("Deployment")["posting"]["spec"]["template"]["spec"]["containers"]
     assert container["resources"]["limits"]["memory"] == "2Gi"
-    assert 1.2 * PICTURES_AT_ONCE * MAX_PIXELS * BYTES_A_PIXEL < 2 * 2**30
+    mode, size, options = LARGEST[picture_format]
+    limit = MAX_PIXELS_OF_WEBP if picture_format == "WEBP" else MAX_PIXELS
+    assert 0.99 * limit < size[0] * size[1] <= limit
+    file = str(tmp_path / "picture")
+    python(MAKE.format(picture_format, mode, size, options, file))
+    peak = int(python(CLEAN.format(file))) * 1024
+    assert 1.2 * PICTURES_AT_ONCE * peak < 2 * 2**30
+
+
+def python(code: str) -> str:
+    """What a process of its own prints: the most memory that it had is told of all that it did."""
+    return subprocess.check_output([sys.executable, "-c", code], cwd=REPOSITORY, text=True)
 
 
 @pytest.mark.parametrize("job", JOBS)

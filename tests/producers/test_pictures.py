@@ -65,6 +65,12 @@ def png_that_claims(width: int, height: int) -> bytes:
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", body) + chunk(b"IEND", b"")
 
 
+def webp_that_claims(width: int, height: int) -> bytes:
+    """The head of one without loss, and nothing that could be decoded."""
+    chunk = b"VP8L" + pack("<IBI", 32, 0x2F, width - 1 | height - 1 << 14) + bytes(27)
+    return b"RIFF" + pack("<I", 4 + len(chunk)) + b"WEBP" + chunk
+
+
 def jpeg_of_scans(count: int, size: tuple[int, int] = (1_000, 1_000)) -> bytes:
     """A progressive JPEG whose last scan comes again and again: a few bytes each, and work for the whole picture."""
     data = BytesIO()
@@ -230,6 +236,13 @@ HOSTILE = {
 def test_what_is_no_picture_is_refused(data: bytes) -> None:
     with pytest.raises(BadPicture):
         clean_picture(data)
+
+
+def test_a_webp_which_takes_more_memory_may_have_fewer_pixels() -> None:
+    with pytest.raises(BadPicture, match="more than 25,000,000 pixels"):
+        clean_picture(webp_that_claims(5_000, 5_001))
+    with pytest.raises(BadPicture, match="broken"):
+        clean_picture(webp_that_claims(5_000, 5_000))
 
 
 def test_a_progressive_picture_is_a_picture() -> None:
