@@ -14,6 +14,8 @@ from service.limits import REFUSED, TokenBuckets, retry_after
 
 ALGORITHM = "HS256"
 AUDIENCE = "mysocialmedia"
+WHY_MAX = 200
+"""Characters of what PyJWT says of a token."""
 
 _identifier: TypeAdapter[str] = TypeAdapter(Identifier)
 _bearer = HTTPBearer(auto_error=False, description="A JWT; its `sub` is the user.")
@@ -57,7 +59,9 @@ def _user_of(token: str, key: str) -> str:
         _refuse_other_audiences(claims)
         return _identifier.validate_python(claims["sub"], strict=True)
     except jwt.InvalidTokenError as error:
-        raise _unauthorized(f"the token is not valid: {error}") from None
+        # It quotes the token, be that half a surrogate or twenty kilobytes.
+        why = str(error)[:WHY_MAX].encode("ascii", "backslashreplace").decode()
+        raise _unauthorized(f"the token is not valid: {why}") from None
     except ValidationError:
         raise _unauthorized("the token's sub is not an identifier") from None
 

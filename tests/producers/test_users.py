@@ -1,5 +1,6 @@
 """Who a command is from: only a good token says so."""
 
+from base64 import urlsafe_b64encode
 from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
 from typing import Any
@@ -59,6 +60,21 @@ def test_a_good_token_gets_as_far_as_the_broker(lonely: TestClient, claims: Call
 )
 def test_a_bad_token_is_refused(lonely: TestClient, token: Callable[[], str]) -> None:
     assert like_with(lonely, token()) == 401
+
+
+HEADS = {
+    "half a surrogate": b'{"alg":"HS256","crit":["\\ud800"]}',
+    "a long name": b'{"alg":"HS256","crit":["' + "é".encode() * 9_000 + b'"]}',
+}
+
+
+@pytest.mark.parametrize("head", HEADS.values(), ids=HEADS.keys())
+def test_of_a_bad_token_little_is_told_and_in_ascii(lonely: TestClient, head: bytes) -> None:
+    parts = (urlsafe_b64encode(part).rstrip(b"=").decode() for part in (head, b"{}", b"x" * 32))
+    answer = lonely.put("/posts/p1/like", headers={"Authorization": f"Bearer {'.'.join(parts)}"})
+    assert answer.status_code == 401
+    assert answer.content.isascii()
+    assert len(answer.content) < 2_000
 
 
 def test_a_command_without_a_token_is_told_what_to_send(lonely: TestClient) -> None:
