@@ -22,6 +22,9 @@ from service.auth import CurrentUser
 RETRY_AFTER_SECONDS = 2
 NOTHING_STORED = "nothing can be stored at the moment; try again"
 IN_DOUBT = "this may be stored or not; try again with the same Idempotency-Key, and it counts once"
+IN_DOUBT_WITHOUT_KEY = (
+    "this may be stored or not; a post or a comment without an Idempotency-Key may be there twice if you try again"
+)
 NOT_COUNTED = "a clock is wrong here, so that this does not count; try again later"
 SET_BACK_SECONDS = 5.0
 log = structlog.get_logger()
@@ -105,7 +108,10 @@ class Commands:
         self._idempotency_key = idempotency_key
 
     def uuid(self, purpose: str, *about: str) -> UUID:
-        """A new UUIDv7, or the one that this Idempotency-Key stands for, with what it is `about`."""
+        """A new UUIDv7, or the one that this Idempotency-Key stands for, with what it is `about`: post and content.
+
+        Other content under the same key is another command. It could only be refused by who remembers all keys.
+        """
         if self._idempotency_key is None:
             return self.ownership.fresh()
         return self.ownership.repeatable(purpose, self.user_id, self._idempotency_key, *about)
@@ -121,7 +127,7 @@ class Commands:
             self._publishers.of(topic).check()
         except BrokerUnavailable as error:
             REFUSED.inc()
-            raise _refused(error) from error
+            raise self._refused(error) from error
 
     async def publish(self, fact: Fact) -> Answer:
         """Answer once the broker has acknowledged; 503 where it does not."""
@@ -130,9 +136,14 @@ class Commands:
             token = await self._publishers.of(fact.topic).publish(fact)
         except BrokerUnavailable as error:
             log.warning("a command was refused", reason=str(error))
-            raise _refused(error) from error
+            raise self._refused(error) from error
         shown = fact.model_dump(include={"event_id", "user_id", "post_id", "comment_id", "image_url"})
         return Answer(**shown, token=str(token))
+
+    def _refused(self, error: BrokerUnavailable) -> HTTPException:
+        in_doubt = IN_DOUBT if self._idempotency_key else IN_DOUBT_WITHOUT_KEY
+        said = {InDoubt: in_doubt, ClockAhead: NOT_COUNTED}
+        return unavailable(said.get(type(error), NOTHING_STORED))
 
 
 async def commands(
@@ -140,7 +151,7 @@ async def commands(
     user_id: CurrentUser,
     idempotency_key: Annotated[
         str | None,
-        Header(min_length=1, max_length=255, description="A retry with the same key counts once."),
+        Header(min_length=1, max_length=255, description="A retry with the same key and content counts once."),
     ] = None,
 ) -> Commands:
     """Async, since FastAPI would call a class in a thread."""
@@ -153,11 +164,6 @@ Command = Annotated[Commands, Depends(commands)]
 def unavailable(why: str = NOTHING_STORED) -> HTTPException:
     """503, and whether this command may have happened all the same."""
     return HTTPException(503, why, headers={"Retry-After": str(RETRY_AFTER_SECONDS)})
-
-
-def _refused(error: BrokerUnavailable) -> HTTPException:
-    said = {InDoubt: IN_DOUBT, ClockAhead: NOT_COUNTED}
-    return unavailable(said.get(type(error), NOTHING_STORED))
 
 
 class Dating:

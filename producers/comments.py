@@ -24,13 +24,14 @@ class NewComment(BaseModel):
 @router.post("/posts/{post_id}/comments", status_code=201, response_model_exclude_none=True)
 async def comment(post_id: PostId, body: NewComment, command: Command) -> Answer:
     """Comment on a post."""
+    about = (post_id, body.text)
     return await command.publish(
         CommentAdded(
-            event_id=str(command.uuid("comment event", post_id)),
+            event_id=str(command.uuid("comment event", *about)),
             occurred_at=now(),
             user_id=command.user_id,
             post_id=post_id,
-            comment_id=command.ownership.new_id(command.uuid("comment", post_id), command.user_id, post_id),
+            comment_id=command.ownership.new_id(command.uuid("comment", *about), command.user_id, post_id),
             text=body.text,
         )
     )

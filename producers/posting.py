@@ -139,11 +139,12 @@ def _passed_on(kept: Object, kind: str) -> Response:
 
 
 def _post_created(command: Commands, image_url: str, caption: str) -> PostCreated:
+    content = (image_url, caption)
     return PostCreated(
-        event_id=str(command.uuid("post event")),
+        event_id=str(command.uuid("post event", *content)),
         occurred_at=now(),
         user_id=command.user_id,
-        post_id=command.ownership.new_id(command.uuid("post"), command.user_id),
+        post_id=command.ownership.new_id(command.uuid("post", *content), command.user_id),
         image_url=image_url,
         caption=caption,
     )

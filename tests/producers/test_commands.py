@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 from typing import Any
+from unittest.mock import AsyncMock
 
 import pytest
 from fastapi.testclient import TestClient
@@ -11,6 +12,8 @@ from one_broker import OneBroker
 from conf.settings import Settings
 from contract.facts import FACT_BY_TYPE
 from contract.results import Token
+from producers.commands import IN_DOUBT, IN_DOUBT_WITHOUT_KEY
+from producers.publisher import InDoubt
 from service.app import build_app
 
 pytestmark = pytest.mark.kafka
@@ -123,6 +126,28 @@ def test_a_key_that_is_used_again_for_another_post_makes_another_comment(client:
     )
     assert first["event_id"] != second["event_id"]
     assert first["comment_id"].partition("_")[0] != second["comment_id"].partition("_")[0]
+
+
+def test_a_key_that_is_used_again_for_other_content_makes_another_post_and_comment(
+    client: TestClient, broker: OneBroker, by: By
+) -> None:
+    headers = {**by("grace"), "Idempotency-Key": "k5"}
+    posts = [new_post(client, headers, **body) for body in ({}, {"caption": "b"}, {"image_url": f"{URL}?b"})]
+    comments = [client.post("/posts/p1/comments", json={"text": text}, headers=headers).json() for text in "ab"]
+    assert len({post["post_id"] for post in posts}) == 3
+    assert len({comment["comment_id"] for comment in comments}) == 2
+    assert [written(broker, "posts", post)["caption"] for post in posts] == ["", "b", ""]
+    assert [written(broker, "comments", comment)["text"] for comment in comments] == ["a", "b"]
+
+
+@pytest.mark.parametrize(("key", "said"), [({}, IN_DOUBT_WITHOUT_KEY), ({"Idempotency-Key": "k6"}, IN_DOUBT)])
+def test_who_is_in_doubt_is_told_what_trying_again_does(
+    client: TestClient, by: By, monkeypatch: pytest.MonkeyPatch, key: dict[str, str], said: str
+) -> None:
+    publisher = client.app.state.publisher.of("comments")  # type: ignore[attr-defined]
+    monkeypatch.setattr(publisher, "publish", AsyncMock(side_effect=InDoubt("no acknowledgement")))
+    answer = client.post("/posts/p1/comments", json={"text": "Hi"}, headers={**by("ada"), **key})
+    assert (answer.status_code, answer.json()["detail"]) == (503, said)
 
 
 @pytest.mark.parametrize("text", ["x", "x" * 2_200, "🌊" * 2_200])
