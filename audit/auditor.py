@@ -28,6 +28,7 @@ FIRST_AFTER_SECONDS = 60
 DRIFT = Gauge("msm_audit_drift_posts", "Posts of which somebody says another number than the facts")
 DRIFT_ALL = Gauge("msm_audit_drift", "Everything that differs: posts, dead letters, archive, rankings")
 FACTS = Gauge("msm_audit_facts", "Facts that the last audit recounted")
+UNSETTLED = Gauge("msm_audit_unsettled_posts", "Posts whose facts were on their way: to be judged by a later audit")
 PARTS = Gauge("msm_audit_parts", "In as many audits, one after the other, each post is judged once")
 SECONDS = Gauge("msm_audit_seconds", "Time that the last audit took")
 LAST = Gauge("msm_audit_last_run_timestamp_seconds", "When the last audit that could say something began")
@@ -75,14 +76,19 @@ class Auditor:
             self._keep(found, report)
 
     def _turn(self) -> int:
-        """The part after that of the newest result; the same once more where something differs, until nothing does."""
+        """The part after that of the newest result; the same once more where it differs, until it does not.
+
+        Letters and the archive are compared each time, whichever part it is.
+        """
         newest = read(self._settings.audit_result, 0)
-        return int(newest.get("part", -1)) + (not newest.get("drift"))
+        of_all = newest.get("drift_letters", 0) + len(newest.get("archive", []))
+        return int(newest.get("part", -1)) + int(newest.get("drift", 0) == of_all)
 
     def _keep(self, found: dict[str, Any], report: Path) -> None:
         report.replace(self._settings.audit_result)
         DRIFT.set(found["drift_posts"])
         DRIFT_ALL.set(found["drift"])
+        UNSETTLED.set(found["unsettled"])
         FACTS.set(found["facts"])
         PARTS.set(found["parts"])
         SECONDS.set(found["seconds"])

@@ -5,6 +5,9 @@ from pyspark.sql import functions as F
 
 from contract.results import TERM
 
+OF_ALL_RECORDS = ("version", "updated_at")
+"""The fields of a row that depend on records that take no other part in it."""
+
 
 def side_by_side(
     read: DataFrame,
@@ -25,7 +28,7 @@ def side_by_side(
     (post_id, said); `feed`: (post_id, said, feed_later); `erased`: (post_id) of posts of which records were erased;
     `newer`: (post_id) of posts with a row behind those of `topic`.
 
-    Of a post that had something erased, likes and comments are compared, but not how many records went in, nor which.
+    Of a post that had something erased it is not compared how many records went in, which, and the latest date of them.
 
     A post that `is_unsettled` is judged by its facts the next time. So is one that does not agree with them, and whose
     row `is_young`: in real time a row may say of a fact that it went in while an older one is still on its way. One
@@ -86,7 +89,7 @@ def _against_facts() -> list[tuple[str, Column]]:
         alive = _is(F.col(f"{name}.alive"))
         said = F.col("judged.said").withField("version", F.col("judged.said.version") % TERM)
         same = said.eqNullSafe(F.col(f"{name}.said")) & F.col("judged.seen").eqNullSafe(F.col(f"{name}.seen"))
-        same |= _is(F.col("had_erased")) & _same_numbers(said, F.col(f"{name}.said"))
+        same |= _is(F.col("had_erased")) & _same_but_for_erased(said, F.col(f"{name}.said"))
         checks += [
             (f"the topic's row is not what the {name} make of its facts", living & alive & ~same),
             (f"the topic has a post that the {name} do not know, or know as deleted", living & ~alive),
@@ -95,8 +98,8 @@ def _against_facts() -> list[tuple[str, Column]]:
     return checks
 
 
-def _same_numbers(one: Column, other: Column) -> Column:
-    return one["likes"].eqNullSafe(other["likes"]) & one["comments"].eqNullSafe(other["comments"])
+def _same_but_for_erased(one: Column, other: Column) -> Column:
+    return one.dropFields(*OF_ALL_RECORDS).eqNullSafe(other.dropFields(*OF_ALL_RECORDS))
 
 
 def _topic_itself() -> list[tuple[str, Column]]:

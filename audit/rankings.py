@@ -3,6 +3,7 @@
 import time
 from contextlib import closing
 from dataclasses import dataclass
+from datetime import timedelta
 from functools import partial
 from itertools import zip_longest
 from pathlib import Path
@@ -27,10 +28,7 @@ from jobs.transforms.ranking import MINUTE, PastHour, Score, best, living, risin
 
 STATEMENT = Path(__file__).with_name("rankings.sql")
 LOOK_BACK = 20
-BOARDS = (
-    "board string, topic string, partition int, next bigint, "
-    "window_start timestamp, window_end timestamp, judged_from timestamp, since string"
-)
+BOARDS = "board string, topic string, partition int, next bigint, window_end timestamp"
 WEIGHTS = "like_weight int, comment_weight int, top int"
 _BOARD = {TRENDING_POSTS: "trending", RISING_POSTS: "rising"}
 
@@ -61,6 +59,14 @@ class Published:
     @property
     def hour(self) -> PastHour:
         return PastHour(parse_time(self.ranking.window_end))
+
+    @property
+    def is_of_its_hour(self) -> bool:
+        """Whether the window is the hour that the contract says."""
+        start, end, made = (
+            parse_time(text) for text in (self.ranking.window_start, self.ranking.window_end, self.ranking.generated_at)
+        )
+        return end - start == timedelta(hours=1) and made < end <= made + timedelta(minutes=1) and not end.second
 
     @property
     def places(self) -> list[RankedPost]:
@@ -110,6 +116,8 @@ def drift(known: DataFrame, settings: Settings, wanted: list[Published], part: P
     for one in wanted:
         if one.places != _in_order(one.places)[: settings.top]:
             said.append(f"{one.board}: the ranking is not in order, or too long")
+        if not one.is_of_its_hour:
+            said.append(f"{one.board}: its window is not the hour to the end of the minute when it was generated")
         mine = _of_part(known.sparkSession, one.places, part)
         recounts = {"statement": by_statement.get(one.board, []), "transforms": _by_transforms(known, settings, one)}
         for name, made in recounts.items():
@@ -152,9 +160,7 @@ def _short(post: RankedPost | None) -> str:
 
 
 def _by_statement(spark: SparkSession, settings: Settings, wanted: list[Published]) -> dict[str, list[RankedPost]]:
-    cuts = [
-        (one.board, *place, *_window(one.hour)) for one in wanted for place in rows({**one.seen, BIRTHS: one.births})
-    ]
+    cuts = [(one.board, *place, one.hour.end) for one in wanted for place in rows({**one.seen, BIRTHS: one.births})]
     spark.createDataFrame(cuts, BOARDS).createOrReplaceTempView("boards")
     weights = [(settings.like_weight, settings.comment_weight, settings.top)]
     spark.createDataFrame(weights, WEIGHTS).createOrReplaceTempView("weights")
@@ -163,10 +169,6 @@ def _by_statement(spark: SparkSession, settings: Settings, wanted: list[Publishe
     for row in spark.table("ranked").orderBy("board", "rank").collect():  # `top` rows a board
         found.setdefault(row.board, []).append(_ranked(row))
     return found
-
-
-def _window(hour: PastHour) -> tuple[Any, ...]:
-    return hour.start, hour.end, hour.judged_from, format_time(hour.judged_from)
 
 
 def _ranked(row: Row) -> RankedPost:

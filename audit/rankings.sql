@@ -1,15 +1,20 @@
 -- What docs/counting.md (trending and rising) makes of the records: both rankings, as of what went into them.
 -- It reads `in_part`, the records of the posts that are judged (judge.sql), and
---   boards(board, topic, partition, next, window_start, window_end, judged_from, since)
---          one row a fact partition and board; `since` is judged_from as the facts write it: such times sort as text.
---          The topic 'births' is `posts` too, as far as its creations begin a first hour that counts
+--   boards(board, topic, partition, next, window_end)
+--          one row a fact partition and board. The topic 'births' is `posts` too, as far as its creations begin a first hour that counts
 --   weights(like_weight, comment_weight, top)
 
 CREATE OR REPLACE TEMPORARY VIEW ranked AS
-WITH near AS (
+WITH hours AS (
+  SELECT *, window_end - INTERVAL 1 HOUR AS window_start,
+    date_trunc('HOUR', window_end - INTERVAL 1 MINUTE) - INTERVAL 1 HOUR AS judged_from
+  FROM boards
+),
+-- Times of facts sort as text.
+near AS (
   SELECT b.board, b.window_start, b.window_end, b.judged_from, f.*, try_cast(f.occurred_at AS TIMESTAMP) AS moment
-  FROM in_part f JOIN boards b ON f.topic = b.topic AND f.partition = b.partition AND f.offset < b.next
-  WHERE f.reason IS NULL AND (f.topic = 'posts' OR f.occurred_at >= b.since)
+  FROM in_part f JOIN hours b ON f.topic = b.topic AND f.partition = b.partition AND f.offset < b.next
+  WHERE f.reason IS NULL AND (f.topic = 'posts' OR f.occurred_at >= date_format(b.judged_from, "yyyy-MM-dd'T'HH:mm:ss.SSS'Z'"))
 ),
 -- Rule 4, for all posts that were ever created.
 authors AS (

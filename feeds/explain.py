@@ -67,8 +67,8 @@ class Group(BaseModel):
 class Explanation(BaseModel):
     """Every archived record that names the post, in exactly one class; `records` is their sum.
 
-    `closes`: the standing likes and comments are the published ones, and as many facts went in as its version says,
-    but for at most `erased`, which `msm forget` took out of the archive with their user.
+    `closes`: what is published stands, with just these likes and comments, and as many facts went in as its version
+    says, but for at most `erased`, which `msm forget` took out of the archive with their user.
     `behind`: so many of its facts are counted and not archived yet; ask again in some seconds.
     """
 
@@ -107,7 +107,8 @@ def explained(
     standing = groups["standing"]
     places = {(topic, *place) for topic, place in (seen or {}).items()}
     late = len(places - archived - erased)
-    is_same = not published or (published.likes, published.comments) == (standing.likes, standing.comments)
+    said = published and (1, published.likes, published.comments)
+    is_same = not said or said == (standing.posts, standing.likes, standing.comments)
     return Explanation(
         post_id=post_id,
         published=published,

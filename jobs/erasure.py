@@ -210,11 +210,14 @@ def copy_letters(spark: SparkSession, settings: Settings, user: str) -> None:
 
 
 def letters_that_stay(letters: DataFrame, user: str) -> DataFrame:
-    """(key, value, partition) of the letters that do not name the user, in base64 neither."""
-    letter = F.from_json(F.col("value").cast("string"), "topic string, offset long, value string, encoding string")
+    """(key, value, partition) of the letters whose records do not name the user, in base64 neither.
+
+    What else a letter says may look like a user: offsets, times, reasons.
+    """
+    letter = F.from_json(F.col("value").cast("string"), "topic string, key string, value string, encoding string")
     is_encoded = letter["encoding"] == "base64"
     hidden = F.when(is_encoded, F.try_to_binary(letter["value"], F.lit("base64")))
-    names = is_about(user, F.col("key"), F.col("value")) | is_about(user, F.col("key"), hidden)
+    names = is_about(user, F.col("key"), letter["value"]) | is_about(user, letter["key"], hidden)
     stays = letters.where(letter.isNotNull() & ~names).dropDuplicates(["key", "value"])
     return stays.select("key", "value", "partition")
 

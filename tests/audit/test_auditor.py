@@ -27,6 +27,7 @@ FINE = {
     "parts": 1,
     "drift": 0,
     "drift_posts": 0,
+    "unsettled": 1,
     "seconds": 9.5,
     "first": [],
 }
@@ -65,12 +66,19 @@ def test_each_part_has_its_turn_and_one_that_drifts_again_and_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     turns: list[int] = []
-    for part, drift in ((0, 0), (1, 2), (1, 1), (1, 0), (2, 0)):
-        asked = pretend(monkeypatch, {**FINE, "part": part, "parts": 4, "drift": drift}, int(drift > 0))
+    for part, drift, of_all in ((0, 0, 0), (1, 2, 0), (1, 3, 2), (1, 2, 2), (2, 2, 2), (3, 0, 0)):
+        found = {
+            "part": part,
+            "parts": 4,
+            "drift": drift,
+            "drift_letters": of_all // 2,
+            "archive": [""] * (of_all // 2),
+        }
+        asked = pretend(monkeypatch, {**FINE, **found}, int(drift > 0))
         Auditor(settings(tmp_path)).audit()  # a new one each time, as after a start
         turns += asked
-    assert turns == [0, 1, 1, 1, 2]
-    assert metric("msm_audit_parts") == 4
+    assert turns == [0, 1, 1, 1, 2, 3]  # what is wrong in any part keeps none from having its turn
+    assert (metric("msm_audit_parts"), metric("msm_audit_unsettled_posts")) == (4, 1)
 
 
 def test_an_audit_that_can_say_nothing_leaves_the_last_result(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

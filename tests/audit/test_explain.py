@@ -217,6 +217,13 @@ def test_a_published_number_that_no_facts_make_does_not_close(here: Here) -> Non
     assert (found["behind"], found["closes"]) == (0, False)
 
 
+def test_a_post_that_is_published_though_its_author_deleted_it_does_not_close(here: Here) -> None:
+    here.archive(*written(created("ada", 0), like("x", 1, "ada", "post_deleted")), topic="posts")
+    here.publish(2, {"posts": (0, 1)}, likes=0, comments=0)
+    found = here.ask().json()
+    assert (found["behind"], found["closes"]) == (0, False)
+
+
 def test_a_deleted_post_can_be_explained_and_an_unknown_one_is_404(here: Here) -> None:
     here.archive(*written(created("ada", 0), like("x", 1, "ada", "post_deleted")), topic="posts")
     here.feed.apply([tombstone("p1")], {("posts_with_counts", 0): 1})

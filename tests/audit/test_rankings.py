@@ -16,7 +16,7 @@ from audit.offsets import CannotAuditError
 from audit.part import WHOLE, Part
 from audit.rankings import Published
 from conf.settings import Settings
-from contract.facts import format_time
+from contract.facts import format_time, parse_time
 from contract.results import SEEN_HEADER, RankedPost, Ranking
 from contract.topics import RISING_POSTS, TRENDING_POSTS
 from service.app import build_app
@@ -35,7 +35,7 @@ def published(topic: str, places: list[reference.Ranked], history: list[Fact]) -
         assert post is not None
         body = {name: post[name] for name in ("user_id", "image_url", "caption")}
         posts.append(RankedPost(rank=rank, **vars(place), **body))
-    times = {"window_start": END - timedelta(hours=1), "window_end": END, "generated_at": END}
+    times = {"window_start": END - timedelta(hours=1), "window_end": END, "generated_at": END - timedelta(seconds=7)}
     ranking = Ranking(posts=posts, **{name: format_time(moment) for name, moment in times.items()})
     return Published(topic, ranking, {}, {}, 0)
 
@@ -137,6 +137,21 @@ def test_what_had_been_read_is_taken_from_the_header(
     record = SimpleNamespace(topic=RISING_POSTS, value=value, headers=headers, timestamp=7)
     found = rankings._published(record)
     assert (found.seen, found.births, found.arrived_ms) == (seen, births, 7)
+
+
+@pytest.mark.parametrize(
+    ("field", "seconds"),
+    [("window_start", 60), ("generated_at", 7), ("generated_at", -60), ("generated_at", -53)],
+    ids=["59 minutes", "after its minute", "a minute late", "at the beginning of its minute"],
+)
+def test_a_ranking_of_another_hour_than_its_own_is_drift(
+    spark: SparkSession, tmp_path: Path, field: str, seconds: int
+) -> None:
+    one = published(TRENDING_POSTS, [], [])
+    moved = format_time(parse_time(getattr(one.ranking, field)) + timedelta(seconds=seconds))
+    wrong = replace(one, ranking=one.ranking.model_copy(update={field: moved}))
+    said = drift(spark, [fact("post_created", "e1", NOON, "ada")], [wrong], tmp_path, 1)
+    assert len(said) == (0 if seconds == -53 else 1)
 
 
 def smuggled(one: Published) -> Published:

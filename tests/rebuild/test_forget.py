@@ -192,6 +192,18 @@ def test_a_post_is_of_whoever_created_it_first(spark: SparkSession) -> None:
 
 
 @pytest.mark.spark
+@pytest.mark.parametrize("user", ["17", "likes", "user_id", "not_json", "key", "UTC"])
+def test_a_letter_of_a_record_that_does_not_name_the_user_stays(spark: SparkSession, user: str) -> None:
+    said = {"reason": "not_json", "detail": "user_id UTC", "topic": "likes", "partition": 17, "offset": 17}
+    letters = [
+        (b"x", json.dumps({**said, "arrived_at": "2026-11-20T17:17:17.017Z", "key": "x", "value": value}).encode(), 17)
+        for value in ("nobody", f"by {user}")
+    ]
+    stays = letters_that_stay(spark.createDataFrame(letters, "key binary, value binary, partition int"), user)
+    assert [json.loads(row.value)["value"] for row in stays.collect()] == ["nobody"]
+
+
+@pytest.mark.spark
 def test_a_letter_that_names_the_user_in_base64_does_not_stay(spark: SparkSession) -> None:
     def letter(offset: int, value: bytes, encoded: bool) -> tuple[bytes, bytes, int]:
         said: dict[str, Any] = {"topic": "likes", "partition": 0, "offset": offset}
