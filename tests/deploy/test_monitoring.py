@@ -25,6 +25,8 @@ from tests.feeds.serving import free_ports
 SAYING = (audit.auditor, feeds.metrics, jobs.progress, producers.publisher, service.limits, service.middleware)
 """Every module that says something to Prometheus, in one registry."""
 OF_KUBERNETES = {"kubelet_volume_stats_available_bytes", "kubelet_volume_stats_capacity_bytes"}
+OF_KAFKA = {"kafka_server_replicamanager_underreplicatedpartitions"}
+"""Strimzi's reporter joins the domain, type and name of a metric of the broker with `_`, in lower case."""
 OF_PLACE = {"job", "app_kubernetes_io_name", "pod", "namespace", "persistentvolumeclaim", "le"}
 ALERTS = [
     rule for one in of_kind("PrometheusRule").values() for group in one["spec"]["groups"] for rule in group["rules"]
@@ -50,9 +52,17 @@ def label_names() -> set[str]:
 
 @pytest.mark.parametrize("alert", ALERTS, ids=lambda alert: alert["alert"])
 def test_an_alert_asks_for_metrics_that_somebody_exports(alert: Manifest) -> None:
-    asked = set(re.findall(r"\b(?:msm|kubelet)_\w+", alert["expr"]))
+    asked = set(re.findall(r"\b(?:msm|kubelet|kafka)_\w+", alert["expr"]))
     assert asked
-    assert asked - exported() - OF_KUBERNETES == set()
+    assert asked - exported() - OF_KUBERNETES - OF_KAFKA == set()
+
+
+def test_kafka_lets_those_of_its_metrics_through_that_an_alert_asks_for() -> None:
+    (cluster,) = of_kind("Kafka").values()
+    config = cluster["spec"]["kafka"]["metricsConfig"]
+    assert config["type"] == "strimziMetricsReporter"
+    for metric in OF_KAFKA:
+        assert any(re.fullmatch(allowed, metric) for allowed in config["values"]["allowList"]), metric
 
 
 @pytest.mark.parametrize("alert", ALERTS, ids=lambda alert: alert["alert"])
@@ -102,6 +112,7 @@ def test_what_one_must_be_woken_for_is_watched() -> None:
         "msm_feed_as_of_timestamp_seconds",
         "msm_facts_refused_total",
         "kubelet_volume_stats_available_bytes",
+        "kafka_server_replicamanager_underreplicatedpartitions",
     ):
         assert re.search(rf"\b{metric}\b", expressions), metric
 
@@ -122,13 +133,20 @@ def test_the_page_says_what_to_do_when_it_fires(alert: Manifest) -> None:
 
 
 def test_prometheus_finds_every_part_by_its_port() -> None:
-    (services,), (others,) = of_kind("ServiceMonitor").values(), of_kind("PodMonitor").values()
+    (services,), others = of_kind("ServiceMonitor").values(), of_kind("PodMonitor")["jobs"]
     chosen = selected(services["spec"]["selector"])
     assert set(chosen) == set(of_kind("Service"))
     watched = selected(others["spec"]["selector"])
     named = {name for name in watched if "metrics" in ports(name)}
     assert named == {f"{name}-driver" for name in of_kind("SparkApplication")} | {"auditor"}
     assert {ports(name)["metrics"] for name in named} == {int(settings()["MSM_METRICS_PORT"])}
+
+
+def test_prometheus_finds_kafka_by_the_label_that_strimzi_gives_its_pods() -> None:
+    (cluster,) = of_kind("Kafka")
+    monitor = of_kind("PodMonitor")["kafka"]["spec"]
+    assert monitor["selector"] == {"matchLabels": {"strimzi.io/cluster": cluster}}
+    assert [end["port"] for end in monitor["podMetricsEndpoints"]] == ["tcp-prometheus"]
 
 
 def test_jobs_and_the_auditor_are_to_be_scraped_where_the_settings_say(tmp_path: Path) -> None:
