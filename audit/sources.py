@@ -10,7 +10,7 @@ from pyspark.sql import functions as F
 from audit.offsets import CannotAuditError, in_kafka
 from conf.kafka import spark_options
 from conf.settings import Settings
-from conf.store import delta_options, for_spark, lake
+from conf.store import delta_options, lake
 from contract import tables
 from contract.facts import FACT_TOPICS
 from contract.spark import POST_WITH_COUNTS_JSON
@@ -32,7 +32,7 @@ def archived(spark: SparkSession, settings: Settings, found: DeltaTable) -> Data
     By the names of its files, which stay for longer than the log that says which they are (`REPLACED`).
     """
     folder = lake(settings) / tables.EVENTS
-    files = [for_spark(folder / name) for name in found.get_add_actions().column("path").to_pylist()]
+    files = [str(folder / name) for name in found.get_add_actions().column("path").to_pylist()]
     return spark.read.schema(EVENTS).parquet(*files).select(*RECORD)
 
 

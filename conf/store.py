@@ -160,11 +160,6 @@ def read_whole(place: Place) -> dict[str, Any]:
     return content
 
 
-def for_spark(place: Place) -> str:
-    """As Spark names it: a path that does not depend on the folder that one is in."""
-    return str(place.absolute() if isinstance(place, Path) else place)
-
-
 def session_conf(settings: Settings) -> dict[str, Any]:
     """What a session takes over conf/spark.conf, which is for local files. Keys are not in it.
 

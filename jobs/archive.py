@@ -4,8 +4,7 @@
         --properties-file conf/spark.conf jobs/archive.py
 """
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
@@ -19,7 +18,7 @@ from contract.facts import FACT_TOPICS
 from contract.spark import FACT_FIELDS, POST_WITH_COUNTS_ROW
 from contract.topics import POSTS_WITH_COUNTS, TOMBSTONES_KEPT
 from jobs.checkpoints import PROJECTED, committed_at, done_batch
-from jobs.harness import main, now, query_id, read_records, read_topics
+from jobs.harness import Batch, main, now, query_id, read_records, read_topics, start_query
 from jobs.rounds import CATCH_UP, change
 from jobs.sinks.dead_letters import DeadLetterSink
 from jobs.sinks.lake import COMPACT_EVERY, append_once, compact, ensure_table, refuse_older_checkpoint, table_path
@@ -44,7 +43,6 @@ OPTIONS = {
     # Files of this size are joined no more: as long as each stays that was replaced, less is written anew each time.
     "spark.databricks.delta.optimize.minFileSize": str(16 << 20),
 }
-Batch = Callable[[DataFrame, int], None]
 IN_MEMORY = 250_000
 """Records of a batch at most: it is kept while it is looked at twice, and captions may have 2,200 characters."""
 REPLACED = "12 hours"
@@ -60,19 +58,9 @@ def start(spark: SparkSession, settings: Settings, catching_up: bool = False) ->
     counts = read_topics(spark, settings, POSTS_WITH_COUNTS, live=not catching_up)
     trigger = CATCH_UP if catching_up else {"processingTime": EVERY}
     return [
-        _run(events, KEPT, keep, settings, trigger),
-        _run(counts, PROJECTED, project, settings, trigger),
+        start_query(events, "append", KEPT, keep, settings, trigger),
+        start_query(counts, "append", PROJECTED, project, settings, trigger),
     ]
-
-
-def _run(records: DataFrame, name: str, batch: Batch, settings: Settings, trigger: Any) -> StreamingQuery:
-    return (
-        records.writeStream.foreachBatch(batch)
-        .queryName(name)
-        .option("checkpointLocation", str(checkpoints(settings) / name))
-        .trigger(**trigger)
-        .start()
-    )
 
 
 def keep_events(spark: SparkSession, settings: Settings) -> Batch:

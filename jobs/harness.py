@@ -9,12 +9,14 @@ from collections.abc import Callable
 from contextlib import suppress
 from datetime import datetime, timezone
 from importlib.metadata import version
+from typing import Any
 
 import structlog
 from kafka.errors import KafkaError
 from py4j.protocol import Py4JJavaError
 from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql.streaming.query import StreamingQuery
 
 from conf.kafka import broker_listens, no_broker, spark_options
 from conf.settings import Settings, load_settings
@@ -51,6 +53,7 @@ from jobs.running import (
 from jobs.submit import INTERPRETED, empty, scratch
 
 log = structlog.get_logger()
+Batch = Callable[[DataFrame, int], None]
 RECORDS_A_TASK = 100_000
 """One post may be half of all traffic: its part of a topic is then read by several tasks, and none waits for one."""
 DAMAGE = ("FAILED_READ_FILE", "DELTA_", "_delta_log", ".parquet")
@@ -145,6 +148,20 @@ def read_facts(spark: SparkSession, settings: Settings, checkpoint: Place, live:
     # Facts that arrive twice count once, and in any order: where the two meet does not matter.
     old = spark.readStream.schema(SEED_RECORD).option("maxFilesPerTrigger", 1).parquet(str(settings.seeds_dir / name))
     return records.select(*SEED_RECORD.fieldNames()).unionByName(old)
+
+
+def start_query(
+    changes: DataFrame, mode: str, name: str, batch: Batch, settings: Settings, trigger: Any
+) -> StreamingQuery:
+    """Hand each batch to a function, from the checkpoint of that name on."""
+    return (
+        changes.writeStream.outputMode(mode)
+        .foreachBatch(batch)
+        .queryName(name)
+        .option("checkpointLocation", str(checkpoints(settings) / name))
+        .trigger(**trigger)
+        .start()
+    )
 
 
 def query_id(batch: DataFrame) -> str:

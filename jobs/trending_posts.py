@@ -18,11 +18,11 @@ from pyspark.sql.streaming.query import StreamingQuery
 from pyspark.sql.types import LongType, StringType, StructField, StructType
 
 from conf.settings import Settings
-from conf.store import Place, checkpoints, for_spark, write_whole
+from conf.store import Place, checkpoints, write_whole
 from contract import tables
 from contract.facts import format_time, parse_time
 from jobs.checkpoints import committed_watermark, next_watermark, offsets_of_batch
-from jobs.harness import main, now, query_id, read_topics
+from jobs.harness import Batch, main, now, query_id, read_topics, start_query
 from jobs.rounds import CATCH_UP, change
 from jobs.sinks.lake import COMPACT_EVERY, OURS, Appends, append, compact, drop, ensure_table, fold, table_path
 from jobs.sinks.rankings import FirstHours, Fresh, Rankings
@@ -78,7 +78,6 @@ POST_FACTS = StructType(
         for name in ("event_id", "event_type", "occurred_at", "user_id", "post_id", "image_url", "caption")
     ]
 )
-Batch = Callable[[DataFrame, int], None]
 Read = Callable[..., DataFrame]
 """The facts of the topics that are named."""
 
@@ -143,20 +142,9 @@ def _started(
         return records.transform(facts).transform(valid)
 
     return [
-        _run(panes_and_posts(spark, read, evicted.get(NAME)), NAME, ranks, settings, trigger),
-        _run(first_hours(read, evicted.get(RISING)), RISING, keeps, settings, trigger),
+        start_query(panes_and_posts(spark, read, evicted.get(NAME)), "update", NAME, ranks, settings, trigger),
+        start_query(first_hours(read, evicted.get(RISING)), "update", RISING, keeps, settings, trigger),
     ]
-
-
-def _run(changes: DataFrame, name: str, batch: Batch, settings: Settings, trigger: Any) -> StreamingQuery:
-    return (
-        changes.writeStream.outputMode("update")
-        .foreachBatch(batch)
-        .queryName(name)
-        .option("checkpointLocation", for_spark(checkpoints(settings) / name))
-        .trigger(**trigger)
-        .start()
-    )
 
 
 def panes_and_posts(spark: SparkSession, read: Read, evicted: datetime | None) -> DataFrame:

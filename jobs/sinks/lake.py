@@ -10,7 +10,7 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.types import StructType
 
 from conf.settings import Settings
-from conf.store import Place, checkpoints, for_spark, lake
+from conf.store import Place, checkpoints, lake
 from jobs.checkpoints import begun_batch
 from jobs.transforms.panes import summed
 
@@ -28,7 +28,7 @@ _MEASURED = {"string", "integer", "long", "timestamp", "date"}
 
 def table_path(settings: Settings, name: str) -> str:
     """Folder of a table, as Spark names it."""
-    return for_spark(lake(settings) / name)
+    return str(lake(settings) / name)
 
 
 def ensure_table(
