@@ -119,12 +119,13 @@ def held(settings: Settings, jobs: Sequence[str]) -> Iterator[None]:
         for job in jobs:  # all of them, before each is waited for
             stop_file(settings.run_dir, job).touch()
         for job, lock in locks.items():
-            wait_until(
-                lambda job=job, lock=lock: _stopped(settings, job, lock),  # type: ignore[misc]
-                STOP_SECONDS,
-                lambda job=job: f"{job} does not stop: see {settings.log_dir / job}.log",  # type: ignore[misc]
-            )
+            _wait_until_stopped(settings, job, lock)
         yield
+
+
+def _wait_until_stopped(settings: Settings, job: str, lock: IO[str]) -> None:
+    log = settings.log_dir / f"{job}.log"
+    wait_until(lambda: _stopped(settings, job, lock), STOP_SECONDS, lambda: f"{job} does not stop: see {log}")
 
 
 def _stopped(settings: Settings, job: str, lock: IO[str]) -> bool:
