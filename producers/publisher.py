@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, Protocol
 
 import structlog
 from kafka import KafkaProducer
-from kafka.errors import KafkaError
+from kafka.errors import KafkaConnectionError, KafkaError, KafkaTimeoutError
 from prometheus_client import Counter, Gauge, Histogram
 
 from conf.kafka import connected, python_options
@@ -236,35 +236,33 @@ class Publisher:
                     self._connect()
                 except Exception as error:
                     # A thread that dies would never connect again.
-                    self._say(f"cannot connect to Kafka at {self._bootstrap}: {type(error).__name__}: {error}")
+                    self._say(self._told(error))
                     self._closing.wait(0.5)
 
     def _say(self, complaint: str) -> None:
         known, self._complaint = self._complaint, complaint
-        if complaint != known:
+        if complaint != known and not self._closing.is_set():
             _log.warning("publisher waits", reason=complaint)
 
-    def _connect(self) -> None:
-        try:
-            producer = kafka_producer(self._options)
-        except (KafkaError, OSError):  # also no more files
-            self._complaint = self._away
-            self._closing.wait(0.5)
-            return
-        missing = [topic for topic in self._topics if not _partitions(producer, topic)]
-        if missing:
+    def _told(self, error: Exception) -> str:
+        if isinstance(error, _NoTopicError):
             fix = "make up (local stack) or .venv/bin/msm topics (your cluster) makes it"
-            self._complaint = f"Kafka at {self._bootstrap} has no topic {', '.join(missing)}: {fix}"
-            _close(producer, 1.0)
-            self._closing.wait(0.5)
-            return
-        with self._lock:
-            if not self._closing.is_set():
-                self._producer = producer
-                self._ready.set()
-                _log.info("connected to Kafka", bootstrap=self._bootstrap)
-                return
-        _close(producer, 1.0)
+            return f"Kafka at {self._bootstrap} has no topic {error}: {fix}"
+        is_away = isinstance(error, KafkaTimeoutError | KafkaConnectionError)
+        return f"{self._away if is_away else f'cannot publish to Kafka at {self._bootstrap}'}: {error!r}"
+
+    def _connect(self) -> None:
+        producer = kafka_producer(self._options)
+        try:
+            _require(self._topics, producer)
+            with self._lock:
+                if not self._closing.is_set():
+                    self._producer = producer
+                    self._ready.set()
+                    _log.info("connected to Kafka", bootstrap=self._bootstrap)
+        finally:
+            if self._producer is not producer:
+                _close(producer, 1.0)
 
 
 def _two_clocks(ahead: float) -> str:
@@ -299,10 +297,25 @@ def kafka_producer(options: Mapping[str, Any]) -> KafkaProducer:
     )
 
 
-def _partitions(producer: KafkaProducer, topic: str) -> bool:
+class _NoTopicError(Exception):
+    """Kafka answers, and does not have these topics."""
+
+
+def _require(topics: Iterable[str], producer: KafkaProducer) -> None:
+    """_NoTopicError with those that are missing; KafkaError where that cannot be told, for want of rights or time."""
+    missing = [topic for topic in topics if not _is_there(producer, topic)]
+    if missing:
+        raise _NoTopicError(", ".join(missing))
+
+
+def _is_there(producer: KafkaProducer, topic: str) -> bool:
+    asked = time.monotonic() * 1_000
     try:
         return bool(producer.partitions_for(topic))
-    except KafkaError:
+    except KafkaTimeoutError:
+        # kafka-python says the same of a broker that is slow and of one that answered without the topic.
+        if producer._metadata._last_successful_refresh_ms < asked:
+            raise
         return False
 
 

@@ -1,12 +1,19 @@
 """What is refused before it reaches the broker, and what happens while there is none."""
 
+import itertools
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from ssl import SSLError
+from types import SimpleNamespace
+from unittest.mock import Mock
 
 import pytest
 from fastapi.testclient import TestClient
+from kafka.errors import KafkaTimeoutError, TopicAuthorizationFailedError
 from one_broker import OneBroker
 from prometheus_client import REGISTRY
+from structlog.testing import capture_logs
 
 from conf.settings import Settings
 from producers import likes, posting, publisher
@@ -168,6 +175,46 @@ def test_a_repeatable_id_has_the_form_of_a_uuid_7() -> None:
     assert made == Ownership("key").repeatable("post", "ada", "retry-1")
     assert made != Ownership("key").repeatable("comment", "ada", "retry-1")
     assert made != Ownership("key").repeatable("post", "ada", "retry-1", "p1")
+
+
+class StandIn:
+    """A producer that was made, and then is asked for a topic; its metadata came before that."""
+
+    _metadata = SimpleNamespace(_last_successful_refresh_ms=0.0)
+
+    def __init__(self, error: Exception | None = None) -> None:
+        self._error = error
+
+    def partitions_for(self, _: str) -> set[int]:
+        if self._error:
+            raise self._error
+        return {0}
+
+    def close(self, timeout: float) -> None: ...
+
+
+WHY = {
+    "no rights": (StandIn(TopicAuthorizationFailedError({"likes"})), "cannot publish to .*TopicAuthorizationFailed"),
+    "slow": (StandIn(KafkaTimeoutError("after 3.0 secs.")), "does not answer.*after 3.0 secs"),
+    "no trust": (SSLError("certificate verify failed"), "cannot publish to .*certificate verify failed"),
+    "no broker": (KafkaTimeoutError("Unable to bootstrap"), "does not answer.*Unable to bootstrap"),
+}
+
+
+@pytest.mark.parametrize(("made", "why"), WHY.values(), ids=WHY.keys())
+def test_why_a_publisher_waits_is_told_as_it_is_and_logged_once(
+    monkeypatch: pytest.MonkeyPatch, made: StandIn | Exception, why: str
+) -> None:
+    connecting = Mock(side_effect=itertools.repeat(made))
+    monkeypatch.setattr(publisher, "kafka_producer", connecting)
+    with capture_logs() as logs:
+        one = publisher.Publisher("127.0.0.1:1", topics=["likes"])
+        wait_for(lambda: connecting.call_count > 2)
+        one.close()
+    [logged] = [entry["reason"] for entry in logs if entry["event"] == "publisher waits"]
+    assert one.complaint() == logged
+    assert re.search(why, logged)
+    assert "has no topic" not in logged
 
 
 def test_a_publisher_that_cannot_have_a_thread_tries_again(monkeypatch: pytest.MonkeyPatch) -> None:
