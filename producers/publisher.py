@@ -12,7 +12,7 @@ from kafka import KafkaProducer
 from kafka.errors import KafkaConnectionError, KafkaError, KafkaTimeoutError
 from prometheus_client import Counter, Gauge, Histogram
 
-from conf.kafka import connected, python_options
+from conf.kafka import broker_listens, connected, python_options
 from conf.settings import Settings
 from contract.facts import FACT_TOPICS, FUTURE_TOLERANCE_SECONDS, Fact, parse_time
 from contract.results import Token
@@ -27,6 +27,8 @@ COMPARE_SECONDS = 10
 """While nothing would count, one command in so many seconds is tried all the same: a clock may have been set right."""
 TOLD_SECONDS = 60
 """Clocks are set right, and nobody may come to compare them: after that long nothing is known."""
+LOOK_SECONDS = 5.0
+"""While nobody gives a command, the broker is looked for so often."""
 
 _log = structlog.get_logger()
 
@@ -114,6 +116,7 @@ class Publisher:
         self._producer: KafkaProducer | None = None
         self._complaint = f"connecting to the Kafka broker at {self._bootstrap}"
         self._ahead, self._behind, self._compared_at = 0.0, 0.0, -math.inf
+        self._missed_at = -math.inf
         self._ready, self._wanted, self._closing = threading.Event(), threading.Event(), threading.Event()
         self._lock = threading.Lock()
         self._connector = threading.Thread(target=self._keep_connected, name="publisher", daemon=True)
@@ -124,6 +127,8 @@ class Publisher:
         """None while facts can be published and the clocks agree, else why not."""
         if self._producer is None:
             return self._complaint
+        if self._missed_at > self._compared_at:
+            return f"{self._away}: none takes a connection"
         if max(self._ahead, self._behind) <= APART_MAX_SECONDS or time.monotonic() - self._compared_at > TOLD_SECONDS:
             return None
         return _two_clocks(self._ahead) if self._ahead > self._behind else _clock_behind(self._behind)
@@ -229,7 +234,9 @@ class Publisher:
 
     def _keep_connected(self) -> None:
         while not self._closing.is_set():
-            self._wanted.wait()
+            if not self._wanted.wait(LOOK_SECONDS):
+                self._look()
+                continue
             self._wanted.clear()
             while self._producer is None and not self._closing.is_set():
                 try:
@@ -238,6 +245,12 @@ class Publisher:
                     # A thread that dies would never connect again.
                     self._say(self._told(error))
                     self._closing.wait(0.5)
+
+    def _look(self) -> None:
+        """Without commands nobody would notice that the broker is away; with them it is known better."""
+        is_idle = time.monotonic() - self._compared_at > LOOK_SECONDS
+        is_missed = is_idle and not broker_listens(self._bootstrap)
+        self._missed_at = time.monotonic() if is_missed else -math.inf
 
     def _say(self, complaint: str) -> None:
         known, self._complaint = self._complaint, complaint

@@ -2,6 +2,7 @@
 
 import itertools
 import re
+import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from ssl import SSLError
@@ -20,7 +21,7 @@ from producers import likes, posting, publisher
 from producers.ownership import Ownership
 from service.app import build_app
 from service.auth import issue_token
-from tests.feeds.serving import wait_for
+from tests.feeds.serving import free_ports, wait_for
 
 By = Callable[[str], dict[str, str]]
 
@@ -208,13 +209,29 @@ def test_why_a_publisher_waits_is_told_as_it_is_and_logged_once(
     connecting = Mock(side_effect=itertools.repeat(made))
     monkeypatch.setattr(publisher, "kafka_producer", connecting)
     with capture_logs() as logs:
-        one = publisher.Publisher("127.0.0.1:1", topics=["likes"])
+        one = publisher.Publisher(Settings(kafka_bootstrap="127.0.0.1:1"), topics=["likes"])
         wait_for(lambda: connecting.call_count > 2)
         one.close()
     [logged] = [entry["reason"] for entry in logs if entry["event"] == "publisher waits"]
     assert one.complaint() == logged
     assert re.search(why, logged)
     assert "has no topic" not in logged
+
+
+def test_a_publisher_that_nobody_asks_for_anything_notices_that_its_broker_is_away(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(publisher, "kafka_producer", lambda *_: StandIn())
+    monkeypatch.setattr(publisher, "LOOK_SECONDS", 0.05)
+    port = free_ports(1)
+    one = publisher.Publisher(Settings(kafka_bootstrap=f"127.0.0.1:{port}"), topics=["likes"])
+    try:
+        wait_for(lambda: "none takes a connection" in str(one.complaint()))
+        one.check()  # whether a command is taken is for the command to find out
+        with socket.create_server(("127.0.0.1", port)):
+            wait_for(lambda: one.complaint() is None)
+    finally:
+        one.close()
 
 
 def test_a_publisher_that_cannot_have_a_thread_tries_again(monkeypatch: pytest.MonkeyPatch) -> None:
