@@ -15,6 +15,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, Response, StreamingResponse
 from pydantic import BaseModel, StringConstraints, ValidationError
 from python_multipart.multipart import parse_options_header
+from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import FormData, UploadFile
 
 from conf.settings import Settings
@@ -37,6 +38,7 @@ log = structlog.get_logger()
 router = APIRouter(tags=["posts"], responses=COMMANDS)
 Caption = Annotated[str, StringConstraints(max_length=CAPTION_MAX)]
 _NO_PICTURE = "there is no such picture"
+_NOT_READ = "pictures cannot be read at the moment; try again"
 _FOR_EVER = {
     "Cache-Control": "public, max-age=31536000, immutable",
     "Content-Security-Policy": "default-src 'none'; sandbox",
@@ -123,7 +125,8 @@ async def picture(name: str, request: Request) -> Response:
         raise HTTPException(404, _NO_PICTURE)
     kind = CONTENT_TYPES[known[1]]
     if isinstance(folder, Object):
-        return await asyncio.to_thread(_passed_on, folder / name, kind)
+        # Not in the threads of commands, which a store that does not answer would keep from them.
+        return await run_in_threadpool(_passed_on, folder / name, kind)
     if not (folder / name).is_file():
         raise HTTPException(404, _NO_PICTURE)
     return FileResponse(folder / name, media_type=kind, headers=_FOR_EVER)
@@ -135,6 +138,9 @@ def _passed_on(kept: Object, kind: str) -> Response:
         headers = {**_FOR_EVER, "Content-Length": str(kept.size), "ETag": f'"{kept.name}"'}
     except FileNotFoundError:
         raise HTTPException(404, _NO_PICTURE) from None
+    except OSError as error:
+        log.warning("a picture could not be read", reason=str(error))
+        raise unavailable(_NOT_READ) from error
     return StreamingResponse(kept.pieces(), media_type=kind, headers=headers)
 
 

@@ -18,6 +18,7 @@ from PIL import Image, ImageCms
 from PIL.PngImagePlugin import PngInfo
 from starlette import formparsers
 
+from conf import store
 from conf.settings import Settings
 from producers import pictures
 from producers.pictures import LONGEST_SIDE, BadPicture, clean_picture, keep_picture
@@ -303,6 +304,14 @@ def test_painted_pictures_differ_and_come_out_the_same_again(tmp_path: Path) -> 
     paths = paint_pictures(tmp_path)
     assert len(set(paths)) == 12
     assert paths == paint_pictures(tmp_path)
+
+
+def test_a_store_that_does_not_answer_may_be_asked_again(away: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
+    monkeypatch.setattr(store, "s3", store.s3.__wrapped__)
+    with TestClient(build_app([SERVICE], away.model_copy(update={"store": "s3a://social"}))) as client:
+        answer = client.get(f"/media/{'0' * 64}.png")
+    assert (answer.status_code, "Retry-After" in answer.headers) == (503, True)
 
 
 @pytest.mark.kafka
