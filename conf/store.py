@@ -112,8 +112,11 @@ def s3() -> Any:
     """Arrow's client of the store that AWS's variables name."""
     from pyarrow.fs import S3FileSystem  # where no store is set, nobody waits for it
 
-    endpoint = urlsplit(os.environ.get("AWS_ENDPOINT_URL", ""))
-    own = {"endpoint_override": endpoint.netloc, "scheme": endpoint.scheme} if endpoint.netloc else {}
+    url = os.environ.get("AWS_ENDPOINT_URL", "")
+    endpoint = urlsplit(url)
+    if url and not (endpoint.netloc and endpoint.scheme in ("http", "https")):  # Spark would take it, and Python AWS
+        raise OSError(f"AWS_ENDPOINT_URL is {url!r}: write http:// or https:// before the host")
+    own = {"endpoint_override": endpoint.netloc, "scheme": endpoint.scheme} if url else {}
     return S3FileSystem(region=os.environ.get("AWS_REGION"), **own)
 
 
