@@ -58,7 +58,7 @@ def run(
     since_hours: float = 0.0,
     tell: Tell = nobody,
 ) -> int:
-    """Simulate; answers how many records the broker acknowledged."""
+    """Simulate; answers how many records the broker acknowledged. SystemExit where it was stopped before it had all."""
     now = datetime.now(timezone.utc)
     if rate and not since_hours:
         moments = paced(arrivals(seed, now, rate), unpaced=OPENING_POSTS)
@@ -73,11 +73,17 @@ def run(
         mix=_mix(posts, facts),
     )
     publisher = Publisher(settings.acting_as("simulator"))
+    writer = BulkWriter(publisher, tell=tell)
     try:
         _say_if_away(publisher)
-        return write(records, BulkWriter(publisher, tell=tell), facts or None, Console(stderr=True))
+        acknowledged = write(records, writer, facts or None, Console(stderr=True))
     finally:
         publisher.close()
+    if left := writer.written - writer.acknowledged:
+        raise SystemExit(
+            f"stopped: of {writer.written:,} facts {left:,} were not acknowledged, and may be stored or not"
+        )
+    return acknowledged
 
 
 def _say_if_away(publisher: Publisher) -> None:

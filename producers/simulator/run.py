@@ -36,9 +36,9 @@ def write(records: Iterable[Record], writer: BulkWriter, total: int | None, cons
             writer.write(record)
             written[record.topic] += 1
             report(written, False)
+        writer.flush()
     except KeyboardInterrupt:
-        pass
-    writer.flush()
+        writer.finish()
     report(written, True)
     return writer.acknowledged
 

@@ -6,6 +6,7 @@ from collections import Counter
 from datetime import datetime, timedelta, timezone
 from itertools import islice
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from one_broker import OneBroker
@@ -15,7 +16,7 @@ from rich.console import Console
 from conf.settings import Settings
 from contract.facts import FACT_BY_TYPE, FACT_TOPICS, parse_time
 from producers.bulk import BulkWriter
-from producers.publisher import Publisher, Record
+from producers.publisher import Delivery, InDoubt, Publisher, Record, Stored
 from producers.simulator import __main__ as simulator
 from producers.simulator.__main__ import run
 from producers.simulator.arrivals import arrivals, spread
@@ -148,6 +149,49 @@ def test_while_no_broker_answers_one_is_told_what_is_waited_for(
     monkeypatch.setattr(simulator, "write", lambda *_: 0)  # it would wait for ever
     run(away, facts=1)
     assert "broker at 127.0.0.1:1" in capsys.readouterr().err
+
+
+class Dying(Publisher):
+    """Its broker acknowledges one record, not the next, and is away from then on."""
+
+    def __init__(self, *_: object, **__: object) -> None:
+        self.sent = 0
+
+    def wait_until_ready(self, timeout: float | None = None) -> None:
+        if self.sent >= 3:
+            raise KeyboardInterrupt  # as who waits for the broker would be stopped
+
+    def send(self, record: Record) -> Delivery:
+        self.sent += 1
+        return Delivery(Mock(is_done=True), Mock(number=self.sent))
+
+    def acknowledged(self, delivery: Delivery) -> Stored:
+        if delivery.producer.number > 1:
+            raise InDoubt("no acknowledgement")
+        return Mock(spec=Stored)
+
+    def close(self) -> None: ...
+
+
+def test_a_simulator_that_is_stopped_while_the_broker_is_away_ends_and_says_what_is_in_doubt(
+    away: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(simulator, "Publisher", Dying)
+    told = list[Record]()
+    with pytest.raises(SystemExit, match="of 2 facts 1 were not acknowledged, and may be stored or not"):
+        run(away, rate=0, facts=9, tell=lambda record, _: told.append(record))
+    assert len(told) == 1
+
+
+def test_a_record_that_was_waited_for_when_the_writer_was_interrupted_is_still_its_own() -> None:
+    publisher = Mock(spec=Publisher)
+    publisher.acknowledged.side_effect = [KeyboardInterrupt, Mock(spec=Stored)]
+    writer = BulkWriter(publisher)
+    with pytest.raises(KeyboardInterrupt):
+        writer.write(Record("likes", b"key", b"value"))
+    writer.finish()
+    assert (writer.written, writer.acknowledged) == (1, 1)
+    assert publisher.send.call_count == 1
 
 
 @pytest.mark.kafka
