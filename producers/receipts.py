@@ -1,5 +1,7 @@
 """What the broker acknowledged, written down; and whether Kafka still has it."""
 
+import os
+import re
 import zlib
 from collections.abc import Callable
 from contextlib import closing
@@ -11,6 +13,8 @@ from kafka import KafkaConsumer, TopicPartition
 
 from conf.kafka import records_of
 from producers.publisher import Record, Stored
+
+_LINE = re.compile(r"^(\S+) (\d+) (\d+) (\d+)\n", re.MULTILINE)
 
 
 class Receipt(NamedTuple):
@@ -35,6 +39,8 @@ class Receipts:
     """A file with a line for each record that was acknowledged, in a context manager; a file that is there goes on."""
 
     def __init__(self, path: Path) -> None:
+        if path.exists():  # a power cut or a full disk may have torn its last line, and the next would stand behind it
+            os.truncate(path, path.read_bytes().rfind(b"\n") + 1)
         self._file = path.open("a", buffering=1)  # a line at a time, so that a kill leaves whole ones
 
     def keep(self, record: Record, stored: Stored) -> None:
@@ -51,10 +57,9 @@ class Receipts:
 
 
 def read(path: Path) -> set[Receipt]:
-    """Those of a file, but for a last line that was not finished."""
-    lines = path.read_text().rpartition("\n")[0].splitlines()
-    fields = [line.split(" ") for line in lines]
-    return {Receipt(topic, int(partition), int(offset), int(crc)) for topic, partition, offset, crc in fields}
+    """Those of a file, but for lines that were not finished."""
+    found = _LINE.findall(path.read_text())
+    return {Receipt(topic, int(partition), int(offset), int(crc)) for topic, partition, offset, crc in found}
 
 
 def lost(receipts: set[Receipt], consumer: KafkaConsumer, part: Part = value_of) -> set[Receipt]:
