@@ -195,7 +195,8 @@ def test_published_facts_are_counted(client: TestClient, by: By) -> None:
 def test_each_service_is_an_app_of_its_own(live: Settings, by: By) -> None:
     from producers import comments, likes, posting
 
-    for module, path in ((posting, "/posts"), (likes, "/posts/{post_id}/like"), (comments, "/healthz")):
+    paths = {posting: "/posts", likes: "/posts/{post_id}/like", comments: "/posts/{post_id}/comments"}
+    for module, path in paths.items():
         app = build_app([module.SERVICE], live)
         assert path in app.openapi()["paths"]
         with TestClient(app) as client:

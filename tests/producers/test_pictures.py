@@ -11,6 +11,7 @@ from io import BytesIO
 from pathlib import Path
 from struct import pack
 from unittest.mock import Mock
+from urllib.parse import unquote
 
 import pytest
 from fastapi.testclient import TestClient
@@ -423,9 +424,17 @@ class TestUploads:
         files, fields = {"image": ("a.png", encoded("PNG"))}, {"caption": "x" * 2_201}
         assert client.post("/posts", files=files, data=fields, headers=by("ada")).status_code == 422
 
-    @pytest.mark.parametrize("name", ["..%2fauth.secret", "%2e%2e", "0" * 64 + ".png", "x.jpg"])
+    @pytest.mark.parametrize("name", ["..%5cauth.secret", ".upload-1.png", "x.jpg", "0" * 63 + "g.png"])
     def test_nothing_but_pictures_is_served(self, client: TestClient, live: Settings, name: str) -> None:
         live.media_dir.mkdir(parents=True)
-        for file in (live.media_dir / "x.jpg", live.data_dir / "auth.secret"):
-            file.write_text("not for everybody")
+        kept = f"{'0' * 64}.png"
+        for file in (kept, unquote(name)):
+            (live.media_dir / file).write_text("there, but not for everybody")
+        assert client.get(f"/media/{kept}").status_code == 200
+        assert client.get(f"/media/{name}").status_code == 404
+
+    @pytest.mark.parametrize("name", ["..%2fauth.secret", "%2e%2e", "0" * 64 + ".png"])
+    def test_what_is_elsewhere_or_nowhere_is_not_served(self, client: TestClient, live: Settings, name: str) -> None:
+        live.media_dir.mkdir(parents=True)
+        (live.data_dir / "auth.secret").write_text("not for everybody")
         assert client.get(f"/media/{name}").status_code == 404
