@@ -174,7 +174,9 @@ def _certificate(settings: Settings) -> Path:
 
 def _read(file: Path, what: str, principal: str) -> str:
     try:
-        return file.read_text()
+        return file.read_text("utf-8")
+    except UnicodeDecodeError:
+        raise SystemExit(f"{file} must be text in UTF-8: write it anew as such (docs/security.md)") from None
     except OSError as error:
         raise SystemExit(
             f"no {what} of Kafka's principal {principal or '(none named)'}: {file}: {error.strerror}; "

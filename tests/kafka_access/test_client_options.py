@@ -64,6 +64,12 @@ def test_a_password_that_java_would_read_otherwise_is_refused(secrets: Path, lin
         password(settings(secrets), "likes")
 
 
+def test_a_secret_that_is_no_utf_8_is_named_with_its_file(secrets: Path) -> None:
+    (secrets / "likes.properties").write_bytes("password=a-secret\n# für".encode("latin-1"))
+    with pytest.raises(SystemExit, match=r"likes\.properties must be text in UTF-8: write it anew"):
+        password(settings(secrets), "likes")
+
+
 def test_a_wrong_way_to_be_secure_is_refused_at_the_start() -> None:
     with pytest.raises(ValueError, match="kafka_security"):
         Settings(kafka_security="ssl")  # type: ignore[arg-type]
