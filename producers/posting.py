@@ -194,8 +194,11 @@ def _room() -> Iterator[None]:
 
 @asynccontextmanager
 async def _form(request: Request) -> AsyncIterator[FormData]:
+    # What is not UTF-8 Starlette would read as Latin-1 without a word. As that, all is as it came, for us to read.
+    kind = (b"content-type", request.headers["content-type"].encode("latin-1") + b"; charset=latin-1")
+    headers = [kind, *((name, value) for name, value in request.scope["headers"] if name != b"content-type")]
     with _room():
-        form = await request.form(max_files=1, max_fields=8)
+        form = await Request({**request.scope, "headers": headers}, request.receive).form(max_files=1, max_fields=8)
     try:
         yield form
     finally:
@@ -206,8 +209,7 @@ async def _picture_of_form(request: Request) -> tuple[str, str]:
     settings: Settings = request.app.state.settings
     async with _form(request) as form:
         image = form.get("image")
-        # A form writes a line break as two characters, which the page has counted as one.
-        captions = [one.replace("\r\n", "\n") if isinstance(one, str) else one for one in form.getlist("caption")]
+        captions = [_text(one) if isinstance(one, str) else one for one in form.getlist("caption")]
         if len(captions) > 1:
             raise _invalid("caption", "send one caption")
         if not isinstance(image, UploadFile):
@@ -220,6 +222,14 @@ async def _picture_of_form(request: Request) -> tuple[str, str]:
         async with request.app.state.picture_slots:
             data = await _read(image, settings.image_max_bytes)
             return await asyncio.to_thread(_kept, settings, data), text
+
+
+def _text(field: str) -> str:
+    try:
+        # A form writes a line break as two characters, which the page has counted as one.
+        return field.encode("latin-1").decode().replace("\r\n", "\n")
+    except UnicodeError:
+        raise _invalid("caption", "send it in UTF-8") from None
 
 
 async def _read(image: UploadFile, limit: int) -> bytes:

@@ -1,6 +1,7 @@
 """Uploads: real pictures are cleaned and kept, everything else is refused."""
 
 import hashlib
+import json
 import os
 import random
 import time
@@ -15,6 +16,7 @@ from urllib.parse import unquote
 
 import pytest
 from fastapi.testclient import TestClient
+from one_broker import OneBroker
 from PIL import Image, ImageCms
 from PIL.PngImagePlugin import PngInfo
 from starlette import formparsers
@@ -371,6 +373,23 @@ class TestUploads:
     @staticmethod
     def caption(text: str) -> bytes:
         return f'--x\r\nContent-Disposition: form-data; name="caption"\r\n\r\n{text}\r\n--x--\r\n'.encode()
+
+    @pytest.mark.parametrize("charset", ["", "; charset=UTF-8", '; charset="utf-8"'])
+    def test_a_caption_is_kept_as_it_is_and_refused_where_it_is_no_utf_8(
+        self, client: TestClient, broker: OneBroker, by: By, charset: str
+    ) -> None:
+        headers = {**by("ada"), "Content-Type": f"multipart/form-data; boundary=x{charset}"}
+        image = (
+            b'--x\r\nContent-Disposition: form-data; name="image"; filename="a.gif"\r\n\r\n' + encoded("GIF") + b"\r\n"
+        )
+        kept, lost = f"Ã© café 🌊 {charset}".encode(), "café".encode("latin-1")
+
+        def answer(caption: bytes) -> int:
+            field = self.caption("CAPTION").replace(b"CAPTION", caption)
+            return client.post("/posts", content=image + field, headers=headers).status_code
+
+        assert (answer(kept), answer(lost)) == (201, 422)
+        assert [json.loads(value).get("caption") for value in broker.values("posts")].count(kept.decode()) == 1
 
     def test_a_form_that_finds_no_room_may_be_sent_again(
         self, client: TestClient, by: By, monkeypatch: pytest.MonkeyPatch
