@@ -9,11 +9,11 @@ from typing import Annotated
 from uuid import UUID
 
 import structlog
-from fastapi import Depends, FastAPI, Header, HTTPException, Path, Request
+from fastapi import Depends, FastAPI, Header, HTTPException, Request
 from pydantic import BaseModel
 
 from conf.settings import Settings
-from contract.facts import IDENTIFIER, Fact, format_time
+from contract.facts import Fact, format_time, new_event_id
 from contract.principals import PRINCIPAL_BY_NAME
 from producers.ownership import Ownership
 from producers.publisher import REFUSED, BrokerUnavailable, ClockAhead, InDoubt, Publisher
@@ -28,9 +28,6 @@ IN_DOUBT_WITHOUT_KEY = (
 NOT_COUNTED = "a clock is wrong here, so that this does not count; try again later"
 SET_BACK_SECONDS = 5.0
 log = structlog.get_logger()
-
-PostId = Annotated[str, Path(pattern=f"^{IDENTIFIER}$")]
-CommentId = Annotated[str, Path(pattern=f"^{IDENTIFIER}$")]
 
 
 class Answer(BaseModel):
@@ -113,7 +110,7 @@ class Commands:
         Other content under the same key is another command. It could only be refused by who remembers all keys.
         """
         if self._idempotency_key is None:
-            return self.ownership.fresh()
+            return UUID(new_event_id())
         return self.ownership.repeatable(purpose, self.user_id, self._idempotency_key, *about)
 
     def refuse_strangers(self, identifier: str, *owner: str) -> None:
@@ -129,9 +126,11 @@ class Commands:
             REFUSED.inc()
             raise self._refused(error) from error
 
-    async def publish(self, fact: Fact) -> Answer:
-        """Answer once the broker has acknowledged; 503 where it does not."""
-        self.refuse_in_vain(fact.topic)
+    async def publish(self, kind: type[Fact], post_id: str, event_id: UUID | None = None, **fields: str) -> Answer:
+        """Answer once the broker has acknowledged what the user did just now; 503 where it does not."""
+        self.refuse_in_vain(kind.topic)
+        known = {"occurred_at": now(), "user_id": self.user_id, "post_id": post_id, **fields}
+        fact = kind.model_validate({"event_id": str(event_id or new_event_id()), **known})
         try:
             token = await self._publishers.of(fact.topic).publish(fact)
         except BrokerUnavailable as error:

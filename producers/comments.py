@@ -8,8 +8,8 @@ from typing import Annotated
 from fastapi import APIRouter
 from pydantic import BaseModel, StringConstraints
 
-from contract.facts import TEXT_MAX, CommentAdded, CommentDeleted
-from producers.commands import Answer, Command, CommentId, PostId, command_resources, now, publisher_health
+from contract.facts import TEXT_MAX, CommentAdded, CommentDeleted, Identifier
+from producers.commands import Answer, Command, command_resources, publisher_health
 from service.app import COMMANDS, Service, serve_alone
 
 router = APIRouter(tags=["comments"], responses=COMMANDS)
@@ -22,34 +22,23 @@ class NewComment(BaseModel):
 
 
 @router.post("/posts/{post_id}/comments", status_code=201, response_model_exclude_none=True)
-async def comment(post_id: PostId, body: NewComment, command: Command) -> Answer:
+async def comment(post_id: Identifier, body: NewComment, command: Command) -> Answer:
     """Comment on a post."""
     about = (post_id, body.text)
     return await command.publish(
-        CommentAdded(
-            event_id=str(command.uuid("comment event", *about)),
-            occurred_at=now(),
-            user_id=command.user_id,
-            post_id=post_id,
-            comment_id=command.ownership.new_id(command.uuid("comment", *about), command.user_id, post_id),
-            text=body.text,
-        )
+        CommentAdded,
+        post_id,
+        command.uuid("comment event", *about),
+        comment_id=command.ownership.new_id(command.uuid("comment", *about), command.user_id, post_id),
+        text=body.text,
     )
 
 
 @router.delete("/posts/{post_id}/comments/{comment_id}", status_code=202, response_model_exclude_none=True)
-async def delete_comment(post_id: PostId, comment_id: CommentId, command: Command) -> Answer:
+async def delete_comment(post_id: Identifier, comment_id: Identifier, command: Command) -> Answer:
     """Delete a comment of one's own, for good."""
     command.refuse_strangers(comment_id, command.user_id, post_id)
-    return await command.publish(
-        CommentDeleted(
-            event_id=str(command.ownership.fresh()),
-            occurred_at=now(),
-            user_id=command.user_id,
-            post_id=post_id,
-            comment_id=comment_id,
-        )
-    )
+    return await command.publish(CommentDeleted, post_id, comment_id=comment_id)
 
 
 SERVICE = Service("comments", router, command_resources, publisher_health(CommentAdded.topic))

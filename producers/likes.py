@@ -5,37 +5,23 @@ Run alone: `python -m producers.likes`.
 
 from fastapi import APIRouter
 
-from contract.facts import PostLiked, PostUnliked
-from producers.commands import Answer, Command, PostId, command_resources, now, publisher_health
+from contract.facts import Identifier, PostLiked, PostUnliked
+from producers.commands import Answer, Command, command_resources, publisher_health
 from service.app import COMMANDS, Service, serve_alone
 
 router = APIRouter(tags=["likes"], responses=COMMANDS)
 
 
 @router.put("/posts/{post_id}/like", status_code=202, response_model_exclude_none=True)
-async def like(post_id: PostId, command: Command) -> Answer:
+async def like(post_id: Identifier, command: Command) -> Answer:
     """Like a post; liking twice is liking once."""
-    return await command.publish(
-        PostLiked(
-            event_id=str(command.ownership.fresh()),
-            occurred_at=now(),
-            user_id=command.user_id,
-            post_id=post_id,
-        )
-    )
+    return await command.publish(PostLiked, post_id)
 
 
 @router.delete("/posts/{post_id}/like", status_code=202, response_model_exclude_none=True)
-async def unlike(post_id: PostId, command: Command) -> Answer:
+async def unlike(post_id: Identifier, command: Command) -> Answer:
     """Take a like back."""
-    return await command.publish(
-        PostUnliked(
-            event_id=str(command.ownership.fresh()),
-            occurred_at=now(),
-            user_id=command.user_id,
-            post_id=post_id,
-        )
-    )
+    return await command.publish(PostUnliked, post_id)
 
 
 SERVICE = Service("likes", router, command_resources, publisher_health(PostLiked.topic))

@@ -10,8 +10,6 @@ import re
 import uuid
 from collections.abc import Iterable
 
-import uuid_utils
-
 _OURS = re.compile(r"([0-9a-f]{32})_([0-9a-f]{16})")
 
 
@@ -36,10 +34,6 @@ class Ownership:
         if ours is None:
             return False
         return not any(hmac.compare_digest(ours[2], _proof(key, ours[1], owner)) for key in self._keys)
-
-    def fresh(self) -> uuid.UUID:
-        """A new UUIDv7."""
-        return uuid.UUID(int=uuid_utils.uuid7().int)
 
     def repeatable(self, purpose: str, user_id: str, idempotency_key: str, *about: str) -> uuid.UUID:
         """The same UUID for the same user, key and `about`, such as a post: a retry makes the same ids.

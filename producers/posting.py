@@ -20,8 +20,8 @@ from starlette.datastructures import FormData, UploadFile
 
 from conf.settings import Settings
 from conf.store import MEDIA_PATH, Object, media
-from contract.facts import CAPTION_MAX, IMAGE_URL_MAX, PostCreated, PostDeleted
-from producers.commands import Answer, Command, Commands, PostId, command_resources, now, publisher_health, unavailable
+from contract.facts import CAPTION_MAX, IMAGE_URL_MAX, Identifier, PostCreated, PostDeleted
+from producers.commands import Answer, Command, command_resources, publisher_health, unavailable
 from producers.pictures import (
     CONTENT_TYPES,
     NAME,
@@ -99,21 +99,21 @@ async def create_post(request: Request, command: Command) -> Answer:
         raise HTTPException(415, f"send {' or '.join(_WAYS)}, in UTF-8")
     command.refuse_in_vain(PostCreated.topic)
     image_url, caption = await _WAYS[kind](request, command.user_id)
-    return await command.publish(_post_created(command, image_url, caption))
+    content = (image_url, caption)
+    return await command.publish(
+        PostCreated,
+        command.ownership.new_id(command.uuid("post", *content), command.user_id),
+        command.uuid("post event", *content),
+        image_url=image_url,
+        caption=caption,
+    )
 
 
 @router.delete("/posts/{post_id}", status_code=202, response_model_exclude_none=True)
-async def delete_post(post_id: PostId, command: Command) -> Answer:
+async def delete_post(post_id: Identifier, command: Command) -> Answer:
     """Delete a post of one's own, for good."""
     command.refuse_strangers(post_id, command.user_id)
-    return await command.publish(
-        PostDeleted(
-            event_id=str(command.ownership.fresh()),
-            occurred_at=now(),
-            user_id=command.user_id,
-            post_id=post_id,
-        )
-    )
+    return await command.publish(PostDeleted, post_id)
 
 
 @router.get("/media/{name}", response_class=FileResponse, responses=refusals(_404=_NO_PICTURE))
@@ -142,18 +142,6 @@ def _passed_on(kept: Object, kind: str) -> Response:
         log.warning("a picture could not be read", reason=str(error))
         raise unavailable(_NOT_READ) from error
     return StreamingResponse(kept.pieces(), media_type=kind, headers=headers)
-
-
-def _post_created(command: Commands, image_url: str, caption: str) -> PostCreated:
-    content = (image_url, caption)
-    return PostCreated(
-        event_id=str(command.uuid("post event", *content)),
-        occurred_at=now(),
-        user_id=command.user_id,
-        post_id=command.ownership.new_id(command.uuid("post", *content), command.user_id),
-        image_url=image_url,
-        caption=caption,
-    )
 
 
 async def _named(request: Request, _: str) -> tuple[str, str]:
