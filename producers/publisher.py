@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, Protocol
 
 import structlog
 from kafka import KafkaProducer
-from kafka.errors import KafkaConnectionError, KafkaError, KafkaTimeoutError
+from kafka.errors import KafkaConnectionError, KafkaError, KafkaTimeoutError, SaslAuthenticationFailedError
 from prometheus_client import Counter, Gauge, Histogram
 
 from conf.kafka import broker_listens, connected, python_options
@@ -261,7 +261,7 @@ class Publisher:
         if isinstance(error, _NoTopicError):
             fix = "make up (local stack) or .venv/bin/msm topics (your cluster) makes it"
             return f"Kafka at {self._bootstrap} has no topic {error}: {fix}"
-        is_away = isinstance(error, KafkaTimeoutError | KafkaConnectionError)
+        is_away = isinstance(error, KafkaTimeoutError | KafkaConnectionError | SaslAuthenticationFailedError)
         return f"{self._away if is_away else f'cannot publish to Kafka at {self._bootstrap}'}: {error!r}"
 
     def _connect(self) -> None:

@@ -12,7 +12,7 @@ from uuid import uuid4
 
 import pytest
 from fastapi.testclient import TestClient
-from kafka.errors import KafkaTimeoutError, TopicAuthorizationFailedError
+from kafka.errors import KafkaTimeoutError, SaslAuthenticationFailedError, TopicAuthorizationFailedError
 from one_broker import OneBroker
 from prometheus_client import REGISTRY
 from structlog.testing import capture_logs
@@ -199,6 +199,7 @@ WHY = {
     "no rights": (StandIn(TopicAuthorizationFailedError({"likes"})), "cannot publish to .*TopicAuthorizationFailed"),
     "slow": (StandIn(KafkaTimeoutError("after 3.0 secs.")), "does not answer.*after 3.0 secs"),
     "no trust": (SSLError("certificate verify failed"), "cannot publish to .*certificate verify failed"),
+    "wrong password": (SaslAuthenticationFailedError("no"), "does not answer.*SaslAuthenticationFailed"),
     "no broker": (KafkaTimeoutError("Unable to bootstrap"), "does not answer.*Unable to bootstrap"),
 }
 
