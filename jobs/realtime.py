@@ -33,10 +33,10 @@ def python_of(settings: Settings, job: str) -> Path:
     """The interpreter that a job of this stack runs on; SystemExit where real time is demanded and not there."""
     if job != POSTS_WITH_COUNTS or not _is_chosen(settings):
         return Path(sys.executable)
-    if PYTHON.exists():
+    if is_set_up():
         return PYTHON
     if settings.counts_trigger == "real-time":
-        raise SystemExit(f"MSM_COUNTS_TRIGGER is real-time, and .venv-realtime is not there: {SET_UP}")
+        raise SystemExit(f"MSM_COUNTS_TRIGGER is real-time, and .venv-realtime is not there, or not whole: {SET_UP}")
     return Path(sys.executable)
 
 
@@ -45,7 +45,12 @@ def is_real_time(settings: Settings) -> bool:
 
     Where the settings demand it, the job may run on another machine than whoever asks.
     """
-    return _is_chosen(settings) and (settings.counts_trigger == "real-time" or PYTHON.exists())
+    return _is_chosen(settings) and (settings.counts_trigger == "real-time" or is_set_up())
+
+
+def is_set_up() -> bool:
+    """Whether its environment is there and whole: set-up writes the stamp last, and removes it first."""
+    return (PYTHON.parents[1] / ".stamp").exists()
 
 
 def _is_chosen(settings: Settings) -> bool:

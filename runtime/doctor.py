@@ -16,6 +16,7 @@ from rich.table import Table
 
 from conf.settings import Settings
 from conf.store import checkpoints, complaint
+from jobs import realtime
 from runtime import stack
 from runtime.access import access_differences
 from runtime.admin import may_administer
@@ -52,8 +53,8 @@ class Check:
 def checks(settings: Settings) -> list[Check]:
     """Everything, in the order in which one thing rests on another."""
     runs = stack.running(settings) is not None
-    machine = [*_java(), _wheels(), _jars(settings), _versions(), _memory(), _disk(settings), _data_dir(settings)]
-    return [*machine, *_ports(settings, runs), *_cluster(settings, runs), *_checkpoints(settings)]
+    machine = [*_java(), _wheels(), *_real_time(settings), _jars(settings), _versions(), _memory(), _disk(settings)]
+    return [*machine, _data_dir(settings), *_ports(settings, runs), *_cluster(settings, runs), *_checkpoints(settings)]
 
 
 # The machine
@@ -125,6 +126,14 @@ def _wheels() -> Check:
         if (name in have or name in MATCHED_WHEELS) and have.get(name) not in versions
     ]
     return Check("Python packages", not wrong, "; ".join(wrong) or "as in requirements.lock", SET_UP_AGAIN)
+
+
+def _real_time(settings: Settings) -> Iterator[Check]:
+    """Only where it is not whole: without it counts go in batches."""
+    folder = realtime.PYTHON.parents[1]
+    if folder.exists() and not realtime.is_set_up():
+        minor = settings.counts_trigger != "real-time"
+        yield Check("Spark for real time", False, f"{folder.name} is not whole", realtime.SET_UP, minor)
 
 
 def locked_versions(lock: str) -> dict[str, set[str]]:

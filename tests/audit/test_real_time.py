@@ -1,6 +1,5 @@
 """Rows may be on their way where the counts are in real time, wherever the audit runs."""
 
-import sys
 from pathlib import Path
 
 import pytest
@@ -8,23 +7,25 @@ import pytest
 from conf.settings import Settings
 from jobs import realtime
 
-ELSEWHERE = Path("/on/another/machine")
-
 
 @pytest.mark.parametrize(
-    ("trigger", "master", "python", "is_real_time"),
+    ("trigger", "master", "there", "is_real_time"),
     [
-        ("real-time", "spark://one:7077", ELSEWHERE, True),
-        ("real-time", "local[*]", ELSEWHERE, True),
-        ("auto", "local[*]", Path(sys.executable), True),
-        ("auto", "local[*]", ELSEWHERE, False),
-        ("auto", "spark://one:7077", Path(sys.executable), False),
-        ("micro-batch", "local[*]", Path(sys.executable), False),
+        ("real-time", "spark://one:7077", "", True),
+        ("real-time", "local[*]", "", True),
+        ("auto", "local[*]", ".stamp", True),
+        ("auto", "local[*]", "", False),
+        ("auto", "local[*]", "bin/python", False),  # its set-up was interrupted
+        ("auto", "spark://one:7077", ".stamp", False),
+        ("micro-batch", "local[*]", ".stamp", False),
     ],
 )
 def test_whoever_demands_real_time_has_it_also_where_this_machine_does_not(
-    monkeypatch: pytest.MonkeyPatch, trigger: str, master: str, python: Path, is_real_time: bool
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, trigger: str, master: str, there: str, is_real_time: bool
 ) -> None:
-    monkeypatch.setattr(realtime, "PYTHON", python)
+    (tmp_path / "bin").mkdir()
+    if there:
+        (tmp_path / there).touch()
+    monkeypatch.setattr(realtime, "PYTHON", tmp_path / "bin" / "python")
     settings = Settings.model_validate({"counts_trigger": trigger, "spark_master": master})
     assert realtime.is_real_time(settings) == is_real_time

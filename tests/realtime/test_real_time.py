@@ -22,7 +22,7 @@ from runtime.processes import Process, wait_until
 from tests import reference
 from tests.stack.hostile import Fact, each_second, hostile_facts, in_topic, read, write
 
-IS_MISSING = not realtime.PYTHON.exists() and "CI" not in os.environ
+IS_MISSING = not realtime.is_set_up() and "CI" not in os.environ
 pytestmark = [
     pytest.mark.kafka,
     pytest.mark.skipif(IS_MISSING, reason="Spark 4.3 is not there: make setup ARGS=--realtime"),

@@ -79,6 +79,20 @@ def test_anything_wrong_makes_the_exit_code_1(settings: Settings, somebody: sock
     assert main(settings) == 1
 
 
+@pytest.mark.parametrize(("trigger", "code"), [("auto", 0), ("micro-batch", 0), ("real-time", 1)])
+def test_spark_for_real_time_that_is_not_whole_is_wrong_only_where_it_is_demanded(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, trigger: str, code: int
+) -> None:
+    folder = tmp_path / ".venv-realtime"
+    (folder / "bin").mkdir(parents=True)
+    monkeypatch.setattr(doctor.realtime, "PYTHON", folder / "bin" / "python")
+    chosen = Settings.model_validate({**settings.model_dump(), "counts_trigger": trigger})
+    assert main(chosen) == code
+    assert "make setup ARGS=--realtime" in find(chosen, "Spark for real time").fix
+    (folder / ".stamp").touch()
+    assert "Spark for real time" not in [check.name for check in checks(chosen)]
+
+
 def test_little_memory_is_a_warning_only(
     settings: Settings, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
