@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 PYTHON_NEEDED = (3, 10)
@@ -25,20 +27,23 @@ class SetupError(Exception):
     """Something that set-up needs is not there; says what, and the fix."""
 
 
-def check_machine(folder: Path) -> None:
-    """SetupError, where the machine lacks what set-up and the stack need."""
-    check_python(sys.version_info[:2])
+def check_machine(folder: Path, options: Sequence[str] = ()) -> None:
+    """SetupError, where the machine lacks what set-up and the stack need; `options` are those of this set-up."""
+    check_python(sys.version_info[:2], PYTHON_NEEDED, options)
     check_venv()
     for java in java_commands():
         check_java(java)
     check_disk(folder, DISK_NEEDED)
 
 
-def check_python(version: tuple[int, int], needed: tuple[int, int] = PYTHON_NEEDED) -> None:
+def check_python(
+    version: tuple[int, int], needed: tuple[int, int] = PYTHON_NEEDED, options: Sequence[str] = ()
+) -> None:
     if version < needed:
+        again = f" ARGS={shlex.quote(' '.join(options))}" if options else ""
         raise SetupError(
             f"Python {version[0]}.{version[1]} is too old: install Python {needed[0]}.{needed[1]} or later, "
-            "and name it: make setup PYTHON=python3.11"
+            f"and name it: make setup PYTHON=python3.11{again}"
         )
 
 

@@ -44,6 +44,7 @@ from runtime.machine import (
 
 IVY, IVY_SETTINGS = REPOSITORY / "conf" / "ivy.xml", REPOSITORY / "conf" / "ivysettings.xml"
 PATTERN = "[conf]/[artifact]-[revision](-[classifier]).[ext]"
+OPTIONS = ("--realtime", "--s3", "--all", "--quiet")
 
 BEGAN = time.monotonic()
 
@@ -316,9 +317,9 @@ def one_at_a_time() -> Iterator[None]:
         yield
 
 
-def set_up(made: Environment, with_s3: bool) -> None:
+def set_up(made: Environment, with_s3: bool, options: Sequence[str]) -> None:
     """Everything that is not there yet; the jars are for all environments."""
-    check_machine(REPOSITORY)
+    check_machine(REPOSITORY, options)
     with one_at_a_time():
         if is_done(made, with_s3):
             return
@@ -330,17 +331,21 @@ def set_up(made: Environment, with_s3: bool) -> None:
 
 
 def main() -> int:
-    """0 where the environment is as it should be, or was made so."""
+    """0 where the environment is as it should be, or was made so; 2 where an option is none."""
+    given = [option for option in sys.argv[1:] if option != "--quiet"]
+    if unknown := [option for option in given if option not in OPTIONS]:
+        print(f"make setup: {' '.join(unknown)} is no option: there are {', '.join(OPTIONS)}", file=sys.stderr)
+        return 2
     options = set(sys.argv[1:])
     if "--all" in options:
         options |= {"--s3", *(["--realtime"] if sys.version_info[:2] >= REALTIME_PYTHON_NEEDED else [])}
     quiet, realtime, s3 = (option in options for option in ("--quiet", "--realtime", "--s3"))
     try:
         if realtime:
-            check_python(sys.version_info[:2], REALTIME_PYTHON_NEEDED)
+            check_python(sys.version_info[:2], REALTIME_PYTHON_NEEDED, given)
         missing = [made for made in (USUAL, *([REALTIME] if realtime else [])) if not is_done(made, s3)]
         for made in missing:
-            set_up(made, s3)
+            set_up(made, s3, given)
         if missing or not quiet:
             say("set-up is complete" + ("" if missing else ": nothing to do"))
     except (SetupError, OSError) as error:

@@ -167,6 +167,17 @@ def test_a_python_that_is_too_old_is_named() -> None:
         check_python((3, 9))
 
 
+def test_who_is_told_to_take_another_python_is_told_the_same_options() -> None:
+    with pytest.raises(SetupError, match=r"make setup PYTHON=python3.11 ARGS='--realtime --s3'$"):
+        check_python((3, 10), REALTIME_PYTHON_NEEDED, ["--realtime", "--s3"])
+
+
+def test_an_option_that_is_none_is_refused_with_those_that_there_are(bare: Folder) -> None:
+    code, output, said = bare.run("--real-time")
+    assert (code, output) == (2, "")
+    assert said == "make setup: --real-time is no option: there are --realtime, --s3, --all, --quiet"
+
+
 def test_a_full_disk_is_named_with_what_is_needed(tmp_path: Path) -> None:
     with pytest.raises(SetupError, match=rf"GiB are free at {tmp_path}: free at least \d+ GiB"):
         check_disk(tmp_path / "not" / "there" / "yet", 2**60)
