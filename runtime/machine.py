@@ -19,7 +19,8 @@ REALTIME_PYTHON_NEEDED = (3, 11)
 """What Spark 4.3 needs."""
 JAVA_NEEDED = 17
 GIB = 1024**3
-DISK_NEEDED = 3 * GIB
+DISK_NEEDED, REALTIME_DISK_NEEDED = 3 * GIB, 2 * GIB
+"""What the environments take with all that is unpacked meanwhile."""
 INSTALL_JAVA = "install a JRE of version 17 or later: apt-get install openjdk-17-jre-headless"
 
 
@@ -27,13 +28,12 @@ class SetupError(Exception):
     """Something that set-up needs is not there; says what, and the fix."""
 
 
-def check_machine(folder: Path, options: Sequence[str] = ()) -> None:
+def check_machine(options: Sequence[str] = ()) -> None:
     """SetupError, where the machine lacks what set-up and the stack need; `options` are those of this set-up."""
     check_python(sys.version_info[:2], PYTHON_NEEDED, options)
     check_venv()
     for java in java_commands():
         check_java(java)
-    check_disk(folder, DISK_NEEDED)
 
 
 def check_python(

@@ -35,8 +35,10 @@ from runtime.jars import CHECKSUMS, JARS, S3, jar_folders, jar_sizes, wrong_jars
 from runtime.machine import (
     DISK_NEEDED,
     GIB,
+    REALTIME_DISK_NEEDED,
     REALTIME_PYTHON_NEEDED,
     SetupError,
+    check_disk,
     check_machine,
     check_python,
     java_commands,
@@ -50,10 +52,11 @@ BEGAN = time.monotonic()
 
 
 class Environment(NamedTuple):
-    """A virtual environment and the pins that it is made from."""
+    """A virtual environment, the pins that it is made from, and the bytes that must be free to make it."""
 
     folder: Path
     lock: Path
+    disk: int
 
     @property
     def python(self) -> Path:
@@ -70,8 +73,8 @@ class Environment(NamedTuple):
         return self.folder / ".stamp"
 
 
-USUAL = Environment(REPOSITORY / ".venv", REPOSITORY / "requirements.lock")
-REALTIME = Environment(REPOSITORY / ".venv-realtime", REPOSITORY / "requirements-realtime.lock")
+USUAL = Environment(REPOSITORY / ".venv", REPOSITORY / "requirements.lock", DISK_NEEDED)
+REALTIME = Environment(REPOSITORY / ".venv-realtime", REPOSITORY / "requirements-realtime.lock", REALTIME_DISK_NEEDED)
 
 
 def say(text: str) -> None:
@@ -319,7 +322,9 @@ def one_at_a_time() -> Iterator[None]:
 
 def set_up(made: Environment, with_s3: bool, options: Sequence[str]) -> None:
     """Everything that is not there yet; the jars are for all environments."""
-    check_machine(REPOSITORY, options)
+    check_machine(options)
+    if not made.folder.exists():
+        check_disk(made.folder, made.disk)
     with one_at_a_time():
         if is_done(made, with_s3):
             return

@@ -183,6 +183,18 @@ def test_a_full_disk_is_named_with_what_is_needed(tmp_path: Path) -> None:
         check_disk(tmp_path / "not" / "there" / "yet", 2**60)
 
 
+def test_room_is_asked_for_only_where_an_environment_is_not_there_yet(folder: Folder) -> None:
+    path = folder.root / "runtime" / "machine.py"
+    folder.run()
+    path.write_text(path.read_text().replace("NEEDED = 3 * GIB, 2 * GIB", "NEEDED = 3_000_000 * GIB, 2_000_000 * GIB"))
+    (folder.root / ".venv" / "classes.jsa").unlink()
+    assert folder.run()[0] == 0
+    if sys.version_info >= REALTIME_PYTHON_NEEDED:
+        assert "free at least 2000000 GiB" in folder.run("--realtime")[2]
+    shutil.rmtree(folder.root / ".venv")
+    assert "free at least 3000000 GiB" in folder.run()[2]
+
+
 def test_pip_that_cannot_reach_the_registry_says_so(bare: Folder) -> None:
     (bare.root / "requirements.lock").write_text(f"lz4==4.4.4 --hash=sha256:{'0' * 64}\n")
     closed = {"PIP_INDEX_URL": "http://127.0.0.1:9/simple", "PIP_RETRIES": "0", "PIP_NO_CACHE_DIR": "1"}
