@@ -105,7 +105,10 @@ def about(size: str, counts: str, spark: str) -> dict[str, Any]:
 
 def _commit() -> str:
     line = ["git", "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"]
-    done = subprocess.run(line, cwd=REPOSITORY, capture_output=True, text=True, check=False)
+    try:
+        done = subprocess.run(line, cwd=REPOSITORY, capture_output=True, text=True, check=False)
+    except OSError:  # there is no git
+        return "unknown"
     return done.stdout.strip() or "unknown"
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from bench import run
+from bench import measures, run
 from bench.commands import cli
 from bench.run import FULL, QUICK, chosen, counting
 from conf.settings import Settings
@@ -24,6 +24,11 @@ def test_the_report_says_whether_counts_are_in_real_time_and_on_which_spark(
     (tmp_path / "lib" / "python3.11" / "site-packages" / "pyspark-4.3.7.dist-info").mkdir(parents=True)
     assert counting(Settings(counts_trigger="real-time")) == "real time, Spark 4.3.7"
     assert counting(Settings(counts_trigger="micro-batch")).startswith("batches, Spark 4.")
+
+
+def test_a_machine_without_git_does_not_know_its_commit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "")
+    assert measures._commit() == "unknown"
 
 
 @pytest.mark.parametrize("option", ["--facts", "--pairs"])
