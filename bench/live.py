@@ -77,10 +77,12 @@ def send(place: Place, pace: Pace, tag: str, watch: Sequence[AbstractContextMana
     """Traffic at the pace, until all of it is acknowledged; the watches look on once it is warm."""
     log = place.settings.data_dir / "seen" / f"sent-{tag}.jsonl"
     log.parent.mkdir(exist_ok=True)
+    log.unlink(missing_ok=True)
     seconds = pace.warm + pace.seconds
     options = {"--rate": pace.rate, "--seconds": seconds, "--tag": tag, "--log": log}
     command = (sys.executable, "-m", "bench.traffic", *(str(part) for pair in options.items() for part in pair))
     with place.running_other(f"traffic-{tag}", command) as process:
+        wait_until(lambda: log.exists() or process.exit_code is not None, START_SECONDS, process.last_words)
         _sleep(process, pace.warm)
         with ExitStack() as stack:
             for one in watch:

@@ -95,14 +95,17 @@ WRONG = ("catch-up.drift", "soak.drift", "overload.lost")
 
 
 def bench(folder: Path, data: Path, size: Size, only: Sequence[str], console: Console) -> int:
-    """Take the measures and write the report; 1 where counts were wrong or drifted."""
+    """Take the measures and write the report, also where one fails; 1 where counts were wrong or drifted."""
     settings = own_settings(data)
     asked = f"{size.name}, {size.facts:,} facts, {size.pairs:,} pairs"
     run = Run(about(asked, counting(settings), settings.spark_master))
-    with a_place(data, folder) as place:
-        for name in chosen(size, only):
-            _take(run, name, STEPS[name](place, size), folder, console)
-    write_report(run, folder)
+    try:
+        with a_place(data, folder) as place:
+            for name in chosen(size, only):
+                _take(run, name, STEPS[name](place, size), folder, console)
+    finally:
+        if run.measures:
+            write_report(run, folder)
     show(run, console)
     console.print(f"the report: {folder}", soft_wrap=True)
     return 1 if any(run.value(wrong) for wrong in WRONG) else 0

@@ -27,15 +27,16 @@ def main(
     rate: Annotated[float, typer.Option(min=1, help="Facts a second.")],
     seconds: Annotated[float, typer.Option(min=0.1, help="For how long.")],
     tag: Annotated[str, typer.Option(help="In the ids of the probe posts.")],
-    log: Annotated[Path, typer.Option(help="Where the probes are written down, at the end.")],
+    log: Annotated[Path, typer.Option(help="Made when the first fact is sent; at the end it gets the probes.")],
 ) -> None:
-    """Write so many facts a second; every one must be acknowledged."""
+    """Write so many facts a second, fewer where the time does not suffice; every one must be acknowledged."""
     publisher = Publisher(load_settings().acting_as("simulator"))
     publisher.wait_until_ready(30)
     try:
-        sent = _write(publisher, rate, seconds, tag)
+        for number in range(PROBES):
+            publisher.acknowledged(publisher.send(Record.of(created(probe_post(tag, number), _now()))))
         with log.open("w") as lines:
-            append(lines, sent)
+            append(lines, _write(publisher, rate, seconds, tag))
     finally:
         publisher.close()
 
@@ -46,8 +47,6 @@ def probe_post(tag: str, number: int) -> str:
 
 
 def _write(publisher: Publisher, rate: float, seconds: float, tag: str) -> list[Sent]:
-    for number in range(PROBES):
-        publisher.acknowledged(publisher.send(Record.of(created(probe_post(tag, number), _now()))))
     story = Story(History(0, seed=round(time.time())))
     under_way: deque[tuple[Delivery, int, float]] = deque()
     sent: list[Sent] = []

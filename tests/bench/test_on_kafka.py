@@ -41,7 +41,7 @@ def test_every_probe_is_read_after_it_was_sent(place: Place) -> None:
     with reading(place, "reader", "--topic", "likes") as likes:
         traffic = send(place, Pace(200, 1, 2), "test")
         late = of_rows(traffic, likes)
-    assert len(traffic.sent) == 60
+    assert 50 < len(traffic.sent) <= 60
     assert (
         30 < len(late) == sum(traffic.is_measured(one) for one in traffic.sent) < 60
     )  # without those of the first second

@@ -1,12 +1,19 @@
 """What a run takes, in which order, and what it says of itself."""
 
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from io import StringIO
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 from typer.testing import CliRunner
 
 from bench import measures, run
 from bench.commands import cli
+from bench.measures import Measure
+from bench.pace import paced
 from bench.run import FULL, QUICK, chosen, counting
 from conf.settings import Settings
 
@@ -24,6 +31,31 @@ def test_the_report_says_whether_counts_are_in_real_time_and_on_which_spark(
     (tmp_path / "lib" / "python3.11" / "site-packages" / "pyspark-4.3.7.dist-info").mkdir(parents=True)
     assert counting(Settings(counts_trigger="real-time")) == "real time, Spark 4.3.7"
     assert counting(Settings(counts_trigger="micro-batch")).startswith("batches, Spark 4.")
+
+
+def test_what_was_measured_is_reported_also_where_a_later_step_fails(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    @contextmanager
+    def nowhere(*_: Path) -> Iterator[None]:
+        yield
+
+    def fails(*_: object) -> Iterator[Measure]:
+        raise SystemExit("no room")
+
+    monkeypatch.setattr(run, "a_place", nowhere)
+    monkeypatch.setattr(run, "own_settings", lambda _: Settings(data_dir=tmp_path))
+    monkeypatch.setattr(run, "STEPS", {"floor": lambda *_: [Measure("floor.cpu", "s", 1, "how")], "whole": fails})
+    with pytest.raises(SystemExit, match="no room"):
+        run.bench(tmp_path / "report", tmp_path, QUICK, ["whole"], Console(file=StringIO()))
+    assert "| floor.cpu | 1 |" in (tmp_path / "report" / "bench.md").read_text()
+
+
+def test_a_pace_that_is_not_reached_ends_at_its_time() -> None:
+    began = time.monotonic()
+    for _ in paced(1_000, 0.2):
+        time.sleep(0.01)
+    assert time.monotonic() - began < 1
 
 
 def test_a_machine_without_git_does_not_know_its_commit(monkeypatch: pytest.MonkeyPatch) -> None:
