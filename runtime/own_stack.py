@@ -13,7 +13,8 @@ FREE_PORTS = range(21_000, 23_000, 10)
 def own_settings(folder: Path, **more: str) -> Settings:
     """Also for every process that is started from here; free ports where none are set."""
     _take_free_ports()
-    os.environ.update(more, MSM_DATA_DIR=str(folder.absolute()), MSM_STORE="", MSM_AUDIT_EVERY_SECONDS="0")
+    not_of_the_shell = {"MSM_STORE": "", "MSM_AUDIT_EVERY_SECONDS": "0", "MSM_METRICS_PORT": "0"}
+    os.environ.update(not_of_the_shell | more, MSM_DATA_DIR=str(folder.absolute()))
     if Settings().embedded_kafka:  # the secrets are those of a cluster
         os.environ.update(MSM_KAFKA_SECRETS_DIR="", MSM_KAFKA_USER="")
     return Settings()

@@ -12,6 +12,7 @@ from bench import place
 from bench.live import until_ready
 from bench.place import Place, a_place
 from conf.settings import Settings
+from runtime.own_stack import own_settings
 from runtime.processes import Process
 
 
@@ -33,6 +34,12 @@ def test_a_port_of_the_website_that_is_taken_is_named_with_the_fix(tmp_path: Pat
         os.environ["MSM_HTTP_PORT"] = str(port)
         with pytest.raises(SystemExit, match=f"port {port} of .* MSM_HTTP_PORT"), a_place(tmp_path, tmp_path):
             pytest.fail("it went on")
+
+
+def test_the_port_that_a_shell_sets_for_the_metrics_of_one_job_is_not_for_all_that_start_here(tmp_path: Path) -> None:
+    os.environ["MSM_METRICS_PORT"] = "9100"
+    assert own_settings(tmp_path).metrics_port == 0
+    assert os.environ["MSM_METRICS_PORT"] == "0"
 
 
 @pytest.mark.parametrize(("error", "kept"), [(ValueError, True), (SystemExit, True), (KeyboardInterrupt, False)])
