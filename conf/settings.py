@@ -120,11 +120,16 @@ class Settings(BaseSettings):
     @field_validator("data_dir")
     @classmethod
     def _wherever_one_is(cls, folder: Path) -> Path:
-        """Absolute from the start: commands that run Spark change the folder."""
+        """Absolute from the start: what commands start is in the folder of the repository."""
         try:
             return Path(str(folder).strip()).expanduser().absolute()
         except RuntimeError as error:
             raise ValueError(f"{error} Write the whole path") from None
+
+    @field_validator("kafka_secrets_dir")
+    @classmethod
+    def _also_wherever_one_is(cls, folder: str) -> str:
+        return str(cls._wherever_one_is(Path(folder))) if folder.strip() else ""
 
     @field_validator("counts_trigger", "beside")
     @classmethod
@@ -186,7 +191,7 @@ class Settings(BaseSettings):
     @property
     def kafka_secrets(self) -> Path:
         """The folder with a file for each principal, and the authority that signed the brokers."""
-        return Path(self.kafka_secrets_dir or self.data_dir / "secrets" / "kafka").absolute()
+        return Path(self.kafka_secrets_dir or self.data_dir / "secrets" / "kafka")
 
     @property
     def beside_dir(self) -> Path:

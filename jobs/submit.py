@@ -91,6 +91,7 @@ def job_env(settings: Settings) -> dict[str, str]:
     loopback = {"SPARK_LOCAL_IP": "127.0.0.1"} if settings.spark_master.startswith("local") else {}
     return {
         "MSM_DATA_DIR": str(settings.data_dir),
+        "MSM_KAFKA_SECRETS_DIR": settings.kafka_secrets_dir,
         "MSM_STORE": settings.store,
         "MSM_BESIDE": str(settings.beside).lower(),
         "MSM_COUNTS_TRIGGER": settings.counts_trigger,

@@ -18,7 +18,6 @@ from bench.commands import cli as bench
 from chaos.run import new_folder
 from chaos.run import run as run_faults
 from chaos.schedule import schedule
-from conf import REPOSITORY
 from conf.kafka import broker_listens
 from conf.settings import Settings, load_settings
 from conf.store import refuse_store
@@ -128,7 +127,6 @@ def simulate(context: typer.Context) -> None:
         refuse_missing_broker(settings)
     command = [sys.executable, "-m", "producers.simulator", *context.args]
     env = {**os.environ, "MSM_DATA_DIR": str(settings.data_dir)}
-    os.chdir(REPOSITORY)
     os.execve(command[0], command, env)  # it gets the signals that are meant for it
 
 

@@ -108,7 +108,11 @@ def _launch(settings: Settings, simulate: Sequence[str] | None) -> "subprocess.P
             stderr=subprocess.STDOUT,
             start_new_session=True,
             cwd=REPOSITORY,
-            env={**os.environ, "MSM_DATA_DIR": str(settings.data_dir)},
+            env={
+                **os.environ,
+                "MSM_DATA_DIR": str(settings.data_dir),
+                "MSM_KAFKA_SECRETS_DIR": settings.kafka_secrets_dir,
+            },
         )
 
 

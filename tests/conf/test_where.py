@@ -8,6 +8,7 @@ from conf import REPOSITORY
 from conf import settings as module
 from conf.kafka import no_broker
 from conf.settings import Settings, load_settings
+from jobs.submit import job_env
 
 
 @pytest.fixture(autouse=True)
@@ -24,6 +25,17 @@ def test_a_command_in_another_folder_works_on_the_data_of_the_repository(
     assert Settings().data_dir == REPOSITORY / "data"
     monkeypatch.setenv("MSM_DATA_DIR", "data")
     assert Settings().data_dir == tmp_path / "data"
+
+
+def test_a_folder_of_secrets_is_where_the_command_was_given_for_all_that_it_starts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert job_env(Settings())["MSM_KAFKA_SECRETS_DIR"] == ""
+    monkeypatch.setenv("MSM_KAFKA_SECRETS_DIR", "secrets")
+    settings = Settings()
+    monkeypatch.chdir("/")
+    assert settings.kafka_secrets == tmp_path / "secrets"
+    assert job_env(settings)["MSM_KAFKA_SECRETS_DIR"] == str(tmp_path / "secrets")
 
 
 def test_a_data_dir_of_the_file_is_over_that_of_the_repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

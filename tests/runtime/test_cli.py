@@ -135,17 +135,20 @@ def test_the_help_of_simulate_is_the_simulators() -> None:
     assert "--rate" in done.stdout
 
 
-def test_a_simulator_gets_the_signals_of_its_command(settings: Settings) -> None:
+def test_a_simulator_gets_the_folder_and_the_signals_of_its_command(settings: Settings, tmp_path: Path) -> None:
     def simulators() -> list[int]:
         running = psutil.process_iter(["environ", "cmdline"])
         ours = [one for one in running if (one.info["environ"] or {}).get("MSM_DATA_DIR") == str(settings.data_dir)]
         return [one.pid for one in ours if "producers.simulator" in (one.info["cmdline"] or [])]
 
-    line = [sys.executable, "-m", "runtime.cli", "simulate"]
-    command = subprocess.Popen(line, cwd=REPOSITORY, stderr=subprocess.DEVNULL)
+    receipts = tmp_path / "receipts"
+    line = [sys.executable, "-m", "runtime.cli", "simulate", "--receipts", receipts.name]
+    env = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
+    command = subprocess.Popen(line, cwd=tmp_path, env=env, stderr=subprocess.DEVNULL)
     try:
         wait_until(lambda: bool(simulators()), 120, lambda: "no simulator starts")
         begun = simulators()
+        wait_until(receipts.exists, 120, lambda: "no receipts")
         command.terminate()
         command.wait(30)
         assert (begun, simulators()) == ([command.pid], [])
