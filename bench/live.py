@@ -52,6 +52,7 @@ class Reading:
     """A process of ours that writes down what it sees."""
 
     log: Path
+    process: Process | None = None
 
     def rows(self) -> list[Seen]:
         return read_lines(self.log, Seen)
@@ -69,7 +70,7 @@ def reading(place: Place, *arguments: str) -> Iterator[Reading]:
     log.parent.mkdir(exist_ok=True)
     with place.running_other(name, (sys.executable, "-m", f"bench.{module}", *rest, "--log", str(log))) as process:
         wait_until(log.exists, START_SECONDS, process.last_words)
-        yield Reading(log)
+        yield Reading(log, process)
         refuse_ended(process)  # what it saw is not all that there was to see
 
 

@@ -5,6 +5,7 @@ import json
 import signal
 import time
 from collections.abc import Awaitable, Callable
+from itertools import count
 from pathlib import Path
 from typing import IO, Annotated, Any
 
@@ -84,18 +85,30 @@ async def _follow(settings: Settings, lines: IO[str]) -> None:
 
 
 async def _like_and_look(settings: Settings, lines: IO[str], post: str) -> None:
+    """What is refused, or breaks off, is a write that was not seen: the page goes on, as one of people would."""
     connection = await Connection.open(settings.http_host, settings.http_port)
-    number = 0
-    while True:
-        number += 1
-        headers = {"Authorization": f"Bearer {issue_token(settings, f'page-{number}', 600)}"}
-        began = time.monotonic()
-        liked = await connection.request("PUT", f"/posts/{post}/like", headers)
-        if liked.status != 202:
-            raise SystemExit(f"a like was answered with {liked.status}: {liked.body!r}")
-        seen = await connection.request("GET", f"/posts/{post}?after={json.loads(liked.body)['token']}")
-        append(lines, [OwnWrite(began, liked.at, seen.at, seen.headers.get("x-caught-up") == "true")])
-        await asyncio.sleep(max(0.0, began + EVERY_SECONDS - time.monotonic()))
+    try:
+        for number in count(1):
+            headers = {"Authorization": f"Bearer {issue_token(settings, f'page-{number}', 600)}"}
+            began = time.monotonic()
+            try:
+                if connection.lost:
+                    connection = await Connection.open(settings.http_host, settings.http_port)
+                append(lines, [await _own_write(connection, post, headers, began)])
+            except ConnectionError:
+                at = time.monotonic()
+                append(lines, [OwnWrite(began, at, at, False)])
+            await asyncio.sleep(max(0.0, began + EVERY_SECONDS - time.monotonic()))
+    finally:
+        connection.close()
+
+
+async def _own_write(connection: Connection, post: str, headers: dict[str, str], began: float) -> OwnWrite:
+    liked = await connection.request("PUT", f"/posts/{post}/like", headers)
+    if liked.status != 202:
+        return OwnWrite(began, liked.at, liked.at, False)
+    seen = await connection.request("GET", f"/posts/{post}?after={json.loads(liked.body)['token']}")
+    return OwnWrite(began, liked.at, seen.at, seen.headers.get("x-caught-up") == "true")
 
 
 if __name__ == "__main__":

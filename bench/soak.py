@@ -56,7 +56,7 @@ def soak(place: Place, size: Soak) -> Iterator[Measure | Look]:
             command = (sys.executable, "-m", "producers.simulator", "--rate", str(size.rate))
             simulator = traffic.enter_context(place.running_other("simulator", command))
             page = traffic.enter_context(reading(place, "page", "own", "--post", post_id(0)))
-            running = [*started.values(), auditor, simulator]
+            running = [one for one in (*started.values(), auditor, simulator, page.process) if one]
             began = time.monotonic()
             for number in range(1, LOOKS + 1):
                 since, phases = time.monotonic(), {job: Phases(place, job, started[job]) for job in JOBS}
@@ -117,7 +117,7 @@ def _folders(place: Place) -> dict[str, float]:
 
 
 def of_own_writes(writes: Sequence[OwnWrite]) -> dict[str, float]:
-    """Median and p95 in milliseconds of those that were seen; how many reads gave up waiting for their own write."""
+    """Median and p95 in milliseconds of those that were seen; how many were refused, or waited for in vain."""
     seen = [one.visible - one.began for one in writes if one.caught_up]
     given_up = {"page.given_up": float(len(writes) - len(seen))}
     if len(seen) < 2:

@@ -120,7 +120,7 @@ def _own_writes(name: str, traffic: Traffic, writes: Sequence[OwnWrite], note: s
     last = max(one.at for one in traffic.sent)
     measured = [one for one in writes if traffic.measured_from <= one.began <= last]
     if not all(one.caught_up for one in measured):
-        raise Unmatched(f"{sum(not one.caught_up for one in measured)} reads gave up waiting for their own write")
+        raise Unmatched(f"{sum(not one.caught_up for one in measured)} writes were refused, or waited for in vain")
     commands = [one.answered - one.began for one in measured]
     beside = f"at {traffic.rate:,.0f} other facts/s"
     yield from percentiles(f"{name}.command", commands, f"PUT of a like until the broker has it, {beside}")
