@@ -45,12 +45,18 @@ def _told(place: Place) -> bool:
     return _pairs(job_metrics(place.settings, POSTS_WITH_COUNTS)) > 0
 
 
+def histories(many: int) -> tuple[History, History]:
+    """All posts alike, and half on one; so many users that a pair is seldom there twice, on that one post either."""
+    even = History(many, users=100 * many, zipf=0)
+    return even, replace(even, hot=0.5)
+
+
 def growth(place: Place, many: int) -> Iterable[Measure]:
     """All posts alike, with a pair for almost each fact, and live traffic on that; then half of it on one post.
 
     Live in batches, also where real time is there: a batch of that has one end in minutes, and no phases before it.
     """
-    even = History(many, zipf=0)
+    even, hot = histories(many)
     place.empty()
     facts.write(place.settings, even)
     began = time.monotonic()
@@ -68,7 +74,7 @@ def growth(place: Place, many: int) -> Iterable[Measure]:
         yield from _state(State.of(place))
     yield phases.cores("state.1000")
     yield from phases.of_batch("state.1000", COUNTS.name)
-    of_hot = _hot(in_batches, replace(even, hot=0.5))
+    of_hot = _hot(in_batches, hot)
     yield from as_measures("hot", of_hot, of_hot.way)
     how = "processor time after start-up, one post with half of the engagement over all posts alike"
     yield Measure("hot.over_even", "times", of_hot.cost / of_even.cost, how)

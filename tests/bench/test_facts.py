@@ -1,8 +1,12 @@
 """The history that speed is measured on."""
 
+import json
 from datetime import datetime, timezone
 
+import pytest
+
 from bench.facts import History, records
+from bench.growth import histories
 
 NOW = datetime(2026, 11, 20, 12, 0, tzinfo=timezone.utc)
 
@@ -24,3 +28,12 @@ def test_half_of_the_engagement_can_be_on_one_post() -> None:
 
     assert most(0.0) < 100
     assert 1_700 < most(0.5) < 2_300
+
+
+def test_the_hot_history_of_growth_has_as_many_pairs_as_the_even_one() -> None:
+    def pairs(history: History) -> int:
+        facts = [json.loads(record.value) for record in records(history, 0, 1, NOW) if record.topic == "likes"]
+        return len({(fact["post_id"], fact["user_id"]) for fact in facts if fact["event_type"] == "post_liked"})
+
+    even, hot = (pairs(history) for history in histories(100_000))
+    assert hot == pytest.approx(even, rel=0.01)
