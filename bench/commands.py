@@ -74,8 +74,9 @@ def compare(
     show_changes(found, bound, console)
     for name in missing(*runs):
         console.print(f"{name} was measured before, and is not any more", markup=False)
-    worse = [one.measure.name for one in found if one.is_regression(bound)]
+    judged = [one for one in found if one.worse is not None]
+    worse = [one.measure.name for one in judged if one.is_regression(bound)]
     console.print(
-        f"{len(worse)} of {len(found)} are worse than {bound:g} times: {', '.join(worse) or 'none'}", markup=False
+        f"{len(worse)} of {len(judged)} are worse than {bound:g} times: {', '.join(worse) or 'none'}", markup=False
     )
     raise typer.Exit(1 if worse else 0)

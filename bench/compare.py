@@ -12,19 +12,24 @@ from bench.report import number
 
 BOUND = 1.25
 """How much worse is a regression, unless told otherwise."""
+OF_NO_MACHINE = ("times", "differences", "facts", "pairs", "bytes/pair")
+"""Units of what is alike on any machine, without a floor too."""
 
 
 @dataclass(frozen=True)
 class Change:
-    """`worse`: how many times as bad as before, over the floors where the measure has one; below 1 it is better."""
+    """`worse`: how many times as bad as before, over the floors where the measure has one; below 1 it is better.
+
+    None where the machines differ and no floor evens that out.
+    """
 
     measure: Measure
     before: float
     after: float
-    worse: float
+    worse: float | None
 
     def is_regression(self, bound: float) -> bool:
-        return self.worse > bound
+        return self.worse is not None and self.worse > bound
 
 
 def refuse_unlike(before: Run, after: Run) -> None:
@@ -57,6 +62,8 @@ def missing(before: Run, after: Run) -> list[str]:
 
 def _change(before: Run, old: Measure, after: Run, new: Measure) -> Change:
     ratios = before.ratio(replace(old, floor=new.floor)), after.ratio(new)
+    if None in ratios and new.unit not in OF_NO_MACHINE and _are_of_two_machines(before, after):
+        return Change(new, old.value, new.value, None)
     was, now = (old.value, new.value) if None in ratios else ratios
     assert was is not None
     assert now is not None
@@ -64,11 +71,21 @@ def _change(before: Run, old: Measure, after: Run, new: Measure) -> Change:
     return Change(new, old.value, new.value, worse / better if better else (1.0 if worse == 0 else float("inf")))
 
 
+def _are_of_two_machines(before: Run, after: Run) -> bool:
+    was, now = before.about.get("machine"), after.about.get("machine")
+    return None not in (was, now) and was != now
+
+
 def show_changes(found: Sequence[Change], bound: float, console: Console) -> None:
     """A row a measure, regressions in red."""
     table = Table(Column("measure", no_wrap=True), "unit", "before", "after", "times as bad, over the floors")
     for one in found:
-        style = "bold red" if one.is_regression(bound) else "green" if one.worse < 1 / bound else ""
-        told = Text(number(one.worse), style)
+        told = _told(one.worse, bound)
         table.add_row(one.measure.name, one.measure.unit, number(one.before), number(one.after), told)
     console.print(table)
+
+
+def _told(worse: float | None, bound: float) -> Text:
+    if worse is None:
+        return Text("another machine", "dim")
+    return Text(number(worse), "bold red" if worse > bound else "green" if worse < 1 / bound else "")

@@ -19,7 +19,7 @@ def run(floor: float, rate: float, cost: float = 50.0) -> Run:
     return Run({"size": "quick"}, [*floors, rates, Measure("counts.cpu", "s", cost, "", "lower", "floor.cpu")])
 
 
-def worse(before: Run, after: Run) -> dict[str, float]:
+def worse(before: Run, after: Run) -> dict[str, float | None]:
     return {one.measure.name: one.worse for one in changes(before, after)}
 
 
@@ -38,6 +38,27 @@ def test_of_a_cost_less_is_better() -> None:
 def test_without_a_floor_the_values_themselves_are_compared() -> None:
     before, after = (Run({}, [Measure("memory", "MiB", value, "")]) for value in (100, 150))
     assert worse(before, after) == {"memory": 1.5}
+
+
+def test_without_a_floor_another_machine_is_not_judged_but_what_is_alike_on_any_is() -> None:
+    def on(machine: str, value: float) -> Run:
+        drift, most = Measure("drift", "differences", value, ""), Measure("most", "requests/s", value, "", "higher")
+        floor = [Measure("floor.cpu", "s", value, ""), Measure("x", "s", 1, "", "lower", "floor.cpu")]
+        return Run({"machine": machine}, [drift, most, *floor])
+
+    assert worse(on("old", 2), on("new", 1)) == {"drift": 0.5, "most": None, "x": 2}
+    assert worse(on("old", 2), on("old", 1)) == {"drift": 0.5, "most": 2, "x": 2}
+    assert not any(one.is_regression(2.1) for one in changes(on("old", 9), on("new", 9)))
+
+
+def test_machines_that_differ_are_said_in_the_table(tmp_path: Path) -> None:
+    paths = [tmp_path / "before.json", tmp_path / "after.json"]
+    for path, machine in zip(paths, ("old", "new"), strict=True):
+        Run({"machine": machine}, [Measure("most", "requests/s", 1, "", "higher")]).write(path)
+    found = CliRunner().invoke(cli, ["compare", *map(str, paths)])
+    assert found.exit_code == 0
+    assert "another machine" in found.output
+    assert "0 of 0 are worse" in found.output
 
 
 def test_a_count_that_was_right_and_is_wrong_is_infinitely_worse() -> None:
@@ -68,7 +89,7 @@ def test_both_runs_are_set_against_the_floor_that_the_later_one_names() -> None:
     assert worse(before, after)["counts.overall"] == pytest.approx(1)
 
 
-ABOUT = {"size": "quick", "cores": 4, "counts": "real time, Spark 4.3.0", "spark": "local[*]"}
+ABOUT: dict[str, Any] = {"size": "quick", "cores": 4, "counts": "real time, Spark 4.3.0", "spark": "local[*]"}
 
 
 @pytest.mark.parametrize(
