@@ -12,6 +12,7 @@ from bench.report import number
 
 BOUND = 1.25
 """How much worse is a regression, unless told otherwise."""
+KIND = ("size", "cores", "counts", "spark", "broker", "settings")
 OF_NO_MACHINE = ("times", "differences", "facts", "pairs", "bytes/pair")
 """Units of what is alike on any machine, without a floor too."""
 
@@ -41,7 +42,7 @@ def refuse_unlike(before: Run, after: Run) -> None:
 
 def _kind(run: Run) -> dict[str, str]:
     """Start-up is part of every cost, and more so of a small one. Other versions of Spark may well be compared."""
-    said = {what: str(one) for what, one in run.about.items() if what in ("size", "cores", "counts", "spark")}
+    said = {what: str(one) for what, one in run.about.items() if what in KIND}
     return {what: one.partition(",")[0] if what == "counts" else one for what, one in said.items()}
 
 

@@ -14,6 +14,7 @@ from typing import Any, Literal
 import psutil
 
 from conf import REPOSITORY
+from conf.settings import Settings
 from conf.store import write_whole
 from contract.facts import format_time
 from runtime.broker import KAFKA_JARS
@@ -82,13 +83,23 @@ class Run:
             raise SystemExit(f"{path} is no result of make bench: {error}") from None
 
 
-def about(size: str, counts: str, spark: str) -> dict[str, Any]:
-    """The machine, the versions and the commit; `size` is what was asked for, `counts` how these go, `spark` where."""
+PLACES = {"data_dir", "kafka_bootstrap", "kafka_port", "kafka_secrets_dir", "kafka_user", "http_host", "http_port"}
+PLACES |= {"trending_host", "metrics_host", "metrics_port", "auth_secret", "former_auth_secrets", "host_names"}
+PLACES |= {"trusted_proxies"}
+"""Settings that say where something is, or are secret."""
+TOLD = {"spark_master", "counts_trigger", "audit_every_seconds"}
+"""Settings that are told otherwise, or that a run sets itself."""
+
+
+def about(size: str, counts: str, settings: Settings) -> dict[str, Any]:
+    """The machine, versions, commit and settings; `size` is what was asked for, `counts` how these go."""
     return {
         "date": format_time(datetime.now(timezone.utc)),
         "size": size,
         "counts": counts,
-        "spark": spark,
+        "spark": settings.spark_master,
+        "broker": "its own" if settings.embedded_kafka else settings.bootstrap,
+        "settings": _set(settings),
         "commit": _commit(),
         "machine": _processor(),
         "cores": len(os.sched_getaffinity(0)),
@@ -97,10 +108,17 @@ def about(size: str, counts: str, spark: str) -> dict[str, Any]:
         "versions": {
             "python": platform.python_version(),
             "java": _java(),
-            "kafka": _kafka(),
+            "kafka": _kafka() if settings.embedded_kafka else "unknown",
             **{name: version(name) for name in ("pyspark", "delta-spark", "fastapi", "uvicorn", "kafka-python")},
         },
     }
+
+
+def _set(settings: Settings) -> dict[str, Any]:
+    """What is not as by default, and may change what is measured."""
+    fields = {name: field for name, field in Settings.model_fields.items() if name not in PLACES | TOLD}
+    now = settings.model_dump(include=set(fields))
+    return {name: now[name] for name, field in fields.items() if now[name] != field.default}
 
 
 def _commit() -> str:
@@ -125,5 +143,5 @@ def _java() -> str:
 
 
 def _kafka() -> str:
-    """Of the embedded broker; another cluster may be older or newer."""
+    """Of the embedded broker."""
     return next((jar.stem.partition("-")[2] for jar in KAFKA_JARS.glob("kafka_2.13-*.jar")), "unknown")

@@ -43,9 +43,9 @@ def as_markdown(run: Run) -> str:
         f"# make bench, {about['date']}",
         "",
         *([] if about["spark"].startswith("local") else [DRIVERS, ""]),
-        f"Size {about['size']}; counts in {about['counts']}, on {about['spark']}; commit {about['commit']} on "
-        f"{about['machine']}, {about['cores']} cores, {about['memory_gib']} GiB, load {about['load_before']} before it."
-        f" {versions}.",
+        f"Size {about['size']}; counts in {about['counts']}, on {about['spark']}; {_where(about)}"
+        f"commit {about['commit']} on {about['machine']}, {about['cores']} cores, {about['memory_gib']} GiB, "
+        f"load {about['load_before']} before it. {versions}.",
         "",
         "| measure | value | unit | over the floor | how |",
         "|---|---:|---|---:|---|",
@@ -55,6 +55,13 @@ def as_markdown(run: Run) -> str:
         for one, ratio in run.against_floors()
     ]
     return "\n".join([*head, *rows, ""])
+
+
+def _where(about: dict[str, Any]) -> str:
+    """The broker, and what is not as by default, where a run says it."""
+    changed = ", ".join(f"{name}: {value}" for name, value in about.get("settings", {}).items())
+    broker = f"broker: {about['broker']}; " if "broker" in about else ""
+    return broker + (f"with {changed}; " if changed else "")
 
 
 def show(run: Run, console: Console) -> None:

@@ -98,7 +98,7 @@ def bench(folder: Path, data: Path, size: Size, only: Sequence[str], console: Co
     """Take the measures and write the report, also where one fails; 1 where counts were wrong or drifted."""
     settings = own_settings(data)
     asked = f"{size.name}, {size.facts:,} facts, {size.pairs:,} pairs"
-    run = Run(about(asked, counting(settings), settings.spark_master))
+    run = Run(about(asked, counting(settings), settings))
     try:
         with a_place(data, folder) as place:
             for name in chosen(size, only):

@@ -90,6 +90,7 @@ def test_both_runs_are_set_against_the_floor_that_the_later_one_names() -> None:
 
 
 ABOUT: dict[str, Any] = {"size": "quick", "cores": 4, "counts": "real time, Spark 4.3.0", "spark": "local[*]"}
+ABOUT |= {"broker": "its own", "settings": {}}
 
 
 @pytest.mark.parametrize(
@@ -98,6 +99,8 @@ ABOUT: dict[str, Any] = {"size": "quick", "cores": 4, "counts": "real time, Spar
         ({"size": "full"}, r"size \(quick; full\)"),
         ({"cores": 2}, r"cores \(4; 2\)"),
         ({"counts": "batches, Spark 4.2.0"}, r"counts \(real time; batches\)"),
+        ({"broker": "k:9092"}, r"broker \(its own; k:9092\)"),
+        ({"settings": {"top": 9}}, r"settings \({}; {'top': 9}\)"),
         ({"spark": "spark://one:7077"}, r"spark \(local\[\*\]; spark://one:7077\)"),
     ],
 )

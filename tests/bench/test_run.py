@@ -58,6 +58,15 @@ def test_a_pace_that_is_not_reached_ends_at_its_time() -> None:
     assert time.monotonic() - began < 1
 
 
+def test_a_run_says_what_is_set_and_on_which_broker_but_no_secret() -> None:
+    own = measures.about("quick", "batches", Settings(kafka_port=1, kafka_bootstrap="", audit_every_seconds=0))
+    assert (own["broker"], own["settings"]) == ("its own", {})
+    there = {"kafka_bootstrap": "k:1", "kafka_security": "scram", "kafka_user": "me", "auth_secret": "s" * 32}
+    named = measures.about("quick", "batches", Settings(**there, top=9))
+    assert (named["broker"], named["settings"]) == ("k:1", {"kafka_security": "scram", "top": 9})
+    assert named["versions"]["kafka"] == "unknown"
+
+
 def test_a_machine_without_git_does_not_know_its_commit(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "")
     assert measures._commit() == "unknown"
