@@ -4,6 +4,7 @@ import threading
 import time
 from collections import defaultdict
 from collections.abc import Mapping
+from dataclasses import dataclass
 from statistics import fmean
 
 from bench.measures import Measure
@@ -16,11 +17,25 @@ LOOK_SECONDS = 0.2
 PHASE, BATCHES = "msm_job_batch_phase_seconds{", "msm_job_batches_total{"
 
 
-class Phases:
-    """Looks at the job's own metrics several times a second, from when it is entered until it is left."""
+@dataclass(frozen=True)
+class End:
+    """When it was seen that so many batches were done, and the job's processor seconds then."""
 
-    def __init__(self, place: Place, job: str, process: Process) -> None:
-        self._place, self._job, self._process = place, job, process
+    at: float
+    batches: float
+    cpu_seconds: float
+
+
+class Phases:
+    """Looks at the job's own metrics several times a second, from when it is entered until it is left.
+
+    `seldom` is a query with few batches: it is counted from the end of one to that of another.
+    """
+
+    def __init__(self, place: Place, job: str, process: Process, seldom: str = "") -> None:
+        self._place, self._job, self._process, self._seldom = place, job, process, seldom
+        self.ends: list[End] = []
+        """Of the batches of the seldom one."""
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._look)
         self._phases: dict[tuple[str, str], list[float]] = defaultdict(list)
@@ -53,18 +68,31 @@ class Phases:
 
     def of_batch(self, name: str, query: str) -> list[Measure]:
         """Mean of each phase of the batches that were seen, and how many there were a second."""
-        how = f"{self.batches[query]:.0f} batches in {self.seconds:.0f} s, from the job's own metrics"
-        rate = Measure(f"{name}.batches", "batches/s", self.batches[query] / self.seconds, how, "higher")
+        done, seconds = self.batches[query], self.seconds
+        if query == self._seldom and (whole := self.whole()):
+            done, seconds, _ = whole
+        how = f"{done:.0f} batches in {seconds:.0f} s, from the job's own metrics"
+        rate = Measure(f"{name}.batches", "batches/s", done / seconds, how, "higher")
         return [rate] + [
             Measure(f"{name}.phase.{phase}", "ms", fmean(values) * 1_000, how, "lower", "floor.cpu")
             for (of, phase), values in sorted(self._phases.items())
             if of == query
         ]
 
+    def whole(self) -> tuple[float, float, float] | None:
+        """Batches of the seldom query between two ends, and seconds and processor seconds of that time."""
+        if len(self.ends) < 2:
+            return None
+        first, last = self.ends[0], self.ends[-1]
+        return last.batches - first.batches, last.at - first.at, last.cpu_seconds - first.cpu_seconds
+
     def _look(self) -> None:
         while not self._stop.wait(LOOK_SECONDS):
             metrics = job_metrics(self._place.settings, self._job)
             done = batches_of(metrics)
+            if done.get(self._seldom, 0) > self._last.get(self._seldom, 0):
+                used = usage_of(self._process.popen.pid).cpu_seconds
+                self.ends.append(End(time.monotonic(), done[self._seldom], used))
             for metric, value in metrics.items():
                 labels = _labels(metric)
                 if metric.startswith(PHASE) and done[labels["query"]] > self._last.get(labels["query"], 0):

@@ -65,7 +65,7 @@ def whole(place: Place, paces: Sequence[Pace]) -> Iterable[Measure]:
     with ExitStack() as stack:
         started = start_all(place, stack)
         for pace in paces:
-            phases = {job: Phases(place, job, started[job]) for job in JOBS}
+            phases = {job: Phases(place, job, started[job], seldom=TRENDING_POSTS) for job in JOBS}
             with ExitStack() as readers:
                 seeing = _look_on(place, readers)
                 traffic = send(place, pace, f"whole-{pace.rate}", list(phases.values()))
@@ -102,7 +102,9 @@ def _latencies(name: str, traffic: Traffic, seeing: Seeing, note: str) -> Iterab
     likes = [(one, one.topic, one.partition, one.offset) for one in traffic.sent if traffic.is_measured(one)]
     ranked = matched(lambda: first_marks(likes, seeing.rankings.marks()))
     fresh = [at - like.at for like, at in ranked]
-    yield from percentiles(f"{name}.trending", fresh, told("a trending ranking in which it was considered", traffic))
+    how = told("a trending ranking in which it was considered", traffic)
+    how += f", in {len({at for _, at in ranked})} rankings"
+    yield from percentiles(f"{name}.trending", fresh, how)
     kept = matched(lambda: first_marks(likes, seeing.events.marks))
     fresh = [at - like.at for like, at in kept]
     yield from percentiles(f"{name}.lake.events", fresh, told("the commit that has it in the table events", traffic))
@@ -132,9 +134,9 @@ def _costs(name: str, phases: dict[str, Phases]) -> Iterable[Measure]:
     for job, seen in phases.items():
         yield seen.cores(f"{name}.{job}")
     ticks = phases[TRENDING_POSTS]
-    done = ticks.batches[TRENDING_POSTS]
-    if not done:
+    if not (whole_ticks := ticks.whole()):
         return  # `trending` says how long one takes
-    how = f"of the job, over {done:.0f} ticks, the first hours' batches among it"
-    yield Measure(f"{name}.tick.cpu", "CPU s/tick", ticks.cpu_seconds / done, how, "lower", "floor.cpu")
+    done, seconds, used = whole_ticks
+    how = f"of the job, over {done:.0f} ticks in {seconds:.0f} s, the first hours' batches among it"
+    yield Measure(f"{name}.tick.cpu", "CPU s/tick", used / done, how, "lower", "floor.cpu")
     yield from ticks.of_batch(f"{name}.tick", TRENDING_POSTS)
