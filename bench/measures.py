@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 import psutil
 
+from bench.usage import cores
 from conf import REPOSITORY
 from conf.settings import Settings
 from conf.store import write_whole
@@ -102,7 +103,7 @@ def about(size: str, counts: str, settings: Settings) -> dict[str, Any]:
         "settings": _set(settings),
         "commit": _commit(),
         "machine": _processor(),
-        "cores": len(os.sched_getaffinity(0)),
+        "cores": cores(),
         "memory_gib": round(psutil.virtual_memory().total / 2**30, 1),
         "load_before": round(os.getloadavg()[0], 1),
         "versions": {

@@ -42,6 +42,19 @@ def _bytes(status: str, name: str) -> int:
     return int(lines[0].split()[1]) * 1024 if lines else 0
 
 
+def cores(groups: Path = Path("/sys/fs/cgroup"), ours: Path = Path("/proc/self/cgroup")) -> float:
+    """How many we may use: those that we may run on, or fewer where a container's quota says so (cgroup v2)."""
+    allowed: float = len(os.sched_getaffinity(0))
+    own = next((line[3:] for line in ours.read_text().splitlines() if line.startswith("0::")), "/")
+    folder = groups / own.lstrip("/")
+    for place in (folder, *folder.parents):
+        if place.is_relative_to(groups) and (place / "cpu.max").exists():
+            quota, period = (place / "cpu.max").read_text().split()
+            if quota != "max":
+                allowed = min(allowed, round(int(quota) / int(period), 2))
+    return int(allowed) if allowed == int(allowed) else allowed
+
+
 @dataclass(frozen=True)
 class Files:
     """How many, and what they take in bytes."""

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.usage import usage_of
+from bench.usage import cores, usage_of
 from runtime.processes import Process, wait_until
 
 BURN = "import time; [None for _ in iter(lambda: time.process_time() < {seconds}, False)]"
@@ -55,3 +55,18 @@ def test_other_sessions_are_not_counted(tmp_path: Path, burnt: Process) -> None:
         assert usage_of(other.popen.pid).cpu_seconds < 1.0
     finally:
         other.kill()
+
+
+@pytest.mark.parametrize(
+    ("said", "of_the_parent", "expected"),
+    [("max 100000", "max 100000", 4), ("150000 100000", "max 100000", 1.5), ("max 100000", "200000 100000", 2)],
+)
+def test_a_quota_of_processor_time_makes_fewer_cores(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: str, of_the_parent: str, expected: float
+) -> None:
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: {0, 1, 2, 3})
+    (tmp_path / "pod" / "own").mkdir(parents=True)
+    (tmp_path / "pod" / "own" / "cpu.max").write_text(f"{said}\n")
+    (tmp_path / "pod" / "cpu.max").write_text(f"{of_the_parent}\n")
+    (tmp_path / "cgroup").write_text("1:cpu:/\n0::/pod/own\n")
+    assert str(cores(tmp_path, tmp_path / "cgroup")) == str(expected)
