@@ -8,6 +8,8 @@ from rich.table import Table
 from rich.text import Text
 
 SHOWN = 10
+EVERYTHING = ["the topic", "the table", "the feed", "trending", "rising", "the feed of rankings"]
+"""What is `compared` where all parts of a stack answer, and both rankings say what went in."""
 NOTHING_SAID = 2
 """Exit code of an audit that could not be made; 1 is drift."""
 

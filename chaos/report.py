@@ -19,7 +19,8 @@ COLOUR = {"survived": "green", "not reached": "yellow", "skipped": "yellow", "fa
 class Outcome:
     """One fault: what was done, how long until the stack was well again, and what the audit says after it.
 
-    drift: of the audit, None where it could say nothing; lost: acknowledged records that are not where Kafka said;
+    drift: of the audit, None where it could not say that there is none; lost: acknowledged records that are not where
+    Kafka said, None where nobody looked;
     sentence: what a person was told to do, and did; empty where the stack healed by itself.
     """
 
@@ -30,11 +31,11 @@ class Outcome:
     seconds: float = 0.0
     drift: int | None = None
     facts: int = 0
-    lost: int = 0
+    lost: int | None = None
 
 
 def judged(outcome: Outcome) -> Outcome:
-    """Failed where the audit found drift, could say nothing, or records are gone."""
+    """Failed where the audit found drift, or could not say that there is none, or records are gone."""
     if outcome.drift != 0 or outcome.lost:
         outcome.result = "failed"
     return outcome
@@ -60,10 +61,10 @@ def show(outcomes: Sequence[Outcome], console: Console) -> None:
     """Print it."""
     table = Table("fault", "result", "well after", "drift", "lost", "what was done, and what a person had to do")
     for one in outcomes:
-        drift = "-" if one.drift is None else str(one.drift)
+        drift, lost = ("-" if number is None else str(number) for number in (one.drift, one.lost))
         seconds = f"{one.seconds:.0f} s" if one.seconds else ""
         told = Text("\n".join(part for part in (one.what, one.sentence) if part))
-        table.add_row(one.fault, Text(one.result, COLOUR[one.result]), seconds, drift, str(one.lost), told)
+        table.add_row(one.fault, Text(one.result, COLOUR[one.result]), seconds, drift, lost, told)
     console.print(table)
     counts = {result: sum(one.result == result for one in outcomes) for result in COLOUR}
     console.print(", ".join(f"{number} {result}" for result, number in counts.items() if number))

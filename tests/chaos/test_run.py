@@ -16,6 +16,7 @@ import pytest
 from kafka.errors import KafkaConnectionError
 from rich.console import Console
 
+from audit.report import EVERYTHING, Report
 from chaos import audits
 from chaos import run as chaos_run
 from chaos.disks import mount
@@ -67,6 +68,28 @@ def test_a_broker_that_goes_away_within_the_audit_leaves_it_with_nothing_to_say(
     outcome = audits.audited(Outcome("kill web", "survived", ""), spark, Settings(data_dir=tmp_path))
     assert (outcome.result, outcome.drift) == ("failed", None)
     assert "KafkaConnectionError" in outcome.what
+
+
+@pytest.mark.parametrize(
+    ("reports", "drift"),
+    [
+        ([{}], 0),
+        ([{"compared": EVERYTHING[:4]}, {"unsettled": 1}, {}], 0),
+        ([{"compared": EVERYTHING[:4]}] * 3, None),
+        ([{"unsettled": 1}] * 3, None),
+        ([{"compared": EVERYTHING[:4], "drift_posts": 2}], 2),
+    ],
+    ids=["all", "all in the end", "rising never", "a post never", "drift of a part"],
+)
+def test_no_drift_is_what_an_audit_of_everything_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reports: list[dict[str, Any]], drift: int | None
+) -> None:
+    made = [Report("", "", **{"compared": EVERYTHING, **one}) for one in reports]
+    monkeypatch.setattr(audits, "audit", lambda *_, **__: made.pop(0))
+    spark: Any = SimpleNamespace(sparkContext=SimpleNamespace(cancelAllJobs=lambda: None))
+    outcome = audits.audited(Outcome("kill web", "survived", ""), spark, Settings(data_dir=tmp_path))
+    assert (outcome.drift, outcome.result) == (drift, "failed" if drift != 0 else "survived")
+    assert not made
 
 
 @pytest.fixture

@@ -5,10 +5,10 @@ import json
 import httpx2
 import pytest
 
+from audit.report import EVERYTHING
 from tests.stack.conftest import Stack
 from tests.stack.test_exact import eventually
 
-EVERYTHING = ["the topic", "the table", "the feed", "trending", "rising", "the feed of rankings"]
 pytestmark = pytest.mark.stack
 
 
