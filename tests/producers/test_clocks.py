@@ -9,7 +9,7 @@ import pytest
 from fastapi.testclient import TestClient
 from one_broker import OneBroker
 
-from producers import likes, publisher
+from producers import commands, publisher
 from producers.commands import NOT_COUNTED, SET_BACK_SECONDS, Dating, Publishers
 
 By = Callable[[str], dict[str, str]]
@@ -31,7 +31,7 @@ def test_a_clock_that_is_set_back_by_more_is_followed() -> None:
 
 
 def run_ahead(monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
-    monkeypatch.setattr(likes, "now", Dating(lambda: time.time() + seconds))
+    monkeypatch.setattr(commands, "now", Dating(lambda: time.time() + seconds))
 
 
 @pytest.mark.kafka
