@@ -59,8 +59,6 @@ class Part:
         Those that may be facts about its posts; all of the topic of posts; and each that has one of the `letters`
         (topic, partition, offset): a letter must be right.
         """
-        if self.is_whole:
-            return records
         about = letters.select(PLACE).distinct().withColumn("has_letter", F.lit(True))
         is_looked_at = (F.col("topic") == "posts") | F.col("has_letter").isNotNull()
         is_chosen = is_looked_at | self.may_have(F.col("key"), F.col("value"))

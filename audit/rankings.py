@@ -68,10 +68,6 @@ class Published:
         )
         return end - start == timedelta(hours=1) and made < end <= made + timedelta(minutes=1) and not end.second
 
-    @property
-    def places(self) -> list[RankedPost]:
-        return self.ranking.posts
-
 
 def with_answers(settings: Settings, url: str) -> tuple[list[Published], dict[str, Any]]:
     """`newest`, and what the feed answers by board; asked again for a while where that is none of them.
@@ -114,34 +110,34 @@ def drift(known: DataFrame, settings: Settings, wanted: list[Published], part: P
     by_statement = _by_statement(known.sparkSession, settings, wanted) if wanted else {}
     said = []
     for one in wanted:
-        if one.places != _in_order(one.places)[: settings.top]:
+        posts = one.ranking.posts
+        if posts != _in_order(posts)[: settings.top]:
             said.append(f"{one.board}: the ranking is not in order, or too long")
         if not one.is_of_its_hour:
             said.append(f"{one.board}: its window is not the hour to the end of the minute when it was generated")
-        mine = _of_part(known.sparkSession, one.places, part)
+        mine = _of_part(known.sparkSession, posts, part)
         recounts = {"statement": by_statement.get(one.board, []), "transforms": _by_transforms(known, settings, one)}
         for name, made in recounts.items():
-            theirs = made if len(one.places) < settings.top else _up_to(one.places[-1], made)
+            theirs = made if len(posts) < settings.top else _up_to(posts[-1], made)
             if theirs != mine:
                 said.append(f"{one.board}: {_first_difference(mine, theirs, name)}")
     return said
 
 
-def _in_order(places: list[RankedPost]) -> list[RankedPost]:
-    """The same posts, ranked by what they say of themselves."""
-    posts = sorted(places, key=_turn)
-    return [post.model_copy(update={"rank": rank}) for rank, post in enumerate(posts, 1)]
+def _in_order(posts: list[RankedPost]) -> list[RankedPost]:
+    """The same, ranked by what they say of themselves."""
+    return [post.model_copy(update={"rank": rank}) for rank, post in enumerate(sorted(posts, key=_turn), 1)]
 
 
 def _turn(post: RankedPost) -> tuple[int, int, str]:
     return -post.score, -post.likes, post.post_id
 
 
-def _of_part(spark: SparkSession, places: list[RankedPost], part: Part) -> list[RankedPost]:
-    """The posts of the part, ranked among themselves, as recounts have them."""
-    ids = spark.createDataFrame([(post.post_id,) for post in places], "post_id string")
+def _of_part(spark: SparkSession, posts: list[RankedPost], part: Part) -> list[RankedPost]:
+    """Those of the part, ranked among themselves, as recounts have them."""
+    ids = spark.createDataFrame([(post.post_id,) for post in posts], "post_id string")
     found = {row.post_id for row in ids.where(part.has(F.col("post_id"))).collect()}
-    return _in_order([post for post in places if post.post_id in found])
+    return _in_order([post for post in posts if post.post_id in found])
 
 
 def _up_to(last: RankedPost, made: list[RankedPost]) -> list[RankedPost]:

@@ -84,9 +84,11 @@ class Run:
             raise SystemExit(f"{path} is no result of make bench: {error}") from None
 
 
-PLACES = {"data_dir", "kafka_bootstrap", "kafka_port", "kafka_secrets_dir", "kafka_user", "http_host", "http_port"}
-PLACES |= {"trending_host", "metrics_host", "metrics_port", "auth_secret", "former_auth_secrets", "host_names"}
-PLACES |= {"trusted_proxies"}
+PLACES = {
+    *("data_dir", "kafka_bootstrap", "kafka_port", "kafka_secrets_dir", "kafka_user", "http_host", "http_port"),
+    *("trending_host", "metrics_host", "metrics_port", "auth_secret", "former_auth_secrets", "host_names"),
+    "trusted_proxies",
+}
 """Settings that say where something is, or are secret."""
 TOLD = {"spark_master", "counts_trigger", "audit_every_seconds"}
 """Settings that are told otherwise, or that a run sets itself."""

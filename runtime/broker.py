@@ -32,7 +32,7 @@ from runtime.broker_security import (
     secured_properties,
 )
 from runtime.jars import JARS
-from runtime.machine import INSTALL_JAVA
+from runtime.machine import INSTALL_JAVA, SetupError, check_disk
 from runtime.processes import Process, wait_until
 from runtime.topics import ensure_topics, refuse_wrong_topics
 
@@ -250,9 +250,10 @@ def embedded_broker(settings: Settings, name: str = "broker") -> Iterator[Proces
 
 def refuse_full_disk(settings: Settings) -> None:
     """SystemExit where the disk of the broker's folder, which need not be there yet, has no room for it."""
-    there = next(place for place in (settings.kafka_dir, *settings.kafka_dir.absolute().parents) if place.exists())
-    if shutil.disk_usage(there).free < ROOM:
-        raise SystemExit(_no_space(settings))
+    try:
+        check_disk(settings.kafka_dir, ROOM)
+    except SetupError:
+        raise SystemExit(_no_space(settings)) from None
 
 
 def _no_space(settings: Settings) -> str:

@@ -126,8 +126,7 @@ def simulate(context: typer.Context) -> None:
     if settings.embedded_kafka and broker_listens(settings.bootstrap):  # it waits for one that is not there yet
         refuse_missing_broker(settings)
     command = [sys.executable, "-m", "producers.simulator", *context.args]
-    env = {**os.environ, "MSM_DATA_DIR": str(settings.data_dir)}
-    os.execve(command[0], command, env)  # it gets the signals that are meant for it
+    os.execv(command[0], command)  # it gets the signals that are meant for it
 
 
 @app.command()
